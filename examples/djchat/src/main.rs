@@ -1,0 +1,2 @@
+//! A chat room.
+fn main() {}

@@ -1,0 +1,107 @@
+//! What a site is put together from: `App`, `Project`, assets, checks, commands.
+//!
+//! Flow: `main` builds a [`Project`] → `manage` loads settings → [`Project::open`] makes the `Site`.
+
+mod assets;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::models::Meta;
+use crate::urls::Urls;
+
+pub use assets::{__rust_embed, Assets};
+
+/// An installable part of a site: models, templates, static files, migrations.
+pub trait App: Send + Sync + 'static {
+    /// Short, unique, lower case: the first part of its tables' names.
+    fn label(&self) -> &'static str;
+
+    /// Its models, in an order in which their tables may be read by a person.
+    fn models(&self) -> Vec<&'static Meta> {
+        Vec::new()
+    }
+
+    /// Its `templates/`, `static/` and `migrations/`; an app inside the project's own crate has none
+    /// of its own, the project's cover it.
+    fn assets(&self) -> Assets {
+        Assets::none()
+    }
+}
+
+/// A site before it runs: its apps and URLs.
+pub struct Project {
+    name: &'static str,
+    folder: PathBuf,
+    apps: Vec<Arc<dyn App>>,
+    urls: Arc<Urls>,
+    assets: Assets,
+}
+
+impl Project {
+    /// A project without apps. `folder` is where its sources lie (`env!("CARGO_MANIFEST_DIR")`):
+    /// settings are looked for there last, and migrations are read from and written to it while it
+    /// exists.
+    #[must_use]
+    pub fn new(name: &'static str, folder: impl Into<PathBuf>) -> Self {
+        Self {
+            name,
+            folder: folder.into(),
+            apps: Vec::new(),
+            urls: Arc::default(),
+            assets: Assets::none(),
+        }
+    }
+
+    /// Adds an app; order matters for templates (first wins) and commands.
+    #[must_use]
+    pub fn install(mut self, app: impl App) -> Self {
+        self.apps.push(Arc::new(app));
+        self
+    }
+
+    /// Sets the URL table.
+    #[must_use]
+    pub fn urls(mut self, urls: Urls) -> Self {
+        self.urls = Arc::new(urls);
+        self
+    }
+
+    /// Embeds the project's own `templates/`, `static/` and `migrations/` (see [`assets!`](crate::assets)).
+    #[must_use]
+    pub fn assets(mut self, assets: Assets) -> Self {
+        self.assets = assets;
+        self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Where its sources lie, or lay when it was built.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The installed apps, in order.
+    #[must_use]
+    pub fn apps(&self) -> &[Arc<dyn App>] {
+        &self.apps
+    }
+
+    /// The URL table.
+    #[must_use]
+    pub fn url_table(&self) -> &Arc<Urls> {
+        &self.urls
+    }
+}
+
+impl fmt::Debug for Project {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Project").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,344 @@
+//! The framework's own settings, section by section, with their defaults.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// All settings of a site. Made by [`load`](super::load); a test may build one with `..Default::default()`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The folder relative paths in settings start from: that of `settings.toml`.
+    #[serde(skip)]
+    pub base: PathBuf,
+    /// Shows helpful error pages, serves to localhost. Never on a public server.
+    pub debug: bool,
+    /// Signs sessions and tokens. Required unless `debug`. Also `SECRET_KEY` in the environment.
+    pub secret_key: Secret,
+    /// Earlier keys that still verify.
+    pub secret_key_fallbacks: Vec<Secret>,
+    /// Host names this site answers to; `.example.com` means it and its subdomains, `*` any.
+    /// In debug an empty list means localhost.
+    pub allowed_hosts: Vec<String>,
+    /// `[database]`
+    pub database: Databases,
+    /// `[http]`
+    pub http: Http,
+    /// `[static]`
+    #[serde(rename = "static")]
+    pub static_files: StaticFiles,
+    /// `[sessions]`
+    pub sessions: Sessions,
+    /// `[csrf]`
+    pub csrf: Csrf,
+    /// `[security]`
+    pub security: Security,
+    /// `[auth]`
+    pub auth: Auth,
+    /// `[channels]`
+    pub channels: Channels,
+    /// `[server]`
+    pub server: Server,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// A value that never shows itself: `Debug` prints stars.
+#[derive(Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `value`.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself; keep it out of logs and pages.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether nothing was set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "********" })
+    }
+}
+
+/// Where rows are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Databases {
+    /// `sqlite://db.sqlite3` (relative to the settings' folder), `sqlite:///absolute/path`,
+    /// `postgres://user:password@host:port/name`. Also `DATABASE_URL` in the environment.
+    pub url: Secret,
+    /// Most connections a process keeps open (SQLite: readers; there is always one writer more).
+    pub connections_max: u32,
+    /// How long a statement waits for a connection or for SQLite's write lock, seconds.
+    pub wait_seconds: u64,
+}
+
+impl Default for Databases {
+    fn default() -> Self {
+        Self { url: Secret::new("sqlite://db.sqlite3"), connections_max: 5, wait_seconds: 30 }
+    }
+}
+
+/// Limits and habits of requests (Django's names and numbers).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// A URL without its final slash is redirected to the one that has it, if that one exists.
+    pub append_slash: bool,
+    /// Longest body outside file uploads, bytes.
+    pub data_upload_max_memory_size: usize,
+    /// Most fields in one form.
+    pub data_upload_max_number_fields: usize,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            append_slash: true,
+            data_upload_max_memory_size: 2_621_440,
+            data_upload_max_number_fields: 1000,
+        }
+    }
+}
+
+/// Static files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StaticFiles {
+    /// URL prefix, with both slashes.
+    pub url: String,
+    /// Folders searched before the apps' own, relative to the settings' folder.
+    pub dirs: Vec<PathBuf>,
+}
+
+impl Default for StaticFiles {
+    fn default() -> Self {
+        Self { url: "/static/".into(), dirs: vec!["static".into()] }
+    }
+}
+
+/// Session cookies.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sessions {
+    /// Name of the cookie.
+    pub cookie_name: String,
+    /// Lifetime of a session after its last change, seconds (two weeks).
+    pub cookie_age: i64,
+    /// Sends the cookie over https only.
+    pub cookie_secure: bool,
+    /// The cookie ends with the browser.
+    pub expire_at_browser_close: bool,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            cookie_name: "sessionid".into(),
+            cookie_age: 1_209_600,
+            cookie_secure: false,
+            expire_at_browser_close: false,
+        }
+    }
+}
+
+/// Protection against cross-site request forgery.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Csrf {
+    /// Name of the cookie.
+    pub cookie_name: String,
+    /// Lifetime of the cookie, seconds (a year).
+    pub cookie_age: i64,
+    /// Sends the cookie over https only.
+    pub cookie_secure: bool,
+    /// Origins beside the site's own that may post: `https://a.example`, `https://*.example`.
+    pub trusted_origins: Vec<String>,
+}
+
+impl Default for Csrf {
+    fn default() -> Self {
+        Self {
+            cookie_name: "csrftoken".into(),
+            cookie_age: 31_449_600,
+            cookie_secure: false,
+            trusted_origins: Vec::new(),
+        }
+    }
+}
+
+/// Security headers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Security {
+    /// `X-Frame-Options`; empty turns it off.
+    pub x_frame_options: String,
+    /// `X-Content-Type-Options: nosniff`.
+    pub content_type_nosniff: bool,
+    /// `Referrer-Policy`; empty turns it off.
+    pub referrer_policy: String,
+    /// `Cross-Origin-Opener-Policy`; empty turns it off.
+    pub cross_origin_opener_policy: String,
+}
+
+impl Default for Security {
+    fn default() -> Self {
+        Self {
+            x_frame_options: "DENY".into(),
+            content_type_nosniff: true,
+            referrer_policy: "same-origin".into(),
+            cross_origin_opener_policy: "same-origin".into(),
+        }
+    }
+}
+
+/// Accounts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Where a page that needs a login sends the visitor.
+    pub login_url: String,
+    /// Where a login without `next` leads.
+    pub login_redirect_url: String,
+    /// Where a logout leads; empty shows the "logged out" page.
+    pub logout_redirect_url: String,
+    /// argon2id memory, KiB (OWASP's minimum: 19456).
+    pub argon2_memory_kib: u32,
+    /// argon2id passes.
+    pub argon2_passes: u32,
+    /// Hashes computed at once in one process.
+    pub hashing_threads: usize,
+    /// Hashes that may wait for a thread; beyond it a login answers 503.
+    pub hashing_queue: usize,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            login_url: "/accounts/login/".into(),
+            login_redirect_url: "/".into(),
+            logout_redirect_url: "/".into(),
+            argon2_memory_kib: 19_456,
+            argon2_passes: 2,
+            hashing_threads: 2,
+            hashing_queue: 64,
+        }
+    }
+}
+
+/// Groups and their history.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Channels {
+    /// Largest message, bytes.
+    pub message_bytes_max: usize,
+    /// Messages a group keeps for those who lag or come back.
+    pub history_messages: usize,
+    /// Bytes a group keeps for those who lag or come back.
+    pub history_bytes: usize,
+    /// Unread messages a channel holds.
+    pub capacity: usize,
+    /// An unread message is dropped after this, seconds.
+    pub expiry_seconds: u64,
+    /// How long a sender waits for an unreachable store, seconds.
+    pub send_wait_seconds: u64,
+}
+
+impl Default for Channels {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 1_048_576,
+            history_messages: 4096,
+            history_bytes: 4_194_304,
+            capacity: 100,
+            expiry_seconds: 60,
+            send_wait_seconds: 5,
+        }
+    }
+}
+
+/// What `pulse` serves with; each is also a flag of the command.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// `HOST:PORT`, `:PORT`, `[::1]:PORT` or `unix:PATH`.
+    pub bind: Vec<String>,
+    /// Worker processes; 0 = one a core.
+    pub workers: usize,
+    /// Threads a worker keeps for blocking views.
+    pub thread_workers: usize,
+    /// `pulse://` or `memory://`.
+    pub data_store: String,
+    /// A worker silent this long is replaced, seconds.
+    pub timeout: u64,
+    /// How long a draining worker may finish, seconds.
+    pub graceful_timeout: u64,
+    /// Connections a worker holds at once; beyond it accepting pauses.
+    pub connections_max: usize,
+    /// Folder of the store's socket, relative to the settings' folder.
+    pub runtime_dir: PathBuf,
+    /// WebSocket ping interval, seconds.
+    pub ping_interval: u64,
+    /// A WebSocket that sends nothing for this long after a ping is dropped, seconds.
+    pub ping_timeout: u64,
+    /// Largest WebSocket frame and message, bytes.
+    pub message_bytes_max: usize,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            bind: vec!["127.0.0.1:8060".into()],
+            workers: 0,
+            thread_workers: 5,
+            data_store: "pulse://".into(),
+            timeout: 10,
+            graceful_timeout: 30,
+            connections_max: 10_000,
+            runtime_dir: ".hulse".into(),
+            ping_interval: 20,
+            ping_timeout: 30,
+            message_bytes_max: 1_048_576,
+        }
+    }
+}
+
+/// Logging.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// A `tracing` filter: `info`, `hulse=debug,warn`.
+    pub level: String,
+    /// `text` or `json`.
+    pub format: String,
+    /// One line a request.
+    pub access: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: "text".into(), access: false }
+    }
+}
+
+impl Settings {
+    /// `path` as it is if absolute, else below [`base`](Self::base).
+    #[must_use]
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+}

@@ -1,0 +1,5 @@
+//! Apps that come with the framework, all of one shape.
+
+pub mod auth;
+pub mod sessions;
+pub mod staticfiles;

@@ -1,0 +1,1 @@
+//! Sessions: a cookie and a row.

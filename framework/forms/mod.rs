@@ -1,0 +1,1 @@
+//! Forms: what a login page needs.

@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+
+pub mod error;
+
+pub mod conf;
+pub mod signing;
+
+pub mod signals;
+
+pub mod channels;
+pub mod db;
+pub mod template;
+
+pub mod site;
+
+pub mod models;
+
+pub mod http;
+pub mod migrations;
+
+pub mod forms;
+pub mod middleware;
+pub mod sockets;
+pub mod urls;
+
+pub mod apps;
+
+pub mod contrib;
+
+pub mod server;
+
+pub mod test;
+
+pub use apps::{App, Project};
+pub use error::{Error, Result};
+pub use site::Site;

@@ -1,0 +1,1 @@
+//! The pieces of the ordered stack; `server/handler` puts them in order.

@@ -1,0 +1,1 @@
+//! `pulse`: arbiter, store, workers.

@@ -1,0 +1,1 @@
+//! HMAC signatures and random tokens.

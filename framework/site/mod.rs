@@ -1,0 +1,245 @@
+//! `Site`: what runs. The first argument of everything that touches the world.
+//!
+//! Flow: `apps::Project::open` builds one → `Request` and `Socket` deref to it → models, groups and
+//! templates are reached through it.
+//!
+//! Invariants:
+//! - A cheap clone; no process global holds one, so many run side by side in tests.
+//! - Inside [`Site::atomic`] the closure's site *is* the transaction: its queries run in it, and its
+//!   `group.send` waits for the commit.
+
+mod group;
+mod lifecycle;
+mod reverse;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+
+use crate::channels::Layer;
+use crate::conf::Settings;
+use crate::db::{Connection, Database};
+use crate::error::{Error, Kind, Result};
+use crate::template::Templates;
+
+pub use group::Group;
+pub use lifecycle::Lifecycle;
+pub use reverse::{Reverse, ReversePart};
+
+/// A running site: settings, database, templates, layer and URL names.
+#[derive(Clone)]
+pub struct Site {
+    shared: Arc<Parts>,
+    connection: Connection,
+    /// What waits for the commit, and how deep in savepoints it was asked for. `None` outside.
+    pending: Option<Arc<Pending>>,
+    /// 0 outside a transaction, 1 in one, more in savepoints.
+    depth: u32,
+}
+
+/// What a site is made of; [`Site::new`] takes it whole.
+#[derive(Debug)]
+pub struct Parts {
+    /// The settings, checked.
+    pub settings: Settings,
+    /// The pools.
+    pub database: Database,
+    /// The templates.
+    pub templates: Templates,
+    /// The way to every other process.
+    pub layer: Layer,
+    /// The named URLs.
+    pub reverse: Reverse,
+    /// Shutdown: who still works, and the word that it is time to stop.
+    pub lifecycle: Lifecycle,
+}
+
+type AfterCommit = Box<dyn FnOnce(Site) -> BoxFuture<'static, Result<()>> + Send>;
+
+#[derive(Default)]
+struct Pending(Mutex<Vec<(u32, AfterCommit)>>);
+
+impl Pending {
+    fn with<T>(&self, change: impl FnOnce(&mut Vec<(u32, AfterCommit)>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Site {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let connection = parts.database.connection();
+        Self { shared: Arc::new(parts), connection, pending: None, depth: 0 }
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// What queries run on: the pool, or the open transaction inside [`atomic`](Self::atomic).
+    #[must_use]
+    pub fn db(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The pools themselves.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.shared.database
+    }
+
+    /// The loaded templates.
+    #[must_use]
+    pub fn templates(&self) -> &Templates {
+        &self.shared.templates
+    }
+
+    /// The layer, for work that no group covers.
+    #[must_use]
+    pub fn layer(&self) -> &Layer {
+        &self.shared.layer
+    }
+
+    /// Shutdown of this process.
+    #[must_use]
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.shared.lifecycle
+    }
+
+    /// The URL called `name` with `arguments` in place of its converters, in order.
+    ///
+    /// # Errors
+    /// The name is unknown or the arguments do not fit (`is_no_reverse_match`).
+    pub fn reverse(&self, name: &str, arguments: &[&dyn fmt::Display]) -> Result<String> {
+        self.shared.reverse.url(name, arguments)
+    }
+
+    /// The group called `name`. A bad name is an error when something is sent.
+    #[must_use]
+    pub fn group(&self, name: impl Into<String>) -> Group {
+        Group::new(self.clone(), name.into())
+    }
+
+    /// Whether this handle is inside a transaction.
+    #[must_use]
+    pub fn in_transaction(&self) -> bool {
+        self.depth > 0
+    }
+
+    /// Runs `work` in a transaction: all of its changes last, or none.
+    ///
+    /// `work` gets the site to use. It commits when `work` returns `Ok` and rolls back when it
+    /// returns an error, panics or is dropped (a client that went away). Inside a transaction it is
+    /// a savepoint. On SQLite the write lock is taken at the beginning.
+    ///
+    /// # Errors
+    /// That of `work`; the database's; or, with the changes committed, the first of what
+    /// [`on_commit`](Self::on_commit) was told (`is_after_commit`).
+    #[expect(clippy::future_not_send, reason = "as Send as `work`; callers on a server need Send")]
+    pub async fn atomic<T>(&self, work: impl AsyncFnOnce(Self) -> Result<T>) -> Result<T> {
+        let transaction = self.connection.begin().await?;
+        let pending = self.pending.clone().unwrap_or_default();
+        let inner = Self {
+            shared: Arc::clone(&self.shared),
+            connection: transaction.connection(),
+            pending: Some(Arc::clone(&pending)),
+            depth: self.depth + 1,
+        };
+        let undo = Undo { pending: &pending, depth: inner.depth, armed: true };
+        let value = match work(inner).await {
+            Ok(value) => value,
+            Err(error) => {
+                drop(undo);
+                transaction.rollback().await?;
+                return Err(error);
+            }
+        };
+        transaction.commit().await?;
+        undo.disarm();
+        if self.depth == 0 {
+            self.run_pending(&pending).await?;
+        }
+        Ok(value)
+    }
+
+    /// Calls `effect` once the outermost transaction has committed, in the order of asking; at once
+    /// outside one. A rollback, of the savepoint it was asked in too, drops it.
+    ///
+    /// # Errors
+    /// Outside a transaction that of `effect`; inside none.
+    pub async fn on_commit<F, Fut>(&self, effect: F) -> Result<()>
+    where
+        F: FnOnce(Self) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        match &self.pending {
+            None => effect(self.clone()).await,
+            Some(pending) => {
+                let effect: AfterCommit = Box::new(move |site| Box::pin(effect(site)));
+                pending.with(|list| list.push((self.depth, effect)));
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs every effect, also after one has failed; reports the first failure.
+    async fn run_pending(&self, pending: &Pending) -> Result<()> {
+        let mut first = None;
+        for (_, effect) in pending.with(std::mem::take) {
+            if let Err(error) = effect(self.clone()).await {
+                tracing::error!(%error, "after the commit");
+                first.get_or_insert(error);
+            }
+        }
+        match first {
+            None => Ok(()),
+            Some(error) => {
+                Err(Error::of(Kind::AfterCommit, format!("committed, but afterwards: {error}")))
+            }
+        }
+    }
+}
+
+/// Drops what was asked for inside a transaction that does not commit.
+struct Undo<'a> {
+    pending: &'a Pending,
+    depth: u32,
+    armed: bool,
+}
+
+impl Undo<'_> {
+    fn disarm(mut self) {
+        self.armed = false;
+        // A committed savepoint's effects now belong to the transaction around it.
+        let depth = self.depth - 1;
+        self.pending.with(|list| list.iter_mut().for_each(|(at, _)| *at = (*at).min(depth)));
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.pending.with(|list| list.retain(|(at, _)| *at < self.depth));
+        }
+    }
+}
+
+impl Error {
+    /// The transaction is committed, but an effect that should have followed failed.
+    ///
+    /// If you see this, do not run the transaction again: its rows are there.
+    #[must_use]
+    pub fn is_after_commit(&self) -> bool {
+        self.kind() == Kind::AfterCommit
+    }
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site").field("depth", &self.depth).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,1 @@
+//! `TestSite`, `Client`, `SocketClient`.
