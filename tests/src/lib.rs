@@ -1,1 +1,5 @@
 //! What the tests share.
+
+mod databases;
+
+pub use databases::{TestDatabase, databases};

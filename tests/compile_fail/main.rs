@@ -1,0 +1,1 @@
+//! What must not compile, and with which words (trybuild).

@@ -1,0 +1,1 @@
+//! In one process: one file per room.

@@ -1,0 +1,1 @@
+//! Rules of this repository that neither rustfmt nor clippy knows.
