@@ -1,5 +1,14 @@
 //! What the tests share.
 
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "what serves only tests fails by panicking and says what it skips"
+)]
+
+mod browser;
 mod databases;
 
+pub use browser::{Browser, Screen, Window};
 pub use databases::{TestDatabase, databases};
