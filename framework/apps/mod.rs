@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::conf::{Section, Sections};
 use crate::models::Meta;
 use crate::urls::Urls;
 
@@ -28,6 +29,11 @@ pub trait App: Send + Sync + 'static {
     fn assets(&self) -> Assets {
         Assets::none()
     }
+
+    /// Its own sections of `settings.toml`.
+    fn sections(&self) -> Sections {
+        Sections::default()
+    }
 }
 
 /// A site before it runs: its apps and URLs.
@@ -37,6 +43,7 @@ pub struct Project {
     apps: Vec<Arc<dyn App>>,
     urls: Arc<Urls>,
     assets: Assets,
+    sections: Sections,
 }
 
 impl Project {
@@ -51,6 +58,7 @@ impl Project {
             apps: Vec::new(),
             urls: Arc::default(),
             assets: Assets::none(),
+            sections: Sections::default(),
         }
     }
 
@@ -73,6 +81,20 @@ impl Project {
     pub fn assets(mut self, assets: Assets) -> Self {
         self.assets = assets;
         self
+    }
+
+    /// Adds a section of the project's own to `settings.toml`; apps bring theirs in `App::sections`.
+    #[must_use]
+    pub fn section<S: Section>(mut self) -> Self {
+        self.sections = self.sections.with::<S>();
+        self
+    }
+
+    /// All sections, the apps' and the project's.
+    #[must_use]
+    pub fn sections(&self) -> Sections {
+        let own = self.sections.clone();
+        self.apps.iter().fold(own, |all, app| all.and(app.sections()))
     }
 
     /// Its name.

@@ -1,15 +1,44 @@
 //! Typed settings: files, environment and flags, checked before anything runs.
 //!
 //! Flow: `load` finds `settings.toml` → reads it, then `settings.<env>.toml` → lays the environment
-//! and the flags over it → one tree whose every leaf knows where it came from → [`Settings`].
+//! and the flags over it → one [`tree`] whose every leaf knows where it came from → `read` makes
+//! [`Settings`] and the apps' [`Sections`] of it → `check` looks at values that do not fit together.
 //!
 //! Invariants:
 //! - The only room that reads the environment.
 //! - Nothing is silently ignored: an unknown key is an error that names the nearest known one.
+//! - An error says where the value was written. No secret is ever shown.
 
+mod check;
+mod environment;
+mod file;
+mod load;
+mod nearest;
+mod read;
+mod report;
+mod sections;
 mod settings;
+#[cfg(test)]
+mod tests;
+mod tree;
 
+pub use load::{Override, Sources, load};
+pub use nearest::nearest;
+pub use sections::{Section, Sections};
 pub use settings::{
     Auth, Channels, Csrf, Databases, Http, Log, Secret, Security, Server, Sessions, Settings,
     StaticFiles,
 };
+pub use tree::Origin;
+
+use crate::error::{Error, Kind};
+
+impl Error {
+    /// A setting is unknown, of the wrong type, missing, or does not fit the others.
+    ///
+    /// If you see this, the message names the file and line, variable or flag to change.
+    #[must_use]
+    pub fn is_settings(&self) -> bool {
+        self.kind() == Kind::Settings
+    }
+}

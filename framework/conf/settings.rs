@@ -1,17 +1,31 @@
 //! The framework's own settings, section by section, with their defaults.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::conf::sections::{ReadSections, Section};
+use crate::conf::tree::Origin;
 
 /// All settings of a site. Made by [`load`](super::load); a test may build one with `..Default::default()`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The folder relative paths in settings start from: that of `settings.toml`.
     #[serde(skip)]
     pub base: PathBuf,
+    /// The file they were read from, if there was one.
+    #[serde(skip)]
+    pub file: Option<Arc<Path>>,
+    /// Where each setting that is not a default was written.
+    #[serde(skip)]
+    pub(super) origins: Arc<BTreeMap<String, Origin>>,
+    /// The apps' sections.
+    #[serde(skip)]
+    pub(super) sections: ReadSections,
     /// Shows helpful error pages, serves to localhost. Never on a public server.
     pub debug: bool,
     /// Signs sessions and tokens. Required unless `debug`. Also `SECRET_KEY` in the environment.
@@ -45,8 +59,7 @@ pub struct Settings {
 }
 
 /// A value that never shows itself: `Debug` prints stars.
-#[derive(Clone, Default, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Default)]
 pub struct Secret(String);
 
 impl Secret {
@@ -74,8 +87,22 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(if self.0.is_empty() { "" } else { "********" })
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // In words of its own: serde's would show the value.
+        let text = String::deserialize(deserializer);
+        text.map(Self).map_err(|_| de::Error::custom("expected text in quotes"))
+    }
+}
+
 /// Where rows are kept.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Databases {
     /// `sqlite://db.sqlite3` (relative to the settings' folder), `sqlite:///absolute/path`,
@@ -94,7 +121,7 @@ impl Default for Databases {
 }
 
 /// Limits and habits of requests (Django's names and numbers).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
     /// A URL without its final slash is redirected to the one that has it, if that one exists.
@@ -116,7 +143,7 @@ impl Default for Http {
 }
 
 /// Static files.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StaticFiles {
     /// URL prefix, with both slashes.
@@ -132,7 +159,7 @@ impl Default for StaticFiles {
 }
 
 /// Session cookies.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sessions {
     /// Name of the cookie.
@@ -157,7 +184,7 @@ impl Default for Sessions {
 }
 
 /// Protection against cross-site request forgery.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Csrf {
     /// Name of the cookie.
@@ -182,7 +209,7 @@ impl Default for Csrf {
 }
 
 /// Security headers.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Security {
     /// `X-Frame-Options`; empty turns it off.
@@ -207,7 +234,7 @@ impl Default for Security {
 }
 
 /// Accounts.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
     /// Where a page that needs a login sends the visitor.
@@ -241,7 +268,7 @@ impl Default for Auth {
 }
 
 /// Groups and their history.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Channels {
     /// Largest message, bytes.
@@ -272,7 +299,7 @@ impl Default for Channels {
 }
 
 /// What `pulse` serves with; each is also a flag of the command.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// `HOST:PORT`, `:PORT`, `[::1]:PORT` or `unix:PATH`.
@@ -318,7 +345,7 @@ impl Default for Server {
 }
 
 /// Logging.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// A `tracing` filter: `info`, `hulse=debug,warn`.
@@ -340,5 +367,17 @@ impl Settings {
     #[must_use]
     pub fn resolve(&self, path: &Path) -> PathBuf {
         self.base.join(path)
+    }
+
+    /// An app's own section; its defaults if the app has not registered it.
+    #[must_use]
+    pub fn section<S: Section>(&self) -> Arc<S> {
+        self.sections.get().unwrap_or_default()
+    }
+
+    /// Where the setting `key` (`server.workers`) was written; `None` for a default.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.origins.get(key)
     }
 }

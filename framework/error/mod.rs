@@ -89,6 +89,21 @@ impl Error {
         self
     }
 
+    /// A command was called with something it cannot work with; `words` say with what.
+    pub fn usage(words: impl Into<String>) -> Self {
+        Self::of(Kind::Usage, words)
+    }
+
+    /// What a command that ends with this error exits with: 2 if it could not begin (usage,
+    /// settings, an address, a database out of reach), 1 otherwise.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.0.kind {
+            Kind::Usage | Kind::Settings | Kind::DatabaseUnavailable | Kind::Server => 2,
+            _ => 1,
+        }
+    }
+
     pub(crate) fn of(kind: Kind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind, message: message.into(), source: None }))
     }

@@ -1,1 +1,5 @@
 //! `pulse`: arbiter, store, workers.
+
+mod log;
+
+pub use log::start_log;

@@ -1,0 +1,51 @@
+//! Values that have the right type and still cannot work.
+
+use crate::conf::settings::Settings;
+use crate::error::{Error, Kind, Result};
+
+/// Most worker processes; far above the cores of any machine.
+const WORKERS_MAX: usize = 1024;
+
+/// Looks at the settings as a whole.
+pub(super) fn check(settings: &Settings) -> Result<()> {
+    if settings.secret_key.is_empty() && !settings.debug {
+        return Err(Error::of(
+            Kind::Settings,
+            "SECRET_KEY is not set: set it in the environment, or secret_key in settings.toml \
+             (`openssl rand -hex 32` makes one); only debug = true works without",
+        ));
+    }
+    let server = &settings.server;
+    if server.bind.is_empty() {
+        return wrong(settings, "server.bind", "names no address");
+    }
+    if server.workers > WORKERS_MAX {
+        return wrong(settings, "server.workers", &format!("is more than {WORKERS_MAX}"));
+    }
+    let above_zero = [
+        ("server.timeout", server.timeout),
+        ("server.thread_workers", server.thread_workers as u64),
+        ("server.connections_max", server.connections_max as u64),
+        ("server.ping_interval", server.ping_interval),
+        ("database.connections_max", settings.database.connections_max.into()),
+    ];
+    if let Some((key, _)) = above_zero.iter().find(|(_, value)| *value == 0) {
+        return wrong(settings, key, "must be more than 0");
+    }
+    let url = &settings.static_files.url;
+    if !(url.len() > 1 && url.starts_with('/') && url.ends_with('/')) {
+        return wrong(settings, "static.url", "must begin and end with a slash");
+    }
+    if !["text", "json"].contains(&settings.log.format.as_str()) {
+        return wrong(settings, "log.format", "is neither text nor json");
+    }
+    Ok(())
+}
+
+fn wrong(settings: &Settings, key: &str, words: &str) -> Result<()> {
+    let message = match settings.origin(key) {
+        Some(origin) => format!("{origin}: {key} {words}"),
+        None => format!("{key} {words}"),
+    };
+    Err(Error::of(Kind::Settings, message))
+}
