@@ -8,8 +8,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::conf::{Section, Sections};
+use crate::channels::Layer;
+use crate::conf::{Section, Sections, Settings};
+use crate::error::Result;
 use crate::models::Meta;
+use crate::site::Site;
 use crate::urls::Urls;
 
 pub use assets::{__rust_embed, Assets};
@@ -95,6 +98,14 @@ impl Project {
     pub fn sections(&self) -> Sections {
         let own = self.sections.clone();
         self.apps.iter().fold(own, |all, app| all.and(app.sections()))
+    }
+
+    /// Makes the site: connects the database, loads templates, builds the URL names.
+    ///
+    /// # Errors
+    /// The database cannot be reached, a template is wrong.
+    pub async fn open(&self, settings: Settings, layer: Layer) -> Result<Site> {
+        todo!("{settings:?} {layer:?}")
     }
 
     /// Its name.
