@@ -4,16 +4,25 @@
 
 mod assets;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::Router;
+use axum::extract::Request;
+use axum::response::IntoResponse;
+use tower_layer::Layer as TowerLayer;
+use tower_service::Service;
+
 use crate::channels::Layer;
 use crate::conf::{Section, Sections, Settings};
+use crate::db::Database;
 use crate::error::Result;
 use crate::models::Meta;
-use crate::site::Site;
-use crate::urls::Urls;
+use crate::site::{Lifecycle, Parts, Site};
+use crate::template::Templates;
+use crate::urls::{Resolver, Urls};
 
 pub use assets::{__rust_embed, Assets};
 
@@ -44,10 +53,14 @@ pub struct Project {
     name: &'static str,
     folder: PathBuf,
     apps: Vec<Arc<dyn App>>,
-    urls: Arc<Urls>,
+    resolver: Resolver,
+    layers: Vec<AddLayer>,
     assets: Assets,
     sections: Sections,
 }
+
+/// Puts one of the site's own layers around what is inside it.
+type AddLayer = Arc<dyn Fn(Router) -> Router + Send + Sync>;
 
 impl Project {
     /// A project without apps. `folder` is where its sources lie (`env!("CARGO_MANIFEST_DIR")`):
@@ -59,7 +72,8 @@ impl Project {
             name,
             folder: folder.into(),
             apps: Vec::new(),
-            urls: Arc::default(),
+            resolver: Resolver::default(),
+            layers: Vec::new(),
             assets: Assets::none(),
             sections: Sections::default(),
         }
@@ -73,9 +87,28 @@ impl Project {
     }
 
     /// Sets the URL table.
+    ///
+    /// # Panics
+    /// A route is malformed.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "the table is given away, as in `include`")]
     pub fn urls(mut self, urls: Urls) -> Self {
-        self.urls = Arc::new(urls);
+        self.resolver = urls.resolver();
+        self
+    }
+
+    /// Adds a tower layer between the framework's middleware and the views. The first one added
+    /// sees a request first.
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: TowerLayer<axum::routing::Route> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Error: Into<Infallible> + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.layers.push(Arc::new(move |router| router.layer(layer.clone())));
         self
     }
 
@@ -100,14 +133,6 @@ impl Project {
         self.apps.iter().fold(own, |all, app| all.and(app.sections()))
     }
 
-    /// Makes the site: connects the database, loads templates, builds the URL names.
-    ///
-    /// # Errors
-    /// The database cannot be reached, a template is wrong.
-    pub async fn open(&self, settings: Settings, layer: Layer) -> Result<Site> {
-        todo!("{settings:?} {layer:?}")
-    }
-
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -126,10 +151,26 @@ impl Project {
         &self.apps
     }
 
-    /// The URL table.
+    /// The finished URL table.
     #[must_use]
-    pub fn url_table(&self) -> &Arc<Urls> {
-        &self.urls
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    pub(crate) fn layers(&self) -> &[AddLayer] {
+        &self.layers
+    }
+
+    /// Makes the site: connects the database, loads the templates.
+    ///
+    /// # Errors
+    /// The database cannot be reached or a template is wrong.
+    pub async fn open(&self, settings: Settings, layer: Layer) -> Result<Site> {
+        let database = Database::connect(&settings.database, &settings.base).await?;
+        let templates = Templates {};
+        let reverse = self.resolver.reverse().clone();
+        let lifecycle = Lifecycle::default();
+        Ok(Site::new(Parts { settings, database, templates, layer, reverse, lifecycle }))
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! Flow: `urls` matched → axum extracts [`Request`] → view → [`render`] → `middleware/errors`.
 
+mod answer;
+mod path;
 mod request;
 
 pub use axum::response::Response;
+pub use path::{Captured, Path};
 pub use request::Request;
 
-use axum::http;
-
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
 /// Renders the template `name` into a 200 `text/html; charset=utf-8` answer.
 ///
@@ -18,11 +19,4 @@ use crate::error::{Error, Kind, Result};
 pub fn render(request: &Request, name: &str, context: tera::Context) -> Result<Response> {
     let _ = (request, context);
     todo!("{name}")
-}
-
-impl Error {
-    /// An answer of this status; `message` is shown in debug only.
-    pub fn status(status: http::StatusCode, message: impl Into<String>) -> Self {
-        Self::of(Kind::Status(status.as_u16()), message)
-    }
 }

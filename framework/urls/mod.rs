@@ -1,35 +1,104 @@
 //! One URL table for HTTP and WebSocket: converters, include, names, reverse.
+//!
+//! Flow: [`path`], [`include`] → [`Urls`] → [`Urls::resolver`] → [`resolve`] finds the line before
+//! any other middleware asks for it → [`dispatch`] calls its view.
+//!
+//! Invariants:
+//! - First to last; the first line that fits wins, whatever the method.
+//! - A path is decoded once, before matching; what a view gets is never decoded again.
+//! - A malformed table is a panic at start, never an answer to a visitor.
 
+mod converter;
+mod dispatch;
+mod pattern;
+mod resolver;
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 use axum::handler::Handler;
 
 use crate::site::{Reverse, Site};
+use converter::Converter;
+use pattern::Piece;
+
+pub use dispatch::{dispatch, resolve};
+pub use resolver::{Line, Matched, Resolver};
 
 /// A list of routes, tried first to last.
 #[derive(Default)]
-pub struct Urls {}
+pub struct Urls {
+    routes: Vec<Route>,
+    app_name: Option<String>,
+    converters: Vec<Converter>,
+}
 
 /// One line of the table.
-pub struct Route {}
+pub struct Route {
+    text: String,
+    pieces: Vec<Piece>,
+    /// Its name; of an include, its namespace.
+    name: Option<String>,
+    csrf_exempt: bool,
+    attached: Vec<Attached>,
+    target: Target,
+}
+
+/// Something a line carries for whoever asks; shared with the finished table.
+type Attached = Arc<dyn Any + Send + Sync>;
+
+enum Target {
+    View(resolver::View),
+    Include(Urls),
+}
 
 impl Urls {
     /// A table of these lines.
     #[must_use]
     pub fn new(routes: impl IntoIterator<Item = Route>) -> Self {
-        let _ = routes.into_iter();
-        todo!()
+        Self { routes: routes.into_iter().collect(), ..Self::default() }
+    }
+
+    /// The namespace of its names: `polls` makes `detail` into `polls:detail` once it is included.
+    #[must_use]
+    pub fn app_name(mut self, name: &str) -> Self {
+        self.app_name = Some(name.to_owned());
+        self
+    }
+
+    /// Teaches this table, and those it includes, the converter `<name:..>`: `fits` says which
+    /// texts it takes (never one with a slash). The view's type says what they become.
+    #[must_use]
+    pub fn converter(mut self, name: &'static str, fits: fn(&str) -> bool) -> Self {
+        self.converters.push(Converter { name, fits, slashes: false });
+        self
+    }
+
+    /// The finished table.
+    ///
+    /// # Panics
+    /// A route uses an unknown converter or a name twice.
+    #[must_use]
+    pub fn resolver(&self) -> Resolver {
+        Resolver::of(self).unwrap_or_else(|malformed| refuse(&malformed))
     }
 
     /// The names, for building URLs back.
+    ///
+    /// # Panics
+    /// As [`resolver`](Self::resolver).
     #[must_use]
     pub fn reverse(&self) -> Reverse {
-        todo!()
+        self.resolver().reverse().clone()
     }
 }
 
 /// A view at `route`: text with converters in angle brackets, without the leading slash:
-/// `"polls/<int:id>/"`.
+/// `"polls/<int:id>/"`. The view is any axum handler; a
+/// [`MethodRouter`](axum::routing::MethodRouter) answers 405 to other methods.
 ///
 /// # Panics
 /// The route is malformed.
@@ -38,8 +107,9 @@ where
     H: Handler<T, Site>,
     T: 'static,
 {
-    let _ = view;
-    todo!("{route}")
+    let view: resolver::View =
+        Arc::new(move |request, site| Box::pin(view.clone().call(request, site)));
+    Route::new(route, Target::View(view))
 }
 
 /// All lines of `urls` below the prefix `route`.
@@ -48,26 +118,55 @@ where
 /// The route is malformed.
 #[must_use]
 pub fn include(route: &str, urls: Urls) -> Route {
-    let _ = urls;
-    todo!("{route}")
+    Route::new(route, Target::Include(urls))
 }
 
 impl Route {
-    /// Gives it a name to be reversed by.
-    #[must_use]
-    pub fn name(self, name: &str) -> Self {
-        todo!("{name}")
+    fn new(route: &str, target: Target) -> Self {
+        let pieces = pattern::pieces(route).unwrap_or_else(|malformed| refuse(&malformed));
+        let text = route.to_owned();
+        Self { text, pieces, name: None, csrf_exempt: false, attached: Vec::new(), target }
     }
+
+    /// Gives it a name to be reversed by. Of an include: the namespace of this one inclusion, in
+    /// place of the table's [`app_name`](Urls::app_name) (which keeps finding the first inclusion).
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// Takes POSTs without a CSRF token: for callers that are no browsers and prove who they are in
+    /// another way than by a cookie. Of an include: all lines in it.
+    #[must_use]
+    pub fn csrf_exempt(mut self) -> Self {
+        self.csrf_exempt = true;
+        self
+    }
+
+    /// Lets the line carry a value, found again with [`Line::attached`] and
+    /// [`Resolver::attached`]. Of an include: all lines in it.
+    #[must_use]
+    pub fn attach<T: Any + Send + Sync>(mut self, value: T) -> Self {
+        self.attached.push(Arc::new(value));
+        self
+    }
+}
+
+/// A malformed table is the programmer's error and stops the program at start.
+#[expect(clippy::panic, reason = "a malformed URL table cannot be served")]
+fn refuse(malformed: &str) -> ! {
+    panic!("{malformed}")
 }
 
 impl fmt::Debug for Urls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Urls").finish_non_exhaustive()
+        f.debug_struct("Urls").field("routes", &self.routes).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Route").finish_non_exhaustive()
+        f.debug_struct("Route").field("route", &self.text).finish_non_exhaustive()
     }
 }

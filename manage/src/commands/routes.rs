@@ -15,7 +15,9 @@ impl Routes {
     #[expect(clippy::print_stdout, reason = "this crate is the one that prints")]
     #[expect(clippy::unused_self, reason = "commands are called alike")]
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode> {
-        println!("{:?}", context.project().url_table());
+        for line in context.project().resolver().lines() {
+            println!("/{:<40} {}", line.route(), line.name().unwrap_or("-"));
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,0 +1,44 @@
+//! From an error to an answer: the only place where one becomes a status.
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+
+use crate::error::{Error, Kind};
+
+impl Error {
+    /// An answer of this status; `message` is shown in debug only.
+    pub fn status(status: StatusCode, message: impl Into<String>) -> Self {
+        Self::of(Kind::Status(status.as_u16()), message)
+    }
+
+    /// The status it answers with when a view returns it.
+    #[must_use]
+    pub fn status_code(&self) -> StatusCode {
+        match self.kind() {
+            Kind::Status(status) => {
+                StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+            Kind::DatabaseUnavailable | Kind::LayerUnavailable | Kind::ChannelFull => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            // A row that a view took for granted and that is not there is the site's error, as in
+            // Django; `get_object_or_404` makes it the visitor's.
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// The bare status as text, with the error itself (`Arc<Error>`) in the extensions:
+/// `middleware/errors` makes a page of it.
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let status = self.status_code();
+        let words = status.canonical_reason().unwrap_or("Error");
+        let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        let mut response = (status, plain, format!("{words}\n")).into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
