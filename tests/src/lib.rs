@@ -9,6 +9,8 @@
 
 mod browser;
 mod databases;
+mod process;
 
 pub use browser::{Browser, Screen, Window};
 pub use databases::{TestDatabase, databases};
+pub use process::{Pulse, Surroundings, site_command, site_folder};

@@ -1,0 +1,276 @@
+//! A real `pulse` of djchat: started for one test, gone with it.
+//!
+//! Flow: [`Pulse::start`] builds djchat if it is stale → runs it with a folder of its own for
+//! settings, database and sockets → reads from its first line where it listens.
+//!
+//! Invariants:
+//! - Two of them share nothing: port, database and runtime folder are each one's own.
+//! - Whatever a test does, none of its processes outlives it: they form one process group.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Longest wait for a line, an end, a beginning.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// What a started site has besides its command line.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// `DATABASE_URL`; without one a SQLite file in its folder.
+    pub database: Option<String>,
+    /// More environment variables.
+    pub environment: Vec<(String, String)>,
+}
+
+/// A running `djchat pulse`. Dropping it kills all of its processes.
+#[derive(Debug)]
+pub struct Pulse {
+    arbiter: Child,
+    group: Pid,
+    address: String,
+    /// What it says on stdout and stderr, as it comes. Ends with the last of its processes.
+    log: watch::Receiver<String>,
+    readers: [JoinHandle<()>; 2],
+    folder: TempDir,
+    surroundings: Surroundings,
+}
+
+impl Pulse {
+    /// `djchat pulse --migrate -b 127.0.0.1:0` with `arguments`, listening.
+    ///
+    /// # Panics
+    /// It ends or says nothing instead.
+    pub async fn start(arguments: &[&str]) -> Self {
+        Self::start_in(Surroundings::default(), arguments).await
+    }
+
+    /// The same with other surroundings.
+    ///
+    /// # Panics
+    /// It ends or says nothing instead.
+    pub async fn start_in(surroundings: Surroundings, arguments: &[&str]) -> Self {
+        let folder = site_folder();
+        let mut command = site_command(folder.path(), &surroundings);
+        command.args(["pulse", "--migrate", "-b", "127.0.0.1:0"]).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut arbiter = command.process_group(0).spawn().expect("djchat starts");
+        let group = pid_of(arbiter.id().expect("it has not been waited for"));
+        let (said, log) = watch::channel(String::new());
+        let stdout = arbiter.stdout.take().expect("its stdout is piped");
+        let stderr = arbiter.stderr.take().expect("its stderr is piped");
+        let readers = [
+            tokio::spawn(keep(BufReader::new(stdout), said.clone())),
+            tokio::spawn(keep(BufReader::new(stderr), said)),
+        ];
+        let mut pulse =
+            Self { arbiter, group, address: String::new(), log, readers, folder, surroundings };
+        let line = pulse.said("listening on http://").await;
+        let address = line.rsplit("http://").next().expect("an address after it");
+        pulse.address = address.trim().trim_end_matches('/').to_owned();
+        pulse
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The page at `path` (`/accounts/login/`).
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The folder of its settings, database and sockets.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The arbiter's process.
+    #[must_use]
+    pub fn arbiter(&self) -> Pid {
+        self.group
+    }
+
+    /// The worker processes there are now.
+    #[must_use]
+    pub fn workers(&self) -> Vec<Pid> {
+        self.children("worker")
+    }
+
+    /// The store's process, if there is one.
+    #[must_use]
+    pub fn store(&self) -> Option<Pid> {
+        self.children("store").first().copied()
+    }
+
+    /// The arbiter's children whose command line says `--child ROLE`.
+    fn children(&self, role: &str) -> Vec<Pid> {
+        let arbiter = self.group.as_raw_nonzero();
+        let list = format!("/proc/{arbiter}/task/{arbiter}/children");
+        let list = std::fs::read_to_string(list).unwrap_or_default();
+        let is_of_role = |id: &u32| {
+            let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
+            words.windows(2).any(|two| two[0] == b"--child" && two[1] == role.as_bytes())
+        };
+        let ids = list.split_whitespace().filter_map(|id| id.parse().ok());
+        ids.filter(is_of_role).map(pid_of).collect()
+    }
+
+    /// What it has said so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.borrow().clone()
+    }
+
+    /// Waits for a line that contains `words`, also one said already.
+    ///
+    /// # Panics
+    /// It does not come.
+    pub async fn said(&mut self, words: &str) -> String {
+        self.said_after(0, words).await
+    }
+
+    /// Waits for a line that contains `words` beyond the first `seen` bytes of [`log`](Self::log).
+    ///
+    /// # Panics
+    /// It does not come.
+    pub async fn said_after(&mut self, seen: usize, words: &str) -> String {
+        let line = |log: &str| log[seen..].lines().find(|l| l.contains(words)).map(str::to_owned);
+        if let Ok(Ok(log)) = timeout(WAIT, self.log.wait_for(|log| line(log).is_some())).await {
+            return line(&log).expect("it was just found");
+        }
+        panic!("djchat never said {words:?}:\n{}", self.log())
+    }
+
+    /// Sends a signal to the arbiter.
+    ///
+    /// # Panics
+    /// It is gone.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.group, signal).expect("the arbiter is there");
+    }
+
+    /// Waits until the arbiter has ended.
+    ///
+    /// # Panics
+    /// It does not.
+    pub async fn ended(&mut self) -> ExitStatus {
+        match timeout(WAIT, self.arbiter.wait()).await {
+            Ok(status) => status.expect("it is ours to wait for"),
+            Err(_) => panic!("djchat does not end:\n{}", self.log()),
+        }
+    }
+
+    /// SIGTERM, then the exit code.
+    ///
+    /// # Panics
+    /// It does not end, or by a signal.
+    pub async fn stop(mut self) -> i32 {
+        self.signal(Signal::TERM);
+        let status = self.ended().await;
+        status.code().unwrap_or_else(|| panic!("ended by signal {:?}", status.signal()))
+    }
+
+    /// Runs another command of the same site (`createsuperuser`) to its end.
+    ///
+    /// # Panics
+    /// It fails.
+    pub async fn manage(&self, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+        let mut command = site_command(self.folder.path(), &self.surroundings);
+        command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
+        let output = timeout(WAIT, command.output()).await.expect("in time").expect("it starts");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}{complained}");
+        said
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        // Fails only if all of them have ended.
+        let _ = kill_process_group(self.group, Signal::KILL);
+        for reader in &self.readers {
+            reader.abort();
+        }
+    }
+}
+
+/// An empty folder with djchat's settings in it.
+///
+/// # Panics
+/// It cannot be made.
+#[must_use]
+pub fn site_folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let settings = repository().join("examples/djchat/settings.toml");
+    std::fs::copy(settings, folder.path().join("settings.toml")).expect("djchat's settings");
+    folder
+}
+
+/// djchat's program with its settings in `folder`; the caller adds the command.
+///
+/// # Panics
+/// djchat cannot be built.
+#[must_use]
+pub fn site_command(folder: &Path, surroundings: &Surroundings) -> Command {
+    let mut command = Command::new(djchat());
+    command.current_dir(folder).env("HULSE_SETTINGS", folder.join("settings.toml"));
+    match &surroundings.database {
+        Some(url) => command.env("DATABASE_URL", url),
+        None => command.env_remove("DATABASE_URL"),
+    };
+    command.envs(surroundings.environment.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+/// djchat's program, built now if it is older than its sources.
+fn djchat() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = std::process::Command::new(cargo)
+            .args(["build", "--quiet", "-p", "djchat"])
+            .current_dir(repository())
+            .status();
+        assert!(built.expect("cargo runs").success(), "djchat does not build");
+        // target/debug/deps/processes-0123 → target/debug/djchat
+        let test = std::env::current_exe().expect("this test's program");
+        let folder = test.ancestors().nth(2).expect("a target folder");
+        folder.join("djchat")
+    })
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository")
+}
+
+fn pid_of(id: u32) -> Pid {
+    i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id")
+}
+
+/// Adds every line to the log until the pipe closes.
+async fn keep(lines: BufReader<impl AsyncRead + Unpin>, log: watch::Sender<String>) {
+    let mut lines = lines.lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        log.send_modify(|log| {
+            log.push_str(&line);
+            log.push('\n');
+        });
+    }
+}
