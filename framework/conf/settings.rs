@@ -277,6 +277,8 @@ pub struct Channels {
     pub history_messages: usize,
     /// Bytes a group keeps for those who lag or come back.
     pub history_bytes: usize,
+    /// How long a group keeps a message, seconds.
+    pub history_seconds: u64,
     /// Unread messages a channel holds.
     pub capacity: usize,
     /// An unread message is dropped after this, seconds.
@@ -291,6 +293,7 @@ impl Default for Channels {
             message_bytes_max: 1_048_576,
             history_messages: 4096,
             history_bytes: 4_194_304,
+            history_seconds: 300,
             capacity: 100,
             expiry_seconds: 60,
             send_wait_seconds: 5,

@@ -1,0 +1,151 @@
+//! The worker's end of the link to the store's process: one task that owns the unix socket.
+//!
+//! Flow: connect → say what this worker holds ([`Table::reconnected`](super::members)) → carry
+//! requests out and answers in → when the link is cut, connect again, a little later each time.
+
+use std::convert::Infallible;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
+
+use super::wire;
+use super::worker::Worker;
+use crate::error::{Error, Kind, Result};
+
+/// First pause before the next attempt; doubled each time.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// Longest pause.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Room for one read, bytes.
+const READ_BYTES: usize = 64 * 1024;
+/// Bytes encoded before they are written.
+const WRITE_BYTES: usize = 256 * 1024;
+
+/// Whether the link is up. A cheap clone.
+#[derive(Clone, Debug)]
+pub(super) struct State(Arc<watch::Sender<bool>>);
+
+impl Default for State {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl State {
+    /// Ends when the link is up.
+    pub(super) async fn ready(&self, wait: Duration) -> Result<()> {
+        let mut state = self.0.subscribe();
+        match tokio::time::timeout(wait, state.wait_for(|is_up| *is_up)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Error::of(Kind::LayerUnavailable, "the data store cannot be reached")),
+        }
+    }
+}
+
+/// Keeps the link; ends only when it is dropped.
+pub(super) async fn run(path: PathBuf, worker: Arc<Worker>, state: State) {
+    let mut pause = PAUSE_MIN;
+    let mut resumed = false;
+    loop {
+        match UnixStream::connect(&path).await {
+            Ok(stream) => {
+                let Err(error) = carry(stream, &worker, resumed, &state).await;
+                state.0.send_replace(false);
+                resumed = true;
+                pause = PAUSE_MIN;
+                tracing::warn!(%error, "lost the link to the data store");
+            }
+            Err(error) if pause >= PAUSE_MAX => {
+                tracing::warn!(%error, path = %path.display(), "cannot reach the data store");
+            }
+            Err(error) => tracing::debug!(%error, "cannot reach the data store yet"),
+        }
+        tokio::time::sleep(jittered(pause)).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Carries both ways until the link is cut.
+async fn carry(
+    stream: UnixStream,
+    worker: &Worker,
+    resumed: bool,
+    state: &State,
+) -> io::Result<Infallible> {
+    let (input, output) = stream.into_split();
+    let (input, output) = (read(input, worker), write(output, worker, resumed, state));
+    tokio::select! {
+        ended = input => ended,
+        ended = output => ended,
+    }
+}
+
+async fn read(mut input: OwnedReadHalf, worker: &Worker) -> io::Result<Infallible> {
+    let mut bytes = BytesMut::with_capacity(READ_BYTES);
+    loop {
+        bytes.reserve(READ_BYTES);
+        if input.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let bad = |_| io::Error::new(io::ErrorKind::InvalidData, "bad frame from the data store");
+        while let Some(tell) = wire::next_tell(&mut bytes).map_err(bad)? {
+            worker.tell(tell);
+        }
+        // An answer may have made more to say.
+        worker.change(|_| ());
+    }
+}
+
+async fn write(
+    mut output: OwnedWriteHalf,
+    worker: &Worker,
+    resumed: bool,
+    state: &State,
+) -> io::Result<Infallible> {
+    let asks = worker.table().reconnected(resumed);
+    let mut bytes = BytesMut::new();
+    for ask in &asks {
+        wire::encode_ask(ask, &mut bytes);
+        if bytes.len() >= WRITE_BYTES {
+            output.write_all_buf(&mut bytes).await?;
+        }
+    }
+    drop(asks);
+    output.write_all_buf(&mut bytes).await?;
+    state.0.send_replace(true);
+    loop {
+        while encode(worker, &mut bytes) {
+            output.write_all_buf(&mut bytes).await?;
+        }
+        worker.filled().await;
+    }
+}
+
+/// Encodes what waits; whether there was any.
+fn encode(worker: &Worker, bytes: &mut BytesMut) -> bool {
+    let mut table = worker.table();
+    while bytes.len() < WRITE_BYTES
+        && let Some(ask) = table.outgoing.pop_front()
+    {
+        wire::encode_ask(&ask, bytes);
+    }
+    !bytes.is_empty()
+}
+
+/// Half of `pause` to all of it: workers that lost the same store do not come back as one.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+/// Where the store of a site listens below its runtime folder.
+#[must_use]
+pub fn socket_path(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("store.sock")
+}

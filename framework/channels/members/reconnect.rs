@@ -1,0 +1,71 @@
+//! What a store must hear over a new link: all this worker holds, then what was not answered.
+
+use super::Table;
+use crate::channels::protocol::{Ask, VERSION};
+
+/// Messages of each group offered to a store that may have lost its memory.
+const TAIL_MESSAGES_MAX: usize = 1024;
+/// Bytes of them.
+const TAIL_BYTES_MAX: usize = 1024 * 1024;
+
+impl Table {
+    /// Everything to say over a new link. `resumed`: it is not the first one.
+    pub(crate) fn reconnected(&mut self, resumed: bool) -> Vec<Ask> {
+        self.counted.links += 1;
+        // All of it is either announced below, asked again, or no longer true.
+        let returned = std::mem::take(&mut self.outgoing);
+        let mut asks = vec![Ask::Hello { version: VERSION, resumed }];
+        self.announce_groups(&mut asks);
+        self.announce_people(&mut asks);
+        self.requests.retain(|_, pending| pending.is_wanted());
+        asks.extend(self.requests.values().map(|pending| again(&pending.ask, resumed)));
+        asks.extend(returned.into_iter().filter(|ask| matches!(ask, Ask::Return { .. })));
+        asks
+    }
+
+    fn announce_groups(&self, asks: &mut Vec<Ask>) {
+        for (group, local) in &self.groups {
+            let Some(position) = local.position else { continue };
+            asks.push(Ask::Announce { group: group.clone(), position });
+            let mut bytes = 0;
+            let tail = local.ring.iter().rev().take(TAIL_MESSAGES_MAX).take_while(|entry| {
+                bytes += entry.frame.len();
+                bytes <= TAIL_BYTES_MAX
+            });
+            asks.extend(tail.map(|entry| Ask::AnnounceEntry {
+                group: group.clone(),
+                epoch: position.epoch,
+                entry: entry.clone(),
+            }));
+        }
+    }
+
+    /// Who is present, and who is gone without the store's confirmation: the others must be told.
+    fn announce_people(&self, asks: &mut Vec<Ask>) {
+        for (connection, held) in &self.connections {
+            for (group, membership) in &held.groups {
+                if let Some(person) = membership.person.clone() {
+                    let (group, connection) = (group.clone(), *connection);
+                    asks.push(Ask::AnnouncePerson { group, connection, person });
+                }
+            }
+        }
+        for pending in self.requests.values() {
+            if let (Ask::Leave { group, connection, .. }, Some(person)) =
+                (&pending.ask, pending.person.clone())
+            {
+                let (group, connection) = (group.clone(), *connection);
+                asks.push(Ask::AnnouncePerson { group, connection, person });
+            }
+        }
+    }
+}
+
+/// The same request, marked as one that may have arrived before.
+fn again(ask: &Ask, retry: bool) -> Ask {
+    let mut ask = ask.clone();
+    if let Ask::Publish { retry: is_retry, .. } | Ask::Send { retry: is_retry, .. } = &mut ask {
+        *is_retry = retry;
+    }
+    ask
+}

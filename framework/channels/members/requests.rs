@@ -1,0 +1,141 @@
+//! What was asked of the store and is not answered yet.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::Table;
+use crate::channels::GroupName;
+use crate::channels::frame::Frame;
+use crate::channels::protocol::{Ask, Key, Person, Position, Tell};
+
+/// The answer to a request.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Done,
+    Published(Position),
+    Entered { first: bool, roster: Vec<Frame>, history: Vec<Frame> },
+    Full,
+    Received(GroupName, Frame),
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(super) ask: Ask,
+    /// Gone when nobody waits any more; `None` if nobody ever did.
+    pub(super) reply: Option<oneshot::Sender<Reply>>,
+    /// Whose presence a [`Ask::Leave`] ends: a store that lost its memory must hear of it first.
+    pub(super) person: Option<Person>,
+}
+
+impl Pending {
+    /// Whether somebody still wants it done.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.reply.as_ref().is_none_or(|reply| !reply.is_closed())
+    }
+}
+
+impl Table {
+    /// Asks for what `make` makes of a new key; the number of the request, and where its answer
+    /// will be.
+    pub(crate) fn request(
+        &mut self,
+        make: impl FnOnce(Key) -> Ask,
+    ) -> (u64, oneshot::Receiver<Reply>) {
+        let (reply, answer) = oneshot::channel();
+        (self.ask(make, Some(reply), None), answer)
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(crate) fn withdraw(&mut self, request: u64) {
+        match self.requests.remove(&request).map(|pending| pending.ask) {
+            Some(Ask::Receive { channel, .. }) => {
+                self.outgoing.push_back(Ask::Cancel { request, channel });
+            }
+            Some(Ask::Enter { group, connection, person, .. }) => {
+                self.ask_to_leave(connection, &group, Some(person));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn ask_to_leave(&mut self, connection: u64, group: &GroupName, of: Option<Person>) {
+        let group = group.clone();
+        self.ask(|key| Ask::Leave { request: key.request, group, connection }, None, of);
+    }
+
+    fn ask(
+        &mut self,
+        make: impl FnOnce(Key) -> Ask,
+        reply: Option<oneshot::Sender<Reply>>,
+        person: Option<Person>,
+    ) -> u64 {
+        self.request_last += 1;
+        let request = self.request_last;
+        let ask = make(Key { session: self.session, request });
+        self.outgoing.push_back(ask.clone());
+        self.requests.insert(request, Pending { ask, reply, person });
+        request
+    }
+
+    /// What the store says.
+    pub(crate) fn tell(&mut self, now: Duration, tell: Tell) {
+        match tell {
+            Tell::Deliver { group, epoch, entry } => self.deliver(now, &group, epoch, entry),
+            Tell::Gap { group, position } => self.gap(&group, position),
+            Tell::Subscribed { request, group, position } => {
+                self.subscribed(&group, position);
+                self.answer(request, Reply::Done);
+            }
+            Tell::Published { request, position } => {
+                self.answer(request, Reply::Published(position));
+            }
+            Tell::Done { request } => self.answer(request, Reply::Done),
+            Tell::Full { request } => self.answer(request, Reply::Full),
+            Tell::Received { request, channel, frame } => self.received(request, channel, frame),
+            Tell::Entered { request, position, first, roster, history } => {
+                self.told_entered(request, position);
+                self.answer(request, Reply::Entered { first, roster, history });
+            }
+        }
+    }
+
+    fn answer(&mut self, request: u64, reply: Reply) {
+        if let Some(pending) = self.requests.remove(&request)
+            && let Some(waiting) = pending.reply
+        {
+            // The one who asked may have given up meanwhile.
+            let _ = waiting.send(reply);
+        }
+    }
+
+    /// Notes the presence with its connection; ends it at once if that is gone meanwhile.
+    fn told_entered(&mut self, request: u64, position: Position) {
+        let Some(pending) = self.requests.get(&request) else { return };
+        let Ask::Enter { group, connection, person, .. } = pending.ask.clone() else { return };
+        if !self.entered(connection, &group, position, person.clone()) {
+            self.ask_to_leave(connection, &group, Some(person));
+        }
+    }
+
+    /// A message of a channel; back to the store if nobody waits for it any more.
+    fn received(&mut self, request: u64, channel: GroupName, frame: Frame) {
+        let waiting = self.requests.remove(&request).and_then(|pending| pending.reply);
+        let reply = Reply::Received(channel, frame);
+        let unread = match waiting {
+            None => Some(reply),
+            Some(waiting) => waiting.send(reply).err(),
+        };
+        if let Some(reply) = unread {
+            self.give_back(reply);
+        }
+    }
+
+    /// The answer came to somebody who had just given up; a channel's message is for another.
+    pub(crate) fn give_back(&mut self, reply: Reply) {
+        if let Reply::Received(channel, frame) = reply {
+            self.outgoing.push_back(Ask::Return { channel, frame });
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What a worker asks of the store, and what the store tells a worker.
+
+use super::GroupName;
+use super::frame::Frame;
+
+/// Protocol version in [`Ask::Hello`]; another one is refused.
+pub(crate) const VERSION: u32 = 1;
+
+/// Names one publish for ever, so that a repeated one is recognised: the sender's random session
+/// and the number of its request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) session: u64,
+    pub(crate) request: u64,
+}
+
+/// A place in a group's order. A later epoch is larger; offsets begin at 1 in each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub(crate) epoch: u64,
+    pub(crate) offset: u64,
+}
+
+/// One message of a group, in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) offset: u64,
+    pub(crate) key: Key,
+    /// Made by the store because somebody came or went; no part of what a newcomer reads.
+    pub(crate) is_presence: bool,
+    pub(crate) frame: Frame,
+}
+
+/// A presence with its messages encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Person {
+    pub(crate) key: Box<str>,
+    pub(crate) joined: Frame,
+    pub(crate) left: Frame,
+}
+
+/// From a worker. `request` numbers are the worker's own; the answer carries them back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// The first word. `resumed`: this worker was linked before, announcements follow.
+    Hello {
+        version: u32,
+        resumed: bool,
+    },
+    /// After a new link: this worker has members of `group` and knows it up to `position`.
+    Announce {
+        group: GroupName,
+        position: Position,
+    },
+    /// A message of an announced group this worker still holds.
+    AnnounceEntry {
+        group: GroupName,
+        epoch: u64,
+        entry: Entry,
+    },
+    /// A presence of one of its connections.
+    AnnouncePerson {
+        group: GroupName,
+        connection: u64,
+        person: Person,
+    },
+    Subscribe {
+        request: u64,
+        group: GroupName,
+    },
+    Unsubscribe {
+        group: GroupName,
+    },
+    /// `retry`: it may have arrived before.
+    Publish {
+        key: Key,
+        retry: bool,
+        group: GroupName,
+        frame: Frame,
+    },
+    Enter {
+        request: u64,
+        group: GroupName,
+        connection: u64,
+        person: Person,
+    },
+    /// Ends a presence. Answered, so that it is repeated if the store dies meanwhile.
+    Leave {
+        request: u64,
+        group: GroupName,
+        connection: u64,
+    },
+    Send {
+        key: Key,
+        retry: bool,
+        channel: GroupName,
+        frame: Frame,
+    },
+    Receive {
+        request: u64,
+        channel: GroupName,
+    },
+    Cancel {
+        request: u64,
+        channel: GroupName,
+    },
+    /// A message of a channel reached this worker when nobody waited for it any more.
+    Return {
+        channel: GroupName,
+        frame: Frame,
+    },
+}
+
+/// From the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Tell {
+    /// The worker is subscribed; messages after `position` follow.
+    Subscribed {
+        request: u64,
+        group: GroupName,
+        position: Position,
+    },
+    Published {
+        request: u64,
+        position: Position,
+    },
+    Entered {
+        request: u64,
+        position: Position,
+        first: bool,
+        roster: Vec<Frame>,
+        history: Vec<Frame>,
+    },
+    /// A request without a result of its own is done.
+    Done {
+        request: u64,
+    },
+    /// The channel is full.
+    Full {
+        request: u64,
+    },
+    Received {
+        request: u64,
+        channel: GroupName,
+        frame: Frame,
+    },
+    Deliver {
+        group: GroupName,
+        epoch: u64,
+        entry: Entry,
+    },
+    /// What lies between the worker's position and this one is lost to it.
+    Gap {
+        group: GroupName,
+        position: Position,
+    },
+}

@@ -1,0 +1,76 @@
+//! The latest messages of a group: bounded by count, bytes and age, offsets without a hole.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::Limits;
+use super::protocol::{Entry, Key};
+
+/// What an entry costs beside its frame, bytes (rounded up).
+const ENTRY_BYTES: usize = 96;
+
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
+    entries: VecDeque<(Duration, Entry)>,
+    bytes: usize,
+}
+
+impl Ring {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Appends `entry`; what does not follow the last one replaces all.
+    pub(crate) fn push(&mut self, now: Duration, entry: Entry, limits: &Limits) {
+        if self.entries.back().is_some_and(|(_, last)| last.offset + 1 != entry.offset) {
+            self.clear();
+        }
+        self.bytes += cost(&entry);
+        self.entries.push_back((now, entry));
+        self.trim(now, limits);
+    }
+
+    /// Drops what is over the limits; the newest entry goes for its age only.
+    pub(crate) fn trim(&mut self, now: Duration, limits: &Limits) {
+        while let Some((at, entry)) = self.entries.front() {
+            let over =
+                self.entries.len() > limits.history_messages || self.bytes > limits.history_bytes;
+            let old = now.saturating_sub(*at) > limits.history_age;
+            if !(old || (over && self.entries.len() > 1)) {
+                break;
+            }
+            self.bytes -= cost(entry);
+            self.entries.pop_front();
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+    }
+
+    /// The entry with this offset, if it is still there.
+    pub(crate) fn get(&self, offset: u64) -> Option<&Entry> {
+        let first = self.entries.front()?.1.offset;
+        let index = usize::try_from(offset.checked_sub(first)?).ok()?;
+        self.entries.get(index).map(|(_, entry)| entry)
+    }
+
+    /// The place of a message that came before, if it is still there.
+    pub(crate) fn find(&self, key: Key) -> Option<u64> {
+        self.iter().rev().find(|entry| entry.key == key && !entry.is_presence).map(|e| e.offset)
+    }
+
+    /// Oldest first.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter().map(|(_, entry)| entry)
+    }
+}
+
+fn cost(entry: &Entry) -> usize {
+    ENTRY_BYTES + entry.frame.len()
+}

@@ -1,0 +1,136 @@
+//! The store's process: serves linked workers over a unix socket.
+//!
+//! Flow: accept → read frames → `hub` → outbox → write. End of file on a link ends its worker.
+//!
+//! Invariants: a worker that does not read is told nothing new beyond its outbox, and may ask
+//! nothing more; one that sends what cannot be read is cut off.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+use super::hub::{Hub, Outbox};
+use super::protocol::{Ask, VERSION};
+use super::store::{Event, Store, WorkerId};
+use super::{Limits, epoch_now, wire};
+use crate::conf;
+use crate::error::Result;
+
+/// How often the store hears that time passes.
+const TICK: Duration = Duration::from_millis(100);
+/// Room for one read, bytes.
+const READ_BYTES: usize = 64 * 1024;
+/// Workers and commands linked at once; beyond it a new link is closed.
+const LINKS_MAX: usize = 1024;
+/// Pause after a failed accept (no descriptors left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs a store until `shutdown` ends. The socket's file should have mode 0600: whoever can
+/// connect can read and write every group.
+///
+/// # Errors
+/// None today; what goes wrong with one link ends that link.
+pub async fn serve(
+    listener: UnixListener,
+    settings: &conf::Channels,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<()> {
+    let hub = Arc::new(Hub::new(Store::new(Limits::new(settings), epoch_now())));
+    let mut links = JoinSet::new();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            _ = tick.tick() => hub.step(Event::Tick),
+            Some(ended) = links.join_next(), if !links.is_empty() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a link of the data store failed");
+                }
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if links.len() < LINKS_MAX => {
+                    links.spawn(link(stream, Arc::clone(&hub)));
+                }
+                Ok(_) => tracing::error!("too many links to the data store"),
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept a link");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// Ends a worker in the store, however its link ends.
+struct Linked<'a> {
+    hub: &'a Hub,
+    worker: WorkerId,
+}
+
+impl Drop for Linked<'_> {
+    fn drop(&mut self) {
+        self.hub.remove(self.worker);
+    }
+}
+
+async fn link(stream: UnixStream, hub: Arc<Hub>) {
+    let outbox = Arc::new(Outbox::default());
+    let worker = hub.link(Arc::clone(&outbox));
+    let linked = Linked { hub: &hub, worker };
+    let (input, output) = stream.into_split();
+    let ended = tokio::select! {
+        ended = read(input, &linked, &outbox) => ended,
+        ended = write(output, &linked, &outbox) => ended,
+    };
+    match ended {
+        Ok(()) => tracing::debug!(worker.id = worker.0, "a worker unlinked"),
+        Err(error) => tracing::warn!(worker.id = worker.0, %error, "a worker's link was cut"),
+    }
+}
+
+async fn read(mut input: OwnedReadHalf, linked: &Linked<'_>, outbox: &Outbox) -> io::Result<()> {
+    let mut bytes = BytesMut::with_capacity(READ_BYTES);
+    loop {
+        bytes.reserve(READ_BYTES);
+        if input.read_buf(&mut bytes).await? == 0 {
+            return Ok(());
+        }
+        while let Some(ask) = wire::next_ask(&mut bytes).map_err(|_| bad("bad frame"))? {
+            if let Ask::Hello { version, .. } = ask
+                && version != VERSION
+            {
+                return Err(bad("another version of the framework"));
+            }
+            linked.hub.step(Event::Asked(linked.worker, ask));
+            while outbox.is_full() {
+                outbox.drained.notified().await;
+            }
+        }
+    }
+}
+
+async fn write(mut output: OwnedWriteHalf, linked: &Linked<'_>, outbox: &Outbox) -> io::Result<()> {
+    loop {
+        outbox.filled.notified().await;
+        loop {
+            let mut bytes = outbox.take();
+            if bytes.is_empty() {
+                break;
+            }
+            output.write_all_buf(&mut bytes).await?;
+            linked.hub.written(linked.worker, outbox);
+        }
+    }
+}
+
+fn bad(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

@@ -1,0 +1,421 @@
+//! The store: a pure state machine that gives every group one order. No IO, no clock, no chance.
+//!
+//! Flow: `hub` hears a worker → [`Store::step`] with the time and the event → [`Effect`]s → `hub`
+//! carries them to the workers.
+//!
+//! Invariants:
+//! - Offsets of a group are contiguous within an epoch, and everything a worker is told of a group
+//!   follows its position or is announced as a gap.
+//! - A subscriber is a cursor, not a queue: a worker that does not read costs nothing here.
+//! - Presence is counted by owner (worker and connection number), so the end of a worker's link
+//!   ends exactly what it held. The store knows no user.
+//! - After a crash it takes over the highest position its workers still hold; a history it cannot
+//!   vouch for gets a new epoch.
+
+mod announce;
+mod queue;
+mod topic;
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use super::protocol::{Ask, Entry, Key, Position, Tell};
+use super::{GroupName, Limits};
+use queue::{Queue, Sent};
+use topic::Topic;
+
+/// How long a restarted store collects what its workers know before it orders new messages.
+const RECOVERY: Duration = Duration::from_millis(400);
+/// Requests put off while recovering; beyond it they are dropped and their senders time out.
+const DEFERRED_MAX: usize = 65_536;
+/// Groups and channels the store holds at once; beyond it a publish or send gets no answer.
+const NAMES_MAX: usize = 1_000_000;
+/// Bytes of history in all groups together; beyond it the group just sent to forgets its own.
+const HISTORY_BYTES_TOTAL: usize = 256 * 1024 * 1024;
+/// Bytes a worker that could not be told gets at once when it can; the rest when it read these.
+const CATCH_UP_BYTES_MAX: usize = 1024 * 1024;
+/// How often what is empty and old is looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// One linked worker; a new link is a new number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct WorkerId(pub(crate) u64);
+
+/// What happens to the store.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A worker's link is up.
+    Connected(WorkerId),
+    /// It asks for something.
+    Asked(WorkerId, Ask),
+    /// Its link ended: so does all it held.
+    Gone(WorkerId),
+    /// Its outbox is full: tell it nothing new of its groups.
+    Blocked(WorkerId),
+    /// Its outbox has room again.
+    Drained(WorkerId),
+    /// Time passed.
+    Tick,
+}
+
+/// What the store wants told, in this order.
+#[derive(Debug)]
+pub(crate) struct Effect {
+    pub(crate) to: Vec<WorkerId>,
+    pub(crate) tell: Tell,
+}
+
+#[derive(Debug)]
+pub(crate) struct Store {
+    limits: Limits,
+    /// The epoch of the next group; only grows.
+    epoch_next: u64,
+    phase: Phase,
+    topics: HashMap<GroupName, Topic>,
+    channels: HashMap<GroupName, Queue>,
+    workers: HashMap<WorkerId, Peer>,
+    /// What was asked while recovering, in order.
+    deferred: VecDeque<(WorkerId, Ask)>,
+    history_bytes: usize,
+    swept: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nobody asked for anything yet.
+    Fresh,
+    /// Workers of an earlier store announce what they know.
+    Recovering {
+        until: Duration,
+    },
+    Open,
+}
+
+/// What the store must forget with a worker.
+#[derive(Debug, Default)]
+struct Peer {
+    is_blocked: bool,
+    subscribed: BTreeSet<GroupName>,
+    present: BTreeSet<(GroupName, u64)>,
+    reading: BTreeSet<GroupName>,
+}
+
+impl Store {
+    /// An empty store. `epoch` must be larger than any epoch of an earlier store of the site.
+    pub(crate) fn new(limits: Limits, epoch: u64) -> Self {
+        Self {
+            limits,
+            epoch_next: epoch,
+            phase: Phase::Fresh,
+            topics: HashMap::new(),
+            channels: HashMap::new(),
+            workers: HashMap::new(),
+            deferred: VecDeque::new(),
+            history_bytes: 0,
+            swept: Duration::ZERO,
+        }
+    }
+
+    /// The only way in. `now` never goes back.
+    pub(crate) fn step(&mut self, now: Duration, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let Phase::Recovering { until } = self.phase
+            && now >= until
+        {
+            self.open(now, &mut effects);
+        }
+        match event {
+            Event::Connected(worker) => {
+                self.workers.entry(worker).or_default();
+            }
+            Event::Asked(worker, ask) => self.hear(now, worker, ask, &mut effects),
+            Event::Gone(worker) => self.forget(now, worker, &mut effects),
+            Event::Blocked(worker) => {
+                if let Some(peer) = self.workers.get_mut(&worker) {
+                    peer.is_blocked = true;
+                }
+            }
+            Event::Drained(worker) => self.catch_up(worker, &mut effects),
+            Event::Tick => {}
+        }
+        if now.saturating_sub(self.swept) >= SWEEP {
+            self.sweep(now);
+        }
+        effects
+    }
+
+    fn hear(&mut self, now: Duration, worker: WorkerId, ask: Ask, effects: &mut Vec<Effect>) {
+        if !self.workers.contains_key(&worker) {
+            return;
+        }
+        match ask {
+            Ask::Hello { resumed, .. } => {
+                if resumed && self.phase == Phase::Fresh {
+                    self.phase = Phase::Recovering { until: now + RECOVERY };
+                }
+            }
+            Ask::Announce { .. } | Ask::AnnounceEntry { .. } | Ask::AnnouncePerson { .. } => {
+                self.announced(now, worker, ask, effects);
+            }
+            _ if matches!(self.phase, Phase::Recovering { .. }) => {
+                if self.deferred.len() < DEFERRED_MAX {
+                    self.deferred.push_back((worker, ask));
+                }
+            }
+            _ => {
+                self.phase = Phase::Open;
+                self.answer(now, worker, ask, effects);
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Duration, worker: WorkerId, ask: Ask, effects: &mut Vec<Effect>) {
+        match ask {
+            Ask::Subscribe { request, group } => self.subscribe(worker, request, group, effects),
+            Ask::Unsubscribe { group } => {
+                if let Some(topic) = self.topics.get_mut(&group) {
+                    topic.subscribers.remove(&worker);
+                }
+                self.peer(worker, |peer| peer.subscribed.remove(&group));
+            }
+            Ask::Publish { key, retry, group, frame } => {
+                let before = retry.then(|| self.topics.get(&group)?.ring.find(key)).flatten();
+                let entry = Entry { offset: 0, key, is_presence: false, frame };
+                let position = match before {
+                    Some(offset) => Some(Position { epoch: self.topics[&group].epoch, offset }),
+                    None => self.publish(now, &group, entry, effects),
+                };
+                if let Some(position) = position {
+                    tell(effects, worker, Tell::Published { request: key.request, position });
+                }
+            }
+            Ask::Enter { .. } => self.enter(now, worker, ask, effects),
+            Ask::Leave { request, group, connection } => {
+                self.leave(now, (worker, connection), &group, effects);
+                self.peer(worker, |peer| peer.present.remove(&(group, connection)));
+                tell(effects, worker, Tell::Done { request });
+            }
+            Ask::Send { .. } | Ask::Receive { .. } | Ask::Cancel { .. } | Ask::Return { .. } => {
+                self.queue(now, worker, ask, effects);
+            }
+            Ask::Hello { .. }
+            | Ask::Announce { .. }
+            | Ask::AnnounceEntry { .. }
+            | Ask::AnnouncePerson { .. } => {}
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        worker: WorkerId,
+        request: u64,
+        group: GroupName,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(topic) = topic_of(&mut self.topics, &mut self.epoch_next, &group) else { return };
+        let top = topic.position();
+        let position = *topic.subscribers.entry(worker).or_insert(top);
+        self.peer(worker, |peer| peer.subscribed.insert(group.clone()));
+        tell(effects, worker, Tell::Subscribed { request, group, position });
+    }
+
+    /// Gives `entry` the next offset and tells every subscriber that is up to date.
+    fn publish(
+        &mut self,
+        now: Duration,
+        group: &GroupName,
+        mut entry: Entry,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Position> {
+        let topic = topic_of(&mut self.topics, &mut self.epoch_next, group)?;
+        let before = topic.position();
+        topic.top += 1;
+        topic.has_assigned = true;
+        entry.offset = topic.top;
+        let position = topic.position();
+        let mut to = Vec::new();
+        for (worker, cursor) in &mut topic.subscribers {
+            if *cursor == before && !self.workers.get(worker).is_none_or(|peer| peer.is_blocked) {
+                *cursor = position;
+                to.push(*worker);
+            }
+        }
+        let bytes = topic.ring.bytes();
+        topic.ring.push(now, entry.clone(), &self.limits);
+        self.history_bytes = self.history_bytes + topic.ring.bytes() - bytes;
+        if self.history_bytes > HISTORY_BYTES_TOTAL {
+            self.history_bytes -= topic.ring.bytes();
+            topic.ring.clear();
+        }
+        if !to.is_empty() {
+            let deliver = Tell::Deliver { group: group.clone(), epoch: position.epoch, entry };
+            effects.push(Effect { to, tell: deliver });
+        }
+        Some(position)
+    }
+
+    fn enter(&mut self, now: Duration, worker: WorkerId, ask: Ask, effects: &mut Vec<Effect>) {
+        let Ask::Enter { request, group, connection, person } = ask else { return };
+        let owner = (worker, connection);
+        let Some(topic) = topic_of(&mut self.topics, &mut self.epoch_next, &group) else { return };
+        if topic.key_of(owner).is_some_and(|key| *key != *person.key) {
+            self.leave(now, owner, &group, effects);
+        }
+        let Some(topic) = self.topics.get_mut(&group) else { return };
+        let history = topic.latest();
+        let roster = topic.roster(&person.key);
+        let joined = person.joined.clone();
+        let first = topic.add(owner, person);
+        if first {
+            self.publish(now, &group, presence_entry(joined), effects);
+        }
+        let position = self.topics[&group].position();
+        self.peer(worker, |peer| peer.present.insert((group, connection)));
+        tell(effects, worker, Tell::Entered { request, position, first, roster, history });
+    }
+
+    /// Ends a presence; the last of its key tells the group.
+    fn leave(
+        &mut self,
+        now: Duration,
+        owner: (WorkerId, u64),
+        group: &GroupName,
+        effects: &mut Vec<Effect>,
+    ) {
+        let left = self.topics.get_mut(group).and_then(|topic| topic.remove(owner));
+        if let Some(frame) = left {
+            self.publish(now, group, presence_entry(frame), effects);
+        }
+    }
+
+    fn queue(&mut self, now: Duration, worker: WorkerId, ask: Ask, effects: &mut Vec<Effect>) {
+        let (Ask::Send { channel, .. }
+        | Ask::Receive { channel, .. }
+        | Ask::Cancel { channel, .. }
+        | Ask::Return { channel, .. }) = &ask
+        else {
+            return;
+        };
+        if !self.channels.contains_key(channel) && self.channels.len() >= NAMES_MAX {
+            return;
+        }
+        let channel = channel.clone();
+        let queue = self.channels.entry(channel.clone()).or_default();
+        queue.expire(now);
+        let handed = match ask {
+            Ask::Send { key, retry, frame, .. } => {
+                let request = key.request;
+                match queue.send(now, key, retry, frame, &self.limits) {
+                    Sent::Full => {
+                        tell(effects, worker, Tell::Full { request });
+                        None
+                    }
+                    Sent::Queued => {
+                        tell(effects, worker, Tell::Done { request });
+                        None
+                    }
+                    Sent::Handed(handed) => {
+                        tell(effects, worker, Tell::Done { request });
+                        Some(handed)
+                    }
+                }
+            }
+            Ask::Receive { request, .. } => {
+                self.peer(worker, |peer| peer.reading.insert(channel.clone()));
+                self.channels.get_mut(&channel).and_then(|queue| queue.receive(worker, request))
+            }
+            Ask::Cancel { request, .. } => {
+                queue.cancel(worker, request);
+                None
+            }
+            Ask::Return { frame, .. } => queue.give_back(now, frame, &self.limits),
+            _ => None,
+        };
+        if let Some((reader, request, frame)) = handed {
+            tell(effects, reader, Tell::Received { request, channel, frame });
+        }
+    }
+
+    fn forget(&mut self, now: Duration, worker: WorkerId, effects: &mut Vec<Effect>) {
+        let Some(peer) = self.workers.remove(&worker) else { return };
+        self.deferred.retain(|(asked, _)| *asked != worker);
+        for group in peer.subscribed {
+            if let Some(topic) = self.topics.get_mut(&group) {
+                topic.subscribers.remove(&worker);
+            }
+        }
+        for channel in peer.reading {
+            if let Some(queue) = self.channels.get_mut(&channel) {
+                queue.forget(worker);
+            }
+        }
+        for (group, connection) in peer.present {
+            self.leave(now, (worker, connection), &group, effects);
+        }
+    }
+
+    /// Tells `worker` what its groups got while it could not be told.
+    fn catch_up(&mut self, worker: WorkerId, effects: &mut Vec<Effect>) {
+        let Some(peer) = self.workers.get_mut(&worker) else { return };
+        peer.is_blocked = false;
+        let mut room = CATCH_UP_BYTES_MAX;
+        for group in &peer.subscribed {
+            if let Some(topic) = self.topics.get_mut(group) {
+                room = topic.catch_up(worker, group, room, effects);
+            }
+        }
+        peer.is_blocked = room == 0;
+    }
+
+    /// Whether `worker` is told nothing new until [`Event::Drained`].
+    pub(crate) fn is_blocked(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(|peer| peer.is_blocked)
+    }
+
+    fn sweep(&mut self, now: Duration) {
+        self.swept = now;
+        self.history_bytes = 0;
+        self.topics.retain(|_, topic| {
+            topic.ring.trim(now, &self.limits);
+            self.history_bytes += topic.ring.bytes();
+            !topic.is_idle()
+        });
+        self.channels.retain(|_, queue| {
+            queue.expire(now);
+            !queue.is_idle()
+        });
+    }
+
+    fn peer<T>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Peer) -> T) -> Option<T> {
+        self.workers.get_mut(&worker).map(change)
+    }
+}
+
+/// The topic of `group`, made if there is room for it.
+fn topic_of<'a>(
+    topics: &'a mut HashMap<GroupName, Topic>,
+    epoch_next: &mut u64,
+    group: &GroupName,
+) -> Option<&'a mut Topic> {
+    if !topics.contains_key(group) {
+        if topics.len() >= NAMES_MAX {
+            return None;
+        }
+        topics.insert(group.clone(), Topic::new(*epoch_next));
+        *epoch_next += 1;
+    }
+    topics.get_mut(group)
+}
+
+fn presence_entry(frame: super::frame::Frame) -> Entry {
+    Entry { offset: 0, key: Key::default(), is_presence: true, frame }
+}
+
+fn tell(effects: &mut Vec<Effect>, worker: WorkerId, tell: Tell) {
+    effects.push(Effect { to: vec![worker], tell });
+}

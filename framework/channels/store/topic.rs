@@ -1,0 +1,151 @@
+//! A group as the store sees it: its order, its latest messages, who listens and who is present.
+
+use std::collections::BTreeMap;
+
+use super::{Effect, WorkerId, tell};
+use crate::channels::GroupName;
+use crate::channels::frame::Frame;
+use crate::channels::protocol::{Entry, Person, Position, Tell};
+use crate::channels::ring::Ring;
+
+/// Messages a newcomer is shown.
+const HISTORY_SHOWN_MAX: usize = 50;
+/// Bytes a newcomer is shown.
+const HISTORY_SHOWN_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of the roster a newcomer gets; who does not fit is left out.
+const ROSTER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// A connection of a worker.
+type Owner = (WorkerId, u64);
+
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) epoch: u64,
+    /// Offset of the last message.
+    pub(super) top: u64,
+    /// Whether this store gave an offset of its own, so that `top` can no longer be corrected.
+    pub(super) has_assigned: bool,
+    pub(super) ring: Ring,
+    /// Up to where each subscribed worker has been told.
+    pub(super) subscribers: BTreeMap<WorkerId, Position>,
+    /// By key.
+    present: BTreeMap<Box<str>, Present>,
+    owners: BTreeMap<Owner, Box<str>>,
+    /// What workers announced while recovering, by offset.
+    pub(super) announced: BTreeMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Present {
+    person: Person,
+    connections: usize,
+}
+
+impl Topic {
+    pub(super) fn new(epoch: u64) -> Self {
+        Self {
+            epoch,
+            top: 0,
+            has_assigned: false,
+            ring: Ring::default(),
+            subscribers: BTreeMap::new(),
+            present: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            announced: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn position(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.top }
+    }
+
+    /// Whether nobody would miss it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.subscribers.is_empty() && self.owners.is_empty() && self.ring.is_empty()
+    }
+
+    pub(super) fn key_of(&self, owner: Owner) -> Option<&str> {
+        self.owners.get(&owner).map(AsRef::as_ref)
+    }
+
+    /// Counts `owner` under the person's key; whether it is the first there.
+    pub(super) fn add(&mut self, owner: Owner, person: Person) -> bool {
+        if self.owners.insert(owner, person.key.clone()).is_some() {
+            return false;
+        }
+        let key = person.key.clone();
+        let present = self.present.entry(key).or_insert(Present { person, connections: 0 });
+        present.connections += 1;
+        present.connections == 1
+    }
+
+    /// Uncounts `owner`; what to tell the group if it was the last of its key.
+    pub(super) fn remove(&mut self, owner: Owner) -> Option<Frame> {
+        let key = self.owners.remove(&owner)?;
+        let present = self.present.get_mut(&key)?;
+        present.connections -= 1;
+        if present.connections > 0 {
+            return None;
+        }
+        self.present.remove(&key).map(|present| present.person.left)
+    }
+
+    /// The `joined` of everybody but `key`.
+    pub(super) fn roster(&self, key: &str) -> Vec<Frame> {
+        let mut bytes = 0;
+        self.present
+            .iter()
+            .filter(|(other, _)| ***other != *key)
+            .map(|(_, present)| present.person.joined.clone())
+            .take_while(|frame| {
+                bytes += frame.len();
+                bytes <= ROSTER_BYTES_MAX
+            })
+            .collect()
+    }
+
+    /// The latest messages a newcomer may read, oldest first.
+    pub(super) fn latest(&self) -> Vec<Frame> {
+        let mut bytes = 0;
+        let mut frames: Vec<Frame> = self
+            .ring
+            .iter()
+            .rev()
+            .filter(|entry| !entry.is_presence)
+            .take(HISTORY_SHOWN_MAX)
+            .map(|entry| entry.frame.clone())
+            .take_while(|frame| {
+                bytes += frame.len();
+                bytes <= HISTORY_SHOWN_BYTES_MAX
+            })
+            .collect();
+        frames.reverse();
+        frames
+    }
+
+    /// Tells `worker` what comes after its cursor, or that it is lost; at most about `room` bytes.
+    /// Answers with the room that is left: 0 means there is more.
+    pub(super) fn catch_up(
+        &mut self,
+        worker: WorkerId,
+        group: &GroupName,
+        mut room: usize,
+        effects: &mut Vec<Effect>,
+    ) -> usize {
+        let top = self.position();
+        let Some(cursor) = self.subscribers.get_mut(&worker) else { return room };
+        let is_held = cursor.offset >= top.offset || self.ring.get(cursor.offset + 1).is_some();
+        if cursor.epoch != top.epoch || cursor.offset > top.offset || !is_held {
+            *cursor = top;
+            tell(effects, worker, Tell::Gap { group: group.clone(), position: top });
+        }
+        while room > 0 && cursor.offset < top.offset {
+            let Some(entry) = self.ring.get(cursor.offset + 1) else { break };
+            cursor.offset += 1;
+            room = room.saturating_sub(entry.frame.len());
+            let (group, entry) = (group.clone(), entry.clone());
+            tell(effects, worker, Tell::Deliver { group, epoch: top.epoch, entry });
+        }
+        room
+    }
+}

@@ -1,0 +1,208 @@
+//! This worker's side of the layer: its table, and the way to the store.
+//!
+//! Flow: [`Worker::request`] → the table's `outgoing` → [`Way`] → the store → [`Worker::tell`] → the
+//! table answers the request.
+//!
+//! Invariants:
+//! - Requests in flight are bounded in number and bytes; who waits longer than the setting says
+//!   gets an error.
+//! - Two locks: the table's, for moments, and around it (in-process only) the one that keeps the
+//!   order of what goes to the store.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, Semaphore, oneshot};
+
+use super::hub::Hub;
+use super::members::{Reply, Table};
+use super::protocol::{Ask, Key, Tell};
+use super::store::{Event, WorkerId};
+use crate::error::{Error, Kind, Result};
+
+/// Permits for requests in flight. Each request takes one, and one for every KiB of its message.
+const PERMITS: usize = 16 * 1024;
+/// What a permit is worth, bytes.
+const PERMIT_BYTES: usize = 1024;
+
+/// The table and its clock; what the hub of the same process holds of a worker.
+#[derive(Debug)]
+pub(super) struct Seat {
+    table: Mutex<Table>,
+    started: Instant,
+}
+
+impl Seat {
+    fn new(table: Table) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::new(table), started: Instant::now() })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the store says.
+    pub(super) fn tell(&self, tell: Tell) {
+        let now = self.started.elapsed();
+        self.table().tell(now, tell);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    seat: Arc<Seat>,
+    permits: Semaphore,
+    /// How long a request may take.
+    wait: Duration,
+    way: Way,
+}
+
+/// How the store is reached.
+#[derive(Debug)]
+enum Way {
+    /// In this process.
+    Hub { hub: Arc<Hub>, id: WorkerId, carrying: Mutex<()> },
+    /// By the link's task, which is notified when there is something to carry.
+    Link { filled: Notify },
+}
+
+impl Worker {
+    /// A worker beside `hub`.
+    pub(super) fn local(table: Table, wait: Duration, hub: Arc<Hub>) -> Self {
+        let seat = Seat::new(table);
+        let id = hub.attach(Arc::clone(&seat));
+        Self::new(seat, wait, Way::Hub { hub, id, carrying: Mutex::new(()) })
+    }
+
+    /// A worker whose way to the store is a link's task.
+    pub(super) fn linked(table: Table, wait: Duration) -> Self {
+        Self::new(Seat::new(table), wait, Way::Link { filled: Notify::new() })
+    }
+
+    fn new(seat: Arc<Seat>, wait: Duration, way: Way) -> Self {
+        Self { seat, permits: Semaphore::new(PERMITS), wait, way }
+    }
+
+    /// The table, for a moment, to look at.
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.seat.table()
+    }
+
+    /// How long a request may take.
+    pub(super) fn wait(&self) -> Duration {
+        self.wait
+    }
+
+    /// Changes the table and carries what follows to the store.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+        let value = change(&mut self.table());
+        self.carry();
+        value
+    }
+
+    /// What the store says over the link.
+    pub(super) fn tell(&self, tell: Tell) {
+        self.seat.tell(tell);
+    }
+
+    /// Asks the store and waits for its answer.
+    pub(super) async fn request(
+        &self,
+        bytes: usize,
+        make: impl FnOnce(Key) -> Ask,
+    ) -> Result<Reply> {
+        let asked = async {
+            let permits = u32::try_from(1 + bytes / PERMIT_BYTES).unwrap_or(u32::MAX);
+            let permits = permits.min(u32::try_from(PERMITS).expect("fits"));
+            // The semaphore is never closed.
+            let _permit = self.permits.acquire_many(permits).await.map_err(|_| unavailable())?;
+            self.ask(make).answer().await
+        };
+        tokio::time::timeout(self.wait, asked).await.unwrap_or_else(|_| Err(unavailable()))
+    }
+
+    /// Asks the store; dropping the request withdraws it.
+    pub(super) fn ask(&self, make: impl FnOnce(Key) -> Ask) -> Request<'_> {
+        let (number, answer) = self.change(|table| table.request(make));
+        Request { worker: self, number, answer: Some(answer) }
+    }
+
+    /// Hands what waits in `outgoing` to the store, in order.
+    fn carry(&self) {
+        match &self.way {
+            Way::Link { filled } => filled.notify_one(),
+            Way::Hub { hub, id, carrying } => {
+                let _order = carrying.lock().unwrap_or_else(PoisonError::into_inner);
+                while let Some(ask) = self.next_ask() {
+                    hub.step(Event::Asked(*id, ask));
+                }
+            }
+        }
+    }
+
+    fn next_ask(&self) -> Option<Ask> {
+        self.table().outgoing.pop_front()
+    }
+
+    /// Ends when there may be something to carry over the link.
+    pub(super) async fn filled(&self) {
+        match &self.way {
+            Way::Link { filled } => filled.notified().await,
+            Way::Hub { .. } => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Way::Hub { hub, id, .. } = &self.way {
+            hub.remove(*id);
+        }
+    }
+}
+
+/// A request under way.
+pub(super) struct Request<'a> {
+    worker: &'a Worker,
+    number: u64,
+    answer: Option<oneshot::Receiver<Reply>>,
+}
+
+impl Request<'_> {
+    /// Waits for the answer.
+    pub(super) async fn answer(mut self) -> Result<Reply> {
+        let Some(answer) = &mut self.answer else { return Err(unavailable()) };
+        let reply = answer.await;
+        self.answer = None;
+        reply.map_err(|_| unavailable())
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        let Some(mut answer) = self.answer.take() else { return };
+        answer.close();
+        let (worker, number) = (self.worker, self.number);
+        let unread = answer.try_recv().ok();
+        worker.change(|table| match unread {
+            Some(reply) => table.give_back(reply),
+            None => table.withdraw(number),
+        });
+    }
+}
+
+fn unavailable() -> Error {
+    Error::of(Kind::LayerUnavailable, "the data store did not answer in time")
+}
+
+impl Error {
+    /// The data store is away, or slower than `channels.send_wait_seconds`. The message may still
+    /// arrive.
+    ///
+    /// If you see this, look for the store in the server's log; the workers link to it again by
+    /// themselves.
+    #[must_use]
+    pub fn is_layer_unavailable(&self) -> bool {
+        self.kind() == Kind::LayerUnavailable
+    }
+}
