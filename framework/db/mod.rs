@@ -4,21 +4,49 @@
 //! [`Connection::fetch`]/[`Connection::execute`] → the pool's connection or the open transaction's.
 //!
 //! Invariants:
-//! - SQLite: one writing connection and N reading ones a process; writing transactions begin IMMEDIATE.
-//! - Values are bound, never formatted into SQL.
+//! - SQLite: one writing connection and N reading ones a process; writing transactions begin
+//!   IMMEDIATE, and whoever finds the file locked waits `wait_seconds` for it.
+//! - A transaction that is not committed is rolled back, however it ends: error, panic or drop.
+//! - Values are bound, never formatted into SQL. No message holds the URL's password.
 
-use std::fmt;
+mod connection;
+mod error;
+mod exclusive;
+mod pools;
+mod row;
+mod transaction;
+mod wire;
+
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::conf;
 use crate::error::Result;
+
+pub use connection::Connection;
+pub use exclusive::Exclusive;
+pub use row::{Column, Row};
+pub use sea_query::{Value, Values};
+pub use transaction::Transaction;
+
+use pools::Pools;
+
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+compile_error!("hulse needs the feature `sqlite`, `postgres` or both");
 
 /// Which SQL a database speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// SQLite 3.
+    #[cfg(feature = "sqlite")]
     Sqlite,
     /// PostgreSQL.
+    #[cfg(feature = "postgres")]
     Postgres,
 }
 
@@ -42,7 +70,9 @@ impl Dialect {
     /// Turns a sea-query SELECT, INSERT, UPDATE or DELETE into text and values.
     pub fn build(self, statement: &impl sea_query::QueryStatementWriter) -> Sql {
         let (text, values) = match self {
+            #[cfg(feature = "sqlite")]
             Self::Sqlite => statement.build(sea_query::SqliteQueryBuilder),
+            #[cfg(feature = "postgres")]
             Self::Postgres => statement.build(sea_query::PostgresQueryBuilder),
         };
         Sql { text, values }
@@ -51,127 +81,44 @@ impl Dialect {
 
 /// The pools of one database. A cheap clone; the last clone closes the pools.
 #[derive(Clone, Debug)]
-pub struct Database {}
+pub struct Database {
+    pools: Arc<Pools>,
+}
 
 impl Database {
     /// Opens the database named by `settings.url`, a SQLite file is created if it is not there.
     ///
     /// # Errors
-    /// The URL is wrong, or the database cannot be reached.
+    /// The URL is wrong, or the database cannot be reached (`is_database_unavailable`).
     pub async fn connect(settings: &conf::Databases, base: &Path) -> Result<Self> {
-        todo!("{settings:?} {base:?}")
+        Ok(Self { pools: Arc::new(Pools::open(settings, base).await?) })
     }
 
     /// Which SQL it speaks.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
-        todo!()
+        self.pools.dialect()
     }
 
     /// A handle that runs each statement on its own (autocommit).
     #[must_use]
     pub fn connection(&self) -> Connection {
-        todo!()
+        Connection::pooled(Arc::clone(&self.pools))
+    }
+
+    /// Waits until nobody else, in any process, holds the lock called `name` on this database, and
+    /// takes it. Statements are not affected: it only keeps two holders of one name apart.
+    ///
+    /// The lock is let go when the guard is dropped or the process dies.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or the lock is held for longer than ten minutes.
+    pub async fn exclusive(&self, name: &str) -> Result<Exclusive> {
+        exclusive::take(&self.pools, name).await
     }
 
     /// Waits until every connection is back and closes them.
-    pub async fn close(&self) {}
-}
-
-/// What statements run on: any connection of the pool, or the one an open transaction holds.
-#[derive(Clone, Debug)]
-pub struct Connection {}
-
-impl Connection {
-    /// Which SQL it speaks.
-    #[must_use]
-    pub fn dialect(&self) -> Dialect {
-        todo!()
-    }
-
-    /// Whether statements run inside a transaction.
-    #[must_use]
-    pub fn in_transaction(&self) -> bool {
-        todo!()
-    }
-
-    /// Runs a reading statement and returns its rows.
-    ///
-    /// # Errors
-    /// The database refuses it or cannot be reached.
-    pub async fn fetch(&self, sql: Sql) -> Result<Vec<Row>> {
-        todo!("{sql:?}")
-    }
-
-    /// Runs a writing statement that returns rows (`INSERT .. RETURNING`).
-    ///
-    /// # Errors
-    /// As [`fetch`](Self::fetch).
-    pub async fn fetch_writing(&self, sql: Sql) -> Result<Vec<Row>> {
-        todo!("{sql:?}")
-    }
-
-    /// Runs a writing statement and returns how many rows it touched.
-    ///
-    /// # Errors
-    /// As [`fetch`](Self::fetch).
-    pub async fn execute(&self, sql: Sql) -> Result<u64> {
-        todo!("{sql:?}")
-    }
-
-    /// Begins a transaction (IMMEDIATE on SQLite), or a savepoint inside one. Dropped without
-    /// [`Transaction::commit`] it is rolled back.
-    ///
-    /// # Errors
-    /// As [`fetch`](Self::fetch).
-    pub async fn begin(&self) -> Result<Transaction> {
-        todo!()
-    }
-}
-
-/// An open transaction or savepoint; dropping it rolls it back.
-#[derive(Debug)]
-pub struct Transaction {}
-
-impl Transaction {
-    /// The handle whose statements run inside it. After the end it answers "transaction closed".
-    #[must_use]
-    pub fn connection(&self) -> Connection {
-        todo!()
-    }
-
-    /// Makes its changes last (a savepoint's: part of the outer transaction).
-    ///
-    /// # Errors
-    /// As [`Connection::fetch`]; nothing is kept then.
-    pub async fn commit(self) -> Result<()> {
-        todo!()
-    }
-
-    /// Undoes its changes.
-    ///
-    /// # Errors
-    /// As [`Connection::fetch`].
-    pub async fn rollback(self) -> Result<()> {
-        todo!()
-    }
-}
-
-/// One row of an answer.
-pub struct Row {}
-
-impl Row {
-    /// The value of the column at `index`, from 0.
-    ///
-    /// # Errors
-    /// There is no such column, or its value is not a `T`.
-    pub fn get<T>(&self, index: usize) -> Result<T> {
-        todo!("{index}")
-    }
-}
-
-impl fmt::Debug for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Row").finish_non_exhaustive()
+    pub async fn close(&self) {
+        self.pools.close().await;
     }
 }

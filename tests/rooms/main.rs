@@ -1,1 +1,2 @@
 //! In one process: one file per room.
+mod db;

@@ -1,0 +1,127 @@
+//! What sqlx reports, in the framework's words.
+
+use sqlx::error::{DatabaseError, ErrorKind};
+
+use crate::error::{Error, Kind};
+
+/// PostgreSQL's "in failed SQL transaction" and its like never get here: see `transaction`.
+///
+/// SQLSTATE classes and codes that mean "not now": connection failures, too many connections,
+/// shutdown, start-up (PostgreSQL 18 manual, appendix A).
+const SQLSTATE_AWAY: [&str; 5] = ["08", "53", "57P01", "57P02", "57P03"];
+
+/// SQLite's primary codes that mean the same: BUSY, LOCKED, IOERR, FULL, CANTOPEN.
+const SQLITE_AWAY: [i32; 5] = [5, 6, 10, 13, 14];
+
+/// SQLite's BUSY and LOCKED: somebody else holds the lock; try again.
+const SQLITE_LOCKED: [i32; 2] = [5, 6];
+
+/// Turns sqlx's error into ours.
+pub(super) fn translate(error: sqlx::Error) -> Error {
+    match error {
+        sqlx::Error::Database(error) => refused(error),
+        sqlx::Error::PoolTimedOut => Error::of(
+            Kind::DatabaseUnavailable,
+            "waited too long for a database connection: all are busy or the database is away",
+        ),
+        sqlx::Error::PoolClosed => {
+            Error::of(Kind::DatabaseUnavailable, "the database is already closed")
+        }
+        error @ (sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed) => {
+            Error::because(Kind::DatabaseUnavailable, "cannot talk to the database", error)
+        }
+        error => Error::because(Kind::Database, "the database answered something else", error),
+    }
+}
+
+fn refused(error: Box<dyn DatabaseError>) -> Error {
+    let (kind, words) = match error.kind() {
+        ErrorKind::UniqueViolation
+        | ErrorKind::ForeignKeyViolation
+        | ErrorKind::NotNullViolation
+        | ErrorKind::CheckViolation => (Kind::Integrity, "the database refused a row"),
+        _ if is_away(error.as_ref()) => {
+            (Kind::DatabaseUnavailable, "the database is not available")
+        }
+        _ => (Kind::Database, "the database refused a statement"),
+    };
+    Error::because(kind, words, error)
+}
+
+fn is_away(error: &dyn DatabaseError) -> bool {
+    let Some(code) = error.code() else { return false };
+    match sqlite_code(error) {
+        Some(number) => SQLITE_AWAY.contains(&number),
+        None => SQLSTATE_AWAY.iter().any(|away| code.starts_with(away)),
+    }
+}
+
+/// The primary result code if the error is SQLite's.
+fn sqlite_code(error: &dyn DatabaseError) -> Option<i32> {
+    #[cfg(feature = "sqlite")]
+    if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+        // The lower byte is the primary code; the rest says more.
+        return error.code()?.parse::<i32>().ok().map(|code| code & 0xff);
+    }
+    let _ = error;
+    None
+}
+
+/// Whether another connection holds SQLite's lock, so that trying again may help.
+pub(super) fn is_locked(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    sqlite_code(error).is_some_and(|code| SQLITE_LOCKED.contains(&code))
+}
+
+/// Whether the connection broke before or while the statement ran.
+pub(super) fn is_broken(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => {
+            sqlite_code(error.as_ref()).is_none()
+                && error.code().is_some_and(|code| code.starts_with("57P"))
+        }
+        _ => false,
+    }
+}
+
+impl Error {
+    /// The database could not be reached, or had no connection free in time.
+    ///
+    /// If you see this, look whether the database runs and `database.url` is right; under load,
+    /// raise `database.connections_max`.
+    #[must_use]
+    pub fn is_database_unavailable(&self) -> bool {
+        self.kind() == Kind::DatabaseUnavailable
+    }
+
+    /// A unique, foreign key, check or not-null constraint refused a row.
+    #[must_use]
+    pub fn is_integrity(&self) -> bool {
+        self.kind() == Kind::Integrity
+    }
+
+    /// A unique constraint refused a row: there is one with this value already.
+    #[must_use]
+    pub fn is_unique_violation(&self) -> bool {
+        self.is_integrity() && self.database_error().is_some_and(|e| e.is_unique_violation())
+    }
+
+    /// A handle was used after its transaction ended, or after a statement in it failed.
+    ///
+    /// If you see this, use the site that `atomic` gives its closure, inside the closure only; to go
+    /// on after an error inside a transaction, put what may fail into an `atomic` of its own.
+    #[must_use]
+    pub fn is_transaction_closed(&self) -> bool {
+        self.kind() == Kind::TransactionClosed
+    }
+
+    fn database_error(&self) -> Option<&dyn DatabaseError> {
+        let source: &(dyn std::error::Error + 'static) = self.source()?;
+        source.downcast_ref::<Box<dyn DatabaseError>>().map(AsRef::as_ref)
+    }
+}

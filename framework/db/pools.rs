@@ -1,0 +1,201 @@
+//! The pools behind a `Database`, and waiting for them.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::conf;
+use crate::db::wire::{Answer, Wire};
+use crate::db::{Dialect, Sql, error};
+use crate::error::{Error, Kind, Result};
+
+/// First and longest pause before asking for SQLite's write lock again. SQLite itself has waited a
+/// while before each.
+const LOCK_PAUSE_MIN: Duration = Duration::from_millis(1);
+const LOCK_PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// What a statement may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+/// The open pools. Dropping them closes their idle connections.
+pub(super) struct Pools {
+    kind: Kinds,
+    /// How long a statement waits for a connection or for SQLite's lock.
+    wait: Duration,
+}
+
+enum Kinds {
+    #[cfg(feature = "sqlite")]
+    Sqlite(super::sqlite::Pools),
+    #[cfg(feature = "postgres")]
+    Postgres(super::postgres::Pool),
+}
+
+impl Pools {
+    pub(super) async fn open(settings: &conf::Databases, base: &Path) -> Result<Self> {
+        let wait = Duration::from_secs(settings.wait_seconds.max(1));
+        let url = settings.url.expose();
+        let scheme = url.split(':').next().unwrap_or_default();
+        let kind = match scheme {
+            #[cfg(feature = "sqlite")]
+            "sqlite" => Kinds::Sqlite(super::sqlite::Pools::open(settings, base, wait).await?),
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => {
+                Kinds::Postgres(super::postgres::Pool::open(settings, wait).await?)
+            }
+            _ => return Err(bad_url("it begins with neither `sqlite://` nor `postgres://`")),
+        };
+        Ok(Self { kind, wait })
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        match &self.kind {
+            #[cfg(feature = "sqlite")]
+            Kinds::Sqlite(_) => Dialect::Sqlite,
+            #[cfg(feature = "postgres")]
+            Kinds::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(super) fn sqlite(&self) -> Option<&super::sqlite::Pools> {
+        match &self.kind {
+            Kinds::Sqlite(pools) => Some(pools),
+            #[cfg(feature = "postgres")]
+            Kinds::Postgres(_) => None,
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(super) fn postgres(&self) -> Option<&super::postgres::Pool> {
+        match &self.kind {
+            #[cfg(feature = "sqlite")]
+            Kinds::Sqlite(_) => None,
+            Kinds::Postgres(pool) => Some(pool),
+        }
+    }
+
+    async fn acquire(&self, access: Access) -> sqlx::Result<Wire> {
+        match &self.kind {
+            #[cfg(feature = "sqlite")]
+            Kinds::Sqlite(pools) => pools.acquire(access).await,
+            #[cfg(feature = "postgres")]
+            Kinds::Postgres(pool) => pool.acquire().await,
+        }
+    }
+
+    /// Runs one statement on its own.
+    pub(super) async fn run(&self, access: Access, sql: Sql) -> Result<Answer> {
+        let mut locked = Locked::new(self.wait);
+        let mut repeated = false;
+        let mut wire = self.acquire(access).await.map_err(error::translate)?;
+        loop {
+            match wire.run(sql.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) if error::is_locked(&failed) => locked.pause(failed).await?,
+                // The server was restarted under an idle connection. Reading again harms nobody.
+                Err(failed) if access == Access::Read && !repeated && error::is_broken(&failed) => {
+                    repeated = true;
+                    drop(wire);
+                    wire = self.acquire(access).await.map_err(error::translate)?;
+                }
+                Err(failed) => return Err(error::translate(failed)),
+            }
+        }
+    }
+
+    /// Runs any number of statements, each on its own.
+    pub(super) async fn script(&self, text: String) -> Result<()> {
+        let mut wire = self.acquire(Access::Write).await.map_err(error::translate)?;
+        wire.script(text).await.map_err(error::translate)
+    }
+
+    /// Takes a connection and begins a transaction on it.
+    pub(super) async fn begin(&self) -> Result<Wire> {
+        let mut locked = Locked::new(self.wait);
+        let mut repeated = false;
+        let mut wire = self.acquire(Access::Write).await.map_err(error::translate)?;
+        loop {
+            match wire.begin().await {
+                Ok(()) => return Ok(wire),
+                Err(failed) if error::is_locked(&failed) => locked.pause(failed).await?,
+                Err(failed) if !repeated && error::is_broken(&failed) => {
+                    repeated = true;
+                    drop(wire);
+                    wire = self.acquire(Access::Write).await.map_err(error::translate)?;
+                }
+                Err(failed) => return Err(error::translate(failed)),
+            }
+        }
+    }
+
+    /// Commits, waiting for SQLite's lock if that is what is in the way.
+    pub(super) async fn commit(&self, wire: &mut Wire) -> Result<()> {
+        let mut locked = Locked::new(self.wait);
+        loop {
+            match wire.commit().await {
+                Ok(()) => return Ok(()),
+                Err(failed) if error::is_locked(&failed) => locked.pause(failed).await?,
+                Err(failed) => return Err(error::translate(failed)),
+            }
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        match &self.kind {
+            #[cfg(feature = "sqlite")]
+            Kinds::Sqlite(pools) => pools.close().await,
+            #[cfg(feature = "postgres")]
+            Kinds::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl fmt::Debug for Pools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pools").field("dialect", &self.dialect()).finish_non_exhaustive()
+    }
+}
+
+/// The URL cannot be used. It is not repeated: it may hold a password.
+pub(super) fn bad_url(why: impl fmt::Display) -> Error {
+    Error::of(
+        Kind::Settings,
+        format!(
+            "`database.url` (or `DATABASE_URL`) is not a database URL: {why}; it looks like \
+             `sqlite://db.sqlite3` or `postgres://user:password@host:5432/name`"
+        ),
+    )
+}
+
+/// Waiting for SQLite's lock, which other processes hold: short pauses of random length, so that no
+/// two wait in step, until the time is up.
+pub(super) struct Locked {
+    started: Instant,
+    wait: Duration,
+}
+
+impl Locked {
+    pub(super) fn new(wait: Duration) -> Self {
+        Self { started: Instant::now(), wait }
+    }
+
+    /// Waits a little, or reports that the time is up.
+    pub(super) async fn pause(&mut self, failed: sqlx::Error) -> Result<()> {
+        if self.started.elapsed() >= self.wait {
+            let words = format!(
+                "waited {} s for SQLite's write lock: another connection keeps it",
+                self.wait.as_secs()
+            );
+            return Err(Error::because(Kind::DatabaseUnavailable, words, failed));
+        }
+        tokio::time::sleep(rand::random_range(LOCK_PAUSE_MIN..LOCK_PAUSE_MAX)).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,333 @@
+//! Connections and transactions, on both databases.
+
+use std::path::Path;
+
+use hulse::conf::{self, Secret};
+use hulse::db::{Connection, Database, Sql};
+use hulse_tests::{TestDatabase, databases};
+use tokio::task::JoinSet;
+
+fn settings(url: &str) -> conf::Databases {
+    conf::Databases { url: Secret::new(url), ..Default::default() }
+}
+
+async fn open(test: &TestDatabase) -> Database {
+    Database::connect(&settings(&test.url), Path::new("/")).await.unwrap()
+}
+
+async fn with_table(test: &TestDatabase) -> Database {
+    let database = open(test).await;
+    run(&database.connection(), "CREATE TABLE note (id BIGINT PRIMARY KEY, word TEXT UNIQUE)")
+        .await;
+    database
+}
+
+async fn run(connection: &Connection, text: &str) -> u64 {
+    connection.execute(Sql::raw(text)).await.unwrap()
+}
+
+async fn count(connection: &Connection) -> i64 {
+    let rows = connection.fetch(Sql::raw("SELECT COUNT(*) FROM note")).await.unwrap();
+    rows[0].get(0).unwrap()
+}
+
+#[tokio::test]
+async fn a_transaction_keeps_all_or_nothing() {
+    for test in databases().await {
+        let database = with_table(&test).await;
+        let plain = database.connection();
+
+        let kept = plain.begin().await.unwrap();
+        run(&kept.connection(), "INSERT INTO note VALUES (1, 'a')").await;
+        assert_eq!(count(&kept.connection()).await, 1);
+        assert_eq!(count(&plain).await, 0, "others see nothing before the commit");
+        kept.commit().await.unwrap();
+        assert_eq!(count(&plain).await, 1);
+
+        let undone = plain.begin().await.unwrap();
+        run(&undone.connection(), "INSERT INTO note VALUES (2, 'b')").await;
+        undone.rollback().await.unwrap();
+        assert_eq!(count(&plain).await, 1);
+
+        let dropped = plain.begin().await.unwrap();
+        run(&dropped.connection(), "INSERT INTO note VALUES (3, 'c')").await;
+        drop(dropped);
+        run(&plain, "INSERT INTO note VALUES (4, 'd')").await;
+        assert_eq!(count(&plain).await, 2);
+        database.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_handle_outliving_its_transaction_is_told_so() {
+    for test in databases().await {
+        let database = with_table(&test).await;
+        let transaction = database.connection().begin().await.unwrap();
+        let handle = transaction.connection();
+        transaction.commit().await.unwrap();
+        let error = handle.fetch(Sql::raw("SELECT 1")).await.unwrap_err();
+        assert!(error.is_transaction_closed(), "{error:?}");
+
+        let transaction = database.connection().begin().await.unwrap();
+        let handle = transaction.connection();
+        drop(transaction);
+        let error = handle.execute(Sql::raw("DELETE FROM note")).await.unwrap_err();
+        assert!(error.is_transaction_closed(), "{error:?}");
+        assert!(handle.begin().await.unwrap_err().is_transaction_closed());
+    }
+}
+
+#[tokio::test]
+async fn savepoints_nest_and_are_undone_alone() {
+    for test in databases().await {
+        let database = with_table(&test).await;
+        let outer = database.connection().begin().await.unwrap();
+        run(&outer.connection(), "INSERT INTO note VALUES (1, 'a')").await;
+
+        let inner = outer.connection().begin().await.unwrap();
+        run(&inner.connection(), "INSERT INTO note VALUES (2, 'b')").await;
+        let innermost = inner.connection().begin().await.unwrap();
+        run(&innermost.connection(), "INSERT INTO note VALUES (3, 'c')").await;
+        innermost.commit().await.unwrap();
+        inner.rollback().await.unwrap();
+        assert_eq!(count(&outer.connection()).await, 1);
+
+        let dropped = outer.connection().begin().await.unwrap();
+        run(&dropped.connection(), "INSERT INTO note VALUES (4, 'd')").await;
+        let leaked = dropped.connection();
+        drop(dropped);
+        assert_eq!(count(&outer.connection()).await, 1, "undone before the next statement");
+        assert!(leaked.begin().await.unwrap_err().is_transaction_closed());
+
+        let kept = outer.connection().begin().await.unwrap();
+        run(&kept.connection(), "INSERT INTO note VALUES (5, 'e')").await;
+        kept.commit().await.unwrap();
+        outer.commit().await.unwrap();
+        assert_eq!(count(&database.connection()).await, 2);
+    }
+}
+
+#[tokio::test]
+async fn only_the_innermost_handle_works() {
+    for test in databases().await {
+        let database = with_table(&test).await;
+        let outer = database.connection().begin().await.unwrap();
+        let inner = outer.connection().begin().await.unwrap();
+        let error = outer.connection().fetch(Sql::raw("SELECT 1")).await.unwrap_err();
+        assert!(error.is_transaction_closed(), "{error:?}");
+        let error = outer.connection().begin().await.unwrap_err();
+        assert!(error.to_string().contains("use the site it gave"), "{error}");
+        inner.commit().await.unwrap();
+        assert_eq!(count(&outer.connection()).await, 0);
+        outer.commit().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_statement_only_a_savepoint_saves_the_transaction() {
+    for test in databases().await {
+        let database = with_table(&test).await;
+        let plain = database.connection();
+        run(&plain, "INSERT INTO note VALUES (1, 'a')").await;
+
+        let outer = plain.begin().await.unwrap();
+        let inner = outer.connection().begin().await.unwrap();
+        let twice = Sql::raw("INSERT INTO note VALUES (2, 'a')");
+        let error = inner.connection().execute(twice.clone()).await.unwrap_err();
+        assert!(error.is_unique_violation() && error.is_integrity(), "{error:?}");
+        inner.rollback().await.unwrap();
+        run(&outer.connection(), "INSERT INTO note VALUES (3, 'c')").await;
+        outer.commit().await.unwrap();
+        assert_eq!(count(&plain).await, 2);
+
+        let outer = plain.begin().await.unwrap();
+        run(&outer.connection(), "INSERT INTO note VALUES (4, 'd')").await;
+        outer.connection().execute(twice).await.unwrap_err();
+        let error = outer.connection().fetch(Sql::raw("SELECT 1")).await.unwrap_err();
+        assert!(error.to_string().contains("nothing more can run in it"), "{error}");
+        assert!(outer.commit().await.unwrap_err().is_transaction_closed());
+        assert_eq!(count(&plain).await, 2, "the commit kept nothing");
+    }
+}
+
+#[tokio::test]
+async fn clones_of_a_handle_take_turns() {
+    for test in databases().await {
+        let database = with_table(&test).await;
+        let transaction = database.connection().begin().await.unwrap();
+        let mut tasks = JoinSet::new();
+        for id in 0..20 {
+            let handle = transaction.connection();
+            tasks.spawn(async move {
+                run(&handle, &format!("INSERT INTO note VALUES ({id}, 'w{id}')")).await
+            });
+        }
+        tasks.join_all().await;
+        transaction.commit().await.unwrap();
+        assert_eq!(count(&database.connection()).await, 20);
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_statement_undoes_its_transaction() {
+    for test in databases().await {
+        let database = with_table(&test).await;
+        let plain = database.connection();
+        let transaction = plain.begin().await.unwrap();
+        let handle = transaction.connection();
+        {
+            let slow = "INSERT INTO note SELECT x, 'w' || x FROM (WITH RECURSIVE c(x) AS (SELECT 1 \
+                        UNION ALL SELECT x + 1 FROM c WHERE x < 100000) SELECT x FROM c) AS many";
+            let mut insert = Box::pin(handle.execute(Sql::raw(slow)));
+            let polled = futures_util::poll!(insert.as_mut());
+            assert!(polled.is_pending(), "dropped while it runs");
+        }
+        let error = handle.fetch(Sql::raw("SELECT 1")).await.unwrap_err();
+        assert!(error.is_transaction_closed(), "{error:?}");
+        drop(transaction);
+        assert_eq!(count(&plain).await, 0);
+        run(&plain, "INSERT INTO note VALUES (2, 'b')").await;
+    }
+}
+
+#[tokio::test]
+async fn one_name_is_held_by_one() {
+    for test in databases().await {
+        let (first, second) = (open(&test).await, open(&test).await);
+        let held = first.exclusive("migrate").await.unwrap();
+        let other = second.exclusive("backup").await.unwrap();
+        let mut waiting = Box::pin(second.exclusive("migrate"));
+        let soon = std::time::Duration::from_millis(200);
+        assert!(tokio::time::timeout(soon, waiting.as_mut()).await.is_err(), "it waits");
+        drop(held);
+        drop(waiting.await.unwrap());
+        drop(other);
+    }
+}
+
+/// Each handle has its own writing connection, as each process has.
+#[tokio::test]
+async fn many_writers_lose_nothing() {
+    const HANDLES: u32 = 8;
+    const TASKS: u32 = 4;
+    const ROWS: u32 = 25;
+    for test in databases().await {
+        with_table(&test).await.close().await;
+        let mut tasks = JoinSet::new();
+        for handle in 0..HANDLES {
+            let database = open(&test).await;
+            for task in 0..TASKS {
+                let connection = database.connection();
+                tasks.spawn(async move {
+                    for row in 0..ROWS {
+                        let id = (handle * TASKS + task) * ROWS + row;
+                        let insert = format!("INSERT INTO note VALUES ({id}, 'w{id}')");
+                        if row % 2 == 0 {
+                            run(&connection, &insert).await;
+                            continue;
+                        }
+                        let transaction = connection.begin().await.unwrap();
+                        count(&transaction.connection()).await;
+                        run(&transaction.connection(), &insert).await;
+                        transaction.commit().await.unwrap();
+                    }
+                });
+            }
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap();
+        }
+        let expected = i64::from(HANDLES * TASKS * ROWS);
+        assert_eq!(count(&open(&test).await.connection()).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn many_open_one_new_file_at_once() {
+    for test in databases().await {
+        let mut tasks = JoinSet::new();
+        for _ in 0..16 {
+            let url = test.url.clone();
+            tasks.spawn(async move {
+                let database = Database::connect(&settings(&url), Path::new("/")).await.unwrap();
+                run(&database.connection(), "SELECT 1").await;
+            });
+        }
+        tasks.join_all().await;
+    }
+}
+
+async fn refusal(url: &str) -> hulse::Error {
+    Database::connect(&settings(url), Path::new("/nowhere")).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_bad_url_is_explained_without_its_password() {
+    let wrong = ["mysql://u:s3cret@localhost/x", "postgres://u:s3cret@[x", "sqlite://", ""];
+    for url in wrong {
+        let error = refusal(url).await.to_string();
+        assert!(error.contains("database.url") && !error.contains("s3cret"), "{error}");
+    }
+    let away = refusal("postgres://u:s3cret@127.0.0.1:1/shop").await;
+    assert!(away.is_database_unavailable(), "{away:?}");
+    let words = away.to_string();
+    assert!(words.contains("127.0.0.1:1/shop") && !words.contains("s3cret"), "{words}");
+    let missing = refusal("sqlite://missing/db.sqlite3").await;
+    assert!(missing.is_database_unavailable(), "{missing:?}");
+    assert!(missing.to_string().contains("/nowhere/missing/db.sqlite3"), "{missing}");
+}
+
+#[tokio::test]
+async fn values_come_back_as_they_went_in() {
+    use chrono::{DateTime, NaiveDate, Utc};
+    for test in databases().await {
+        let database = open(&test).await;
+        let connection = database.connection();
+        run(
+            &connection,
+            "CREATE TABLE v (a BIGINT, b INTEGER, c SMALLINT, d BOOLEAN, e DOUBLE PRECISION, \
+             f TEXT, g TIMESTAMP WITH TIME ZONE, h DATE, i BIGINT)",
+        )
+        .await;
+        let instant: DateTime<Utc> = "2024-02-29T12:30:00.123456789Z".parse().unwrap();
+        let date: NaiveDate = "2024-02-29".parse().unwrap();
+        let mut insert = sea_query_values(instant, date);
+        insert.text = match format!("{:?}", connection.dialect()).as_str() {
+            "Sqlite" => "INSERT INTO v VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)".into(),
+            _ => "INSERT INTO v VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)".into(),
+        };
+        connection.execute(insert).await.unwrap();
+        let rows = connection.fetch(Sql::raw("SELECT * FROM v")).await.unwrap();
+        let row = &rows[0];
+        assert_eq!(row.get::<i64>(0).unwrap(), i64::MAX);
+        assert_eq!(row.get::<i32>(1).unwrap(), 7);
+        assert_eq!(row.get::<i64>(2).unwrap(), -3, "a narrower number widens");
+        assert!(row.get::<bool>(3).unwrap());
+        assert_eq!(row.get::<f64>(4).unwrap(), 0.5);
+        assert_eq!(row.get::<String>(5).unwrap(), "it's; \"ß\"");
+        let cut = "2024-02-29T12:30:00.123456Z".parse::<DateTime<Utc>>().unwrap();
+        assert_eq!(row.get::<DateTime<Utc>>(6).unwrap(), cut);
+        assert_eq!(row.get::<NaiveDate>(7).unwrap(), date);
+        assert_eq!(row.get::<Option<i64>>(8).unwrap(), None);
+        assert!(row.get::<i64>(8).is_err() && row.get::<i64>(99).is_err());
+        assert!(row.get::<Option<i64>>(99).is_err());
+    }
+}
+
+fn sea_query_values(instant: chrono::DateTime<chrono::Utc>, date: chrono::NaiveDate) -> Sql {
+    use hulse::db::{Value, Values};
+    Sql {
+        text: String::new(),
+        values: Values(vec![
+            Value::BigInt(Some(i64::MAX)),
+            Value::Int(Some(7)),
+            Value::SmallInt(Some(-3)),
+            Value::Bool(Some(true)),
+            Value::Double(Some(0.5)),
+            Value::String(Some("it's; \"ß\"".into())),
+            Value::ChronoDateTimeUtc(Some(instant)),
+            Value::ChronoDate(Some(date)),
+            Value::BigInt(None),
+        ]),
+    }
+}
