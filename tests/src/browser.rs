@@ -198,6 +198,13 @@ pub struct Window {
 }
 
 impl Window {
+    /// Runs `script` at the beginning of every page this window opens from now on.
+    pub async fn before_each_page(&mut self, script: &str) {
+        let script = json!({ "source": script });
+        self.devtools.call("Page.enable", json!({})).await;
+        self.devtools.call("Page.addScriptToEvaluateOnNewDocument", script).await;
+    }
+
     /// Opens `url` and waits until it is loaded.
     ///
     /// # Panics

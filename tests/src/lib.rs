@@ -10,7 +10,9 @@
 mod browser;
 mod databases;
 mod process;
+mod visitor;
 
 pub use browser::{Browser, Screen, Window};
 pub use databases::{TestDatabase, databases};
 pub use process::{Pulse, Surroundings, site_command, site_folder};
+pub use visitor::{Answer, Visitor, VisitorSocket};

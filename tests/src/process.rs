@@ -7,6 +7,7 @@
 //! - Two of them share nothing: port, database and runtime folder are each one's own.
 //! - Whatever a test does, none of its processes outlives it: they form one process group.
 
+use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -131,6 +132,41 @@ impl Pulse {
         ids.filter(is_of_role).map(pid_of).collect()
     }
 
+    /// The worker that holds the connection whose client has this local port.
+    ///
+    /// Nothing in an answer tells it; the kernel does.
+    #[must_use]
+    pub fn worker_of(&self, client_port: u16) -> Option<Pid> {
+        let found = self.connections().into_iter().find(|&(_, port)| port == client_port);
+        found.map(|(worker, _)| worker)
+    }
+
+    /// Every connection of the workers: whose, and the client's port.
+    ///
+    /// # Panics
+    /// `/proc` cannot be read.
+    #[must_use]
+    pub fn connections(&self) -> Vec<(Pid, u16)> {
+        let own = self.address.rsplit(':').next().and_then(|port| port.parse().ok());
+        let own: u16 = own.expect("an address with a port");
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+        let by_inode: HashMap<String, u16> =
+            table.lines().filter_map(|line| established(line, own)).collect();
+        let mut connections = Vec::new();
+        for worker in self.workers() {
+            let Ok(files) = std::fs::read_dir(format!("/proc/{}/fd", worker.as_raw_nonzero()))
+            else {
+                continue;
+            };
+            for file in files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok()) {
+                if let Some(&port) = file.to_str().and_then(|name| by_inode.get(name)) {
+                    connections.push((worker, port));
+                }
+            }
+        }
+        connections
+    }
+
     /// What it has said so far.
     #[must_use]
     pub fn log(&self) -> String {
@@ -209,6 +245,16 @@ impl Drop for Pulse {
             reader.abort();
         }
     }
+}
+
+/// Of a line of `/proc/net/tcp`: the socket's name and the peer's port, if it is an established
+/// connection to the port `own`.
+fn established(line: &str, own: u16) -> Option<(String, u16)> {
+    const ESTABLISHED: &str = "01";
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let port = |address: &str| u16::from_str_radix(address.split_once(':')?.1, 16).ok();
+    let is_ours = *words.get(3)? == ESTABLISHED && port(words[1])? == own;
+    is_ours.then(|| Some((format!("socket:[{}]", words.get(9)?), port(words[2])?)))?
 }
 
 /// An empty folder with djchat's settings in it.
