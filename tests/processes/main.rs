@@ -1,1 +1,4 @@
 //! Against real `pulse` processes.
+
+mod djchat;
+mod djchat_page;

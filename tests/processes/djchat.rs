@@ -1,0 +1,372 @@
+//! What the chat room promises, seen from outside: on one worker and on four.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use hulse_tests::{Pulse, Visitor, VisitorSocket, site_command, site_folder};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::Value;
+
+/// The test's password for everybody.
+const PASSWORD: &str = "correct horse battery";
+
+fn is_said(event: &Value, text: &str) -> bool {
+    event["channel"] == "webchat" && event["message"] == text
+}
+
+fn is_of(event: &Value, user: &Value, message: &str) -> bool {
+    event["channel"] == "chatuser" && event["user"] == *user && event["message"] == message
+}
+
+/// Opens a socket and reads up to its own `joined`: the socket and who it is.
+async fn enter(visitor: &mut Visitor) -> (VisitorSocket, Value) {
+    let mut socket = visitor.socket("/message").await;
+    let first = socket.event().await;
+    assert_eq!(first["channel"], "chatuser", "{first}");
+    assert_eq!(first["message"], "joined", "{first}");
+    (socket, first["user"].clone())
+}
+
+/// Opens sockets of new visitors until each worker holds at least one.
+async fn enter_on_every_worker(pulse: &Pulse, workers: usize) -> Vec<(VisitorSocket, Pid)> {
+    const TRIES_MAX: usize = 400;
+    let mut sockets = Vec::new();
+    let mut seen = BTreeSet::new();
+    for _ in 0..TRIES_MAX {
+        let (socket, _) = enter(&mut Visitor::new(pulse.address())).await;
+        let worker = pulse.worker_of(socket.port).expect("some worker holds it");
+        seen.insert(worker.as_raw_nonzero());
+        sockets.push((socket, worker));
+        if seen.len() == workers {
+            return sockets;
+        }
+    }
+    panic!("{TRIES_MAX} connections reached only {} of {workers} workers", seen.len());
+}
+
+#[tokio::test]
+async fn the_room_keeps_its_promises_on_one_worker() {
+    keeps_its_promises(&["-w", "1"], 1).await;
+}
+
+#[tokio::test]
+async fn the_room_keeps_its_promises_on_one_worker_without_a_store() {
+    keeps_its_promises(&["-w", "1", "--data-store", "memory://"], 1).await;
+}
+
+#[tokio::test]
+async fn the_room_keeps_its_promises_on_four_workers() {
+    keeps_its_promises(&["-w", "4"], 4).await;
+}
+
+async fn keeps_its_promises(arguments: &[&str], workers: usize) {
+    let pulse = Pulse::start(arguments).await;
+    answers_on_its_urls(&pulse).await;
+    echoes_what_is_said(&pulse).await;
+    cleans_and_limits_what_is_said(&pulse).await;
+    counts_people_not_tabs(&pulse).await;
+    tells_a_newcomer_who_is_here_and_what_was_said(&pulse).await;
+    reaches_every_worker(&pulse, workers).await;
+    knows_who_is_signed_in(&pulse).await;
+    assert_eq!(pulse.stop().await, 0);
+}
+
+async fn answers_on_its_urls(pulse: &Pulse) {
+    let mut visitor = Visitor::new(pulse.address());
+    let home = visitor.get("/").await;
+    assert_eq!(home.status, 200, "{home:?}");
+    assert_eq!(home.headers["content-type"], "text/html; charset=utf-8");
+    assert!(visitor.cookie("sessionid").is_some(), "the page brings the session: {home:?}");
+    assert_eq!(visitor.get("/bsjdhcbjsdh").await.status, 404);
+    assert_eq!(visitor.get("/accounts/login/").await.status, 200);
+    assert_eq!(visitor.get("/message").await.status, 426);
+    for file in ["/static/chat/chat.js", "/static/chat/chat.css", "/static/chat/icon.svg"] {
+        assert!(home.body.contains(file), "{file}");
+        assert_eq!(visitor.get(file).await.status, 200, "{file}");
+    }
+    assert_eq!(visitor.get("/static/../settings.toml").await.status, 404);
+}
+
+async fn echoes_what_is_said(pulse: &Pulse) {
+    let mut visitor = Visitor::new(pulse.address());
+    let mut socket = visitor.socket("/message").await;
+    assert_eq!(socket.response.status(), 101);
+    assert_eq!(socket.response.headers()["upgrade"].to_str().unwrap().to_lowercase(), "websocket");
+    assert!(visitor.cookie("sessionid").is_some(), "the 101 brings the session");
+    let me = socket.event().await;
+    let name = me["user"].as_str().unwrap();
+    let random = name.strip_prefix("an_").unwrap();
+    assert_eq!(random.len(), 6, "{name}");
+    assert!(random.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()), "{name}");
+    assert_eq!(me["authenticated"], false);
+
+    socket.send("Hi there!").await;
+    let said = socket.event_where(|event| is_said(event, "Hi there!")).await;
+    assert_eq!(said["authenticated"], false);
+    assert_eq!(said["user"], me["user"]);
+    assert_eq!(socket.close().await, 1000);
+
+    let (again, user) = enter(&mut visitor).await;
+    assert_eq!(user, me["user"], "the session keeps the name");
+    again.close().await;
+}
+
+async fn cleans_and_limits_what_is_said(pulse: &Pulse) {
+    let (mut socket, _) = enter(&mut Visitor::new(pulse.address())).await;
+    socket.send("").await;
+    socket.send(" \n\t\r\n ").await;
+    socket.send("  one \r\n\n  two\n").await;
+    let next = socket.event_where(|event| event["channel"] != "chatuser").await;
+    // History may come first; what is blank never comes.
+    let cleaned = if is_said(&next, "one two") {
+        next
+    } else {
+        socket.event_where(|event| is_said(event, "one two") || event["message"] == "").await
+    };
+    assert_eq!(cleaned["message"], "one two");
+
+    socket.send(&"x".repeat(4097)).await;
+    let error = socket.event_where(|event| event["channel"] == "error").await;
+    assert!(error["message"].as_str().unwrap().contains("4096"), "{error}");
+    let longest = "y".repeat(4096);
+    socket.send(&longest).await;
+    socket.event_where(|event| is_said(event, &longest)).await;
+    socket.close().await;
+}
+
+async fn counts_people_not_tabs(pulse: &Pulse) {
+    let (mut watcher, _) = enter(&mut Visitor::new(pulse.address())).await;
+    let mut visitor = Visitor::new(pulse.address());
+    let (first, ann) = enter(&mut visitor).await;
+    let (second, same) = enter(&mut visitor).await;
+    assert_eq!(ann, same);
+    watcher.event_where(|event| is_of(event, &ann, "joined")).await;
+    first.close().await;
+    let (mut third, _) = enter(&mut visitor).await;
+    third.send("still here").await;
+    let next = watcher.event_where(|event| event["user"] == ann).await;
+    assert!(is_said(&next, "still here"), "neither joined nor gone in between: {next}");
+    second.close().await;
+    third.close().await;
+    let next = watcher.event_where(|event| event["user"] == ann).await;
+    assert!(is_of(&next, &ann, "gone"), "{next}");
+    watcher.close().await;
+}
+
+async fn tells_a_newcomer_who_is_here_and_what_was_said(pulse: &Pulse) {
+    let (mut here, host) = enter(&mut Visitor::new(pulse.address())).await;
+    here.send("before you came").await;
+    here.event_where(|event| is_said(event, "before you came")).await;
+
+    let mut newcomer = Visitor::new(pulse.address()).socket("/message").await;
+    let me = newcomer.event().await;
+    let mut names = Vec::new();
+    for _ in 0..me["present"].as_u64().unwrap() {
+        let joined = newcomer.event().await;
+        assert!(is_of(&joined, &joined["user"], "joined"), "{joined}");
+        names.push(joined["user"].clone());
+    }
+    assert!(names.contains(&host), "{names:?}");
+    assert!(!names.contains(&me["user"]), "{names:?}");
+    let mut last = Value::Null;
+    for _ in 0..me["history"].as_u64().unwrap() {
+        last = newcomer.event().await;
+        assert_eq!(last["channel"], "webchat", "{last}");
+    }
+    assert!(is_said(&last, "before you came"), "{last}");
+    assert_eq!(last["user"], host);
+
+    newcomer.send("hello").await;
+    let next = newcomer.event_where(|event| event["channel"] == "webchat").await;
+    assert!(is_said(&next, "hello"), "nothing comes twice: {next}");
+    newcomer.close().await;
+    here.close().await;
+}
+
+async fn reaches_every_worker(pulse: &Pulse, workers: usize) {
+    let mut sockets = enter_on_every_worker(pulse, workers).await;
+    sockets[0].0.send("to all workers").await;
+    for (socket, _) in &mut sockets {
+        socket.event_where(|event| is_said(event, "to all workers")).await;
+    }
+    join_all(sockets.into_iter().map(|(socket, _)| socket.close())).await;
+}
+
+async fn knows_who_is_signed_in(pulse: &Pulse) {
+    let create = ["createsuperuser", "--noinput", "--username", "ann", "--email", "a@example.org"];
+    pulse.manage(&create, &[("DJANGO_SUPERUSER_PASSWORD", PASSWORD)]).await;
+    let mut visitor = Visitor::new(pulse.address());
+    visitor.get("/accounts/login/").await;
+    let fields = [("username", "ann"), ("password", "wrong"), ("next", "/")];
+    assert_eq!(visitor.post("/accounts/login/", &fields).await.status, 200);
+    let fields = [("username", "ann"), ("password", PASSWORD), ("next", "/")];
+    let answer = visitor.post("/accounts/login/", &fields).await;
+    assert_eq!(answer.status, 302, "{answer:?}");
+    assert_eq!(answer.headers["location"], "/");
+    assert!(visitor.get("/").await.body.contains("@ann"));
+
+    let (mut socket, me) = enter(&mut visitor).await;
+    assert_eq!(me, "ann");
+    socket.send("it is me").await;
+    let said = socket.event_where(|event| is_said(event, "it is me")).await;
+    assert_eq!(said["authenticated"], true);
+    assert_eq!(said["user"], "ann");
+    socket.close().await;
+
+    assert_eq!(visitor.get("/accounts/logout/").await.status, 405);
+    assert_eq!(visitor.post("/accounts/logout/", &[]).await.status, 302);
+    let (socket, me) = enter(&mut visitor).await;
+    assert_ne!(me, "ann");
+    socket.close().await;
+}
+
+#[tokio::test]
+async fn two_hundred_sockets_get_a_thousand_messages_once_and_in_order() {
+    const SOCKETS: usize = 200;
+    const SENDERS: usize = 8;
+    const EACH: usize = 125;
+    let pulse = Pulse::start(&["-w", "4"]).await;
+    let address = pulse.address().to_owned();
+    let entered = join_all((0..SOCKETS).map(|_| {
+        let mut visitor = Visitor::new(&address);
+        async move { enter(&mut visitor).await.0 }
+    }));
+    let mut sockets = entered.await;
+    let workers: BTreeSet<_> = sockets
+        .iter()
+        .map(|socket| pulse.worker_of(socket.port).expect("some worker holds it"))
+        .map(Pid::as_raw_nonzero)
+        .collect();
+    assert_eq!(workers.len(), 4, "the sockets are spread over all workers");
+
+    join_all(sockets[..SENDERS].iter_mut().enumerate().map(async |(sender, socket)| {
+        for number in 0..EACH {
+            socket.send(&format!("{sender} {number}")).await;
+        }
+    }))
+    .await;
+    let heard = join_all(sockets.iter_mut().map(hear::<{ SENDERS * EACH }>)).await;
+
+    let all: BTreeSet<&String> = heard[0].iter().collect();
+    assert_eq!(all.len(), SENDERS * EACH, "each message once");
+    for (socket, texts) in heard.iter().enumerate() {
+        assert!(texts == &heard[0], "socket {socket} heard another order");
+    }
+    let mut next = [0; SENDERS];
+    for text in &heard[0] {
+        let (sender, number) = text.split_once(' ').unwrap();
+        let sender: usize = sender.parse().unwrap();
+        assert_eq!(number.parse::<usize>().unwrap(), next[sender], "in its sender's order");
+        next[sender] += 1;
+    }
+    assert_eq!(pulse.stop().await, 0);
+}
+
+/// The texts of the next `COUNT` messages said in the room.
+async fn hear<const COUNT: usize>(socket: &mut VisitorSocket) -> Vec<String> {
+    let mut texts = Vec::with_capacity(COUNT);
+    while texts.len() < COUNT {
+        let event = socket.event().await;
+        if event["channel"] == "webchat" {
+            texts.push(event["message"].as_str().unwrap().to_owned());
+        }
+    }
+    texts
+}
+
+#[tokio::test]
+async fn a_killed_worker_is_replaced_and_nobody_else_notices() {
+    const SOCKETS: usize = 100;
+    let mut pulse = Pulse::start(&["-w", "4"]).await;
+    let address = pulse.address().to_owned();
+    let entered = join_all((0..SOCKETS).map(|_| {
+        let mut visitor = Visitor::new(&address);
+        async move { enter(&mut visitor).await }
+    }));
+    let mut by_worker: BTreeMap<_, Vec<(VisitorSocket, Value)>> = BTreeMap::new();
+    for (socket, user) in entered.await {
+        let worker = pulse.worker_of(socket.port).expect("some worker holds it");
+        by_worker.entry(worker.as_raw_nonzero()).or_default().push((socket, user));
+    }
+    assert_eq!(by_worker.len(), 4);
+    let (victim, lost) = by_worker.pop_first().expect("four workers");
+    let mut others: Vec<VisitorSocket> =
+        by_worker.into_values().flatten().map(|(socket, _)| socket).collect();
+
+    others[0].send("before").await;
+    let seen = pulse.log().len();
+    let killed = Instant::now();
+    kill_process(Pid::from_raw(victim.get()).unwrap(), Signal::KILL).unwrap();
+    others[0].send("after").await;
+    pulse.said_after(seen, "ready").await;
+    let back_after = killed.elapsed();
+    others[0].send("healed").await;
+    assert!(back_after < Duration::from_secs(1), "the worker came back after {back_after:?}");
+    assert_eq!(pulse.workers().len(), 4);
+
+    let gone: BTreeSet<String> = lost.iter().map(|(_, user)| user.to_string()).collect();
+    for socket in &mut others {
+        assert_eq!(hear::<3>(socket).await, ["before", "after", "healed"]);
+    }
+    // Whoever comes now finds no ghost.
+    let mut newcomer = Visitor::new(&address).socket("/message").await;
+    let present = newcomer.event().await["present"].as_u64().unwrap();
+    assert_eq!(usize::try_from(present).unwrap(), others.len());
+    for _ in 0..present {
+        let joined = newcomer.event().await;
+        assert!(!gone.contains(&joined["user"].to_string()), "a ghost: {joined}");
+    }
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn the_room_hears_that_the_people_of_a_killed_worker_are_gone() {
+    let pulse = Pulse::start(&["-w", "4"]).await;
+    let (mut watcher, _) = enter(&mut Visitor::new(pulse.address())).await;
+    let watched = pulse.worker_of(watcher.port).unwrap();
+    let mut lost = None;
+    for _ in 0..100 {
+        let (socket, user) = enter(&mut Visitor::new(pulse.address())).await;
+        let worker = pulse.worker_of(socket.port).unwrap();
+        if worker != watched {
+            lost = Some((socket, user, worker));
+            break;
+        }
+    }
+    let (mut socket, user, worker) = lost.expect("somebody on another worker");
+    kill_process(worker, Signal::KILL).unwrap();
+    assert_eq!(socket.close_code().await, 1006);
+    watcher.event_where(|event| is_of(event, &user, "gone")).await;
+}
+
+#[tokio::test]
+async fn sigterm_tells_every_socket_and_leaves_nothing_behind() {
+    let mut pulse = Pulse::start(&["-w", "4"]).await;
+    let sockets = enter_on_every_worker(&pulse, 4).await;
+    let processes: Vec<Pid> =
+        pulse.workers().into_iter().chain(pulse.store()).chain([pulse.arbiter()]).collect();
+    assert_eq!(processes.len(), 6);
+    pulse.signal(Signal::TERM);
+    let codes = join_all(
+        sockets.into_iter().map(|(mut socket, _)| async move { socket.close_code().await }),
+    );
+    assert!(codes.await.iter().all(|&code| code == 1001));
+    assert_eq!(pulse.ended().await.code(), Some(0));
+    for process in processes {
+        assert!(test_kill_process(process).is_err(), "{process:?} is still there");
+    }
+    std::net::TcpListener::bind(pulse.address()).expect("the port is free");
+}
+
+#[tokio::test]
+async fn a_store_in_memory_is_refused_for_more_than_one_worker() {
+    let folder = site_folder();
+    let mut command = site_command(folder.path(), &Default::default());
+    command.args(["pulse", "-b", "127.0.0.1:0", "-w", "4", "--data-store", "memory://"]);
+    let output = command.output().await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("memory://") && words.contains("worker"), "{words}");
+    assert_eq!(words.trim().lines().count(), 1, "one clear line: {words}");
+}
