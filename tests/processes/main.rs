@@ -1,4 +1,10 @@
 //! Against real `pulse` processes.
 
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may fail like this, in its helpers too"
+)]
+
 mod djchat;
 mod djchat_page;

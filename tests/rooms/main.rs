@@ -1,2 +1,5 @@
 //! In one process: one file per room.
+
+#![expect(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
+
 mod db;
