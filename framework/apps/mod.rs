@@ -3,6 +3,7 @@
 //! Flow: `main` builds a [`Project`] → `manage` loads settings → [`Project::open`] makes the `Site`.
 
 mod assets;
+mod open;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -15,13 +16,9 @@ use axum::response::IntoResponse;
 use tower_layer::Layer as TowerLayer;
 use tower_service::Service;
 
-use crate::channels::Layer;
-use crate::conf::{Section, Sections, Settings};
-use crate::db::Database;
-use crate::error::Result;
+use crate::conf::{Section, Sections};
+use crate::http::Processor;
 use crate::models::Meta;
-use crate::site::{Lifecycle, Parts, Site};
-use crate::template::Templates;
 use crate::urls::{Resolver, Urls};
 
 pub use assets::{__rust_embed, Assets};
@@ -33,6 +30,11 @@ pub trait App: Send + Sync + 'static {
 
     /// Its models, in an order in which their tables may be read by a person.
     fn models(&self) -> Vec<&'static Meta> {
+        Vec::new()
+    }
+
+    /// What it adds to every template that uses it: `user`, `messages`.
+    fn context(&self) -> Vec<Processor> {
         Vec::new()
     }
 
@@ -159,18 +161,6 @@ impl Project {
 
     pub(crate) fn layers(&self) -> &[AddLayer] {
         &self.layers
-    }
-
-    /// Makes the site: connects the database, loads the templates.
-    ///
-    /// # Errors
-    /// The database cannot be reached or a template is wrong.
-    pub async fn open(&self, settings: Settings, layer: Layer) -> Result<Site> {
-        let database = Database::connect(&settings.database, &settings.base).await?;
-        let templates = Templates {};
-        let reverse = self.resolver.reverse().clone();
-        let lifecycle = Lifecycle::default();
-        Ok(Site::new(Parts { settings, database, templates, layer, reverse, lifecycle }))
     }
 }
 

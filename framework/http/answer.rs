@@ -42,3 +42,19 @@ impl IntoResponse for Error {
         response
     }
 }
+
+/// 404, as `?` in a view gives it: `Err(not_found("no such poll"))?`. The words are shown in debug
+/// only.
+pub fn not_found(message: impl Into<String>) -> Error {
+    Error::status(StatusCode::NOT_FOUND, message)
+}
+
+/// 403.
+pub fn permission_denied(message: impl Into<String>) -> Error {
+    Error::status(StatusCode::FORBIDDEN, message)
+}
+
+/// 400.
+pub fn bad_request(message: impl Into<String>) -> Error {
+    Error::status(StatusCode::BAD_REQUEST, message)
+}

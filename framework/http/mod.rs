@@ -1,22 +1,30 @@
 //! Requests and responses; the only place where an error becomes a status.
 //!
 //! Flow: `urls` matched → axum extracts [`Request`] → view → [`render`] → `middleware/errors`.
+//!
+//! Invariants:
+//! - A status is decided in `answer.rs` and nowhere else.
+//! - What a template sees of the request is computed only if the template uses it.
 
 mod answer;
+mod cookies;
+mod form;
 mod path;
+mod processors;
+mod redirect;
 mod request;
+#[cfg(test)]
+mod tests;
 
-pub use axum::response::Response;
+pub use axum::extract::{Form, Json, Query};
+pub use axum::response::{IntoResponse, Response};
+pub use axum::routing::{MethodRouter, any, delete, get, patch, post, put};
+pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+pub use answer::{bad_request, not_found, permission_denied};
+pub use cookies::SetCookie;
+pub use form::pairs;
 pub use path::{Captured, Path};
-pub use request::Request;
-
-use crate::error::Result;
-
-/// Renders the template `name` into a 200 `text/html; charset=utf-8` answer.
-///
-/// # Errors
-/// The template is missing or wrong.
-pub fn render(request: &Request, name: &str, context: tera::Context) -> Result<Response> {
-    let _ = (request, context);
-    todo!("{name}")
-}
+pub use processors::{Processor, Processors, render, render_to_string};
+pub use redirect::{is_safe_next, redirect};
+pub use request::{Request, Secure};

@@ -17,6 +17,11 @@ pub struct Request {
     head: Arc<Head>,
 }
 
+/// In the extensions of a request that came over https. Whoever ended the encryption puts it there;
+/// nothing a client sends does.
+#[derive(Clone, Copy, Debug)]
+pub struct Secure;
+
 #[derive(Debug)]
 struct Head {
     method: Method,
@@ -72,6 +77,46 @@ impl Request {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.headers.get(name)?.to_str().ok()
+    }
+
+    /// The value of the cookie `name`.
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        super::cookies::read(&self.head.headers, name)
+    }
+
+    /// The first value of `name` in the query, decoded.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<String> {
+        let query = self.head.uri.query()?;
+        let mut pairs = super::pairs(query.as_bytes());
+        pairs.find_map(|(known, value)| (known == name).then(|| value.into_owned()))
+    }
+
+    /// The path with its query, as it came.
+    #[must_use]
+    pub fn full_path(&self) -> &str {
+        self.head.uri.path_and_query().map_or("/", |target| target.as_str())
+    }
+
+    /// Host and port the client asked for: `example.com:8060`. The allowed hosts are checked
+    /// before any view runs.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let authority = self.head.uri.authority().map(|authority| authority.as_str());
+        authority.or_else(|| self.header("host")).unwrap_or("")
+    }
+
+    /// Whether it came over https.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.extension::<Secure>().is_some()
+    }
+
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.is_secure() { "https" } else { "http" }
     }
 
     /// What a middleware left beside the request: its session, its user, its captured path.

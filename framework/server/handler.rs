@@ -1,7 +1,7 @@
 //! What answers a request: the one ordered list of layers around the URL table.
 
-use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
 
 use crate::apps::Project;
 use crate::site::Site;
@@ -17,5 +17,6 @@ pub fn handler(project: &Project, site: &Site) -> Router {
         .iter()
         .rev()
         .fold(router, |router, layer| layer(router))
+        .layer(Extension(project.processors()))
         .layer(from_fn_with_state(project.resolver().clone(), urls::resolve))
 }

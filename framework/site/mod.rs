@@ -118,6 +118,12 @@ impl Site {
         self.shared.reverse.url(name, arguments)
     }
 
+    /// Whether a URL is called `name`.
+    #[must_use]
+    pub fn knows_url(&self, name: &str) -> bool {
+        self.shared.reverse.knows(name)
+    }
+
     /// The group called `name`. A bad name is an error when something is sent.
     #[must_use]
     pub fn group(&self, name: impl Into<String>) -> Group {

@@ -179,3 +179,14 @@ impl Error {
         self.kind() == Kind::NoReverseMatch
     }
 }
+
+/// The URL called by a name, with the arguments in the route's order:
+/// `url!(site, "polls:detail", id)?`.
+///
+/// The site may be a `&Site` or anything that derefs to one.
+#[macro_export]
+macro_rules! url {
+    ($site:expr, $name:expr $(, $argument:expr)* $(,)?) => {
+        $site.reverse($name, &[$(&$argument as &dyn ::std::fmt::Display),*])
+    };
+}

@@ -1,0 +1,68 @@
+//! Cookies: reading the request's, writing one.
+
+use std::fmt::Write;
+
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::error::{Error, Result};
+
+/// The value of the cookie `name`; of several the last, as in Django.
+pub(super) fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+    let cookies = lines.flat_map(|line| line.split(';'));
+    let mut named = cookies.filter_map(|cookie| {
+        let (found, value) = cookie.split_once('=')?;
+        (found.trim() == name).then(|| value.trim())
+    });
+    let value = named.next_back()?;
+    let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    Some(unquoted.unwrap_or(value))
+}
+
+/// A cookie to set. Path `/`, `SameSite=Lax`.
+#[derive(Clone, Debug)]
+pub struct SetCookie<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its value: visible ASCII without `,`, `;`, `"` and `\`.
+    pub value: &'a str,
+    /// Seconds it lives; `None` ends it with the browser; 0 deletes it.
+    pub max_age: Option<i64>,
+    /// Over https only.
+    pub secure: bool,
+    /// Out of reach of scripts.
+    pub http_only: bool,
+}
+
+impl SetCookie<'_> {
+    /// The value of `Set-Cookie`.
+    ///
+    /// # Errors
+    /// Name or value hold what no cookie can.
+    pub fn header(&self) -> Result<HeaderValue> {
+        let token = |byte: u8| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte);
+        if !self.value.bytes().all(token)
+            || !self.name.bytes().all(|byte| token(byte) && byte != b'=')
+        {
+            return Err(Error::new(format!(
+                "setting the cookie {:?}: not visible ASCII",
+                self.name
+            )));
+        }
+        let mut line = format!("{}={}; Path=/; SameSite=Lax", self.name, self.value);
+        match self.max_age {
+            // Django's way to delete: both the date and the age.
+            Some(0) => line.push_str("; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"),
+            Some(seconds) => write!(line, "; Max-Age={seconds}").expect("a String takes all"),
+            None => {}
+        }
+        // A browser refuses these prefixes, also in a deletion, without `Secure`.
+        if self.secure || self.name.starts_with("__Host-") || self.name.starts_with("__Secure-") {
+            line.push_str("; Secure");
+        }
+        if self.http_only {
+            line.push_str("; HttpOnly");
+        }
+        HeaderValue::try_from(line).map_err(Error::from)
+    }
+}
