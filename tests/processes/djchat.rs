@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use hulse_tests::{Pulse, Visitor, VisitorSocket, site_command, site_folder};
+use hulse_tests::{Answer, Pulse, Visitor, VisitorSocket, site_command, site_folder};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
@@ -160,21 +160,11 @@ async fn tells_a_newcomer_who_is_here_and_what_was_said(pulse: &Pulse) {
     here.event_where(|event| is_said(event, "before you came")).await;
 
     let mut newcomer = Visitor::new(pulse.address()).socket("/message").await;
-    let me = newcomer.event().await;
-    let mut names = Vec::new();
-    for _ in 0..me["present"].as_u64().unwrap() {
-        let joined = newcomer.event().await;
-        assert!(is_of(&joined, &joined["user"], "joined"), "{joined}");
-        names.push(joined["user"].clone());
-    }
-    assert!(names.contains(&host), "{names:?}");
-    assert!(!names.contains(&me["user"]), "{names:?}");
-    let mut last = Value::Null;
-    for _ in 0..me["history"].as_u64().unwrap() {
-        last = newcomer.event().await;
-        assert_eq!(last["channel"], "webchat", "{last}");
-    }
-    assert!(is_said(&last, "before you came"), "{last}");
+    let (me, present, history) = welcome(&mut newcomer).await;
+    assert!(present.contains(&host), "{present:?}");
+    assert!(!present.contains(&me), "{present:?}");
+    let last = history.last().expect("something was said");
+    assert!(is_said(last, "before you came"), "{last}");
     assert_eq!(last["user"], host);
 
     newcomer.send("hello").await;
@@ -182,6 +172,24 @@ async fn tells_a_newcomer_who_is_here_and_what_was_said(pulse: &Pulse) {
     assert!(is_said(&next, "hello"), "nothing comes twice: {next}");
     newcomer.close().await;
     here.close().await;
+}
+
+/// Reads a whole welcome: who the newcomer is, who is present, what was said before.
+async fn welcome(socket: &mut VisitorSocket) -> (Value, Vec<Value>, Vec<Value>) {
+    let me = socket.event().await;
+    let mut present = Vec::new();
+    for _ in 0..me["present"].as_u64().unwrap() {
+        let joined = socket.event().await;
+        assert!(is_of(&joined, &joined["user"], "joined"), "{joined}");
+        present.push(joined["user"].clone());
+    }
+    let mut history = Vec::new();
+    for _ in 0..me["history"].as_u64().unwrap() {
+        let said = socket.event().await;
+        assert_eq!(said["channel"], "webchat", "{said}");
+        history.push(said);
+    }
+    (me["user"].clone(), present, history)
 }
 
 async fn reaches_every_worker(pulse: &Pulse, workers: usize) {
@@ -198,26 +206,31 @@ async fn knows_who_is_signed_in(pulse: &Pulse) {
     pulse.manage(&create, &[("DJANGO_SUPERUSER_PASSWORD", PASSWORD)]).await;
     let mut visitor = Visitor::new(pulse.address());
     visitor.get("/accounts/login/").await;
-    let fields = [("username", "ann"), ("password", "wrong"), ("next", "/")];
-    assert_eq!(visitor.post("/accounts/login/", &fields).await.status, 200);
-    let fields = [("username", "ann"), ("password", PASSWORD), ("next", "/")];
-    let answer = visitor.post("/accounts/login/", &fields).await;
-    assert_eq!(answer.status, 302, "{answer:?}");
-    assert_eq!(answer.headers["location"], "/");
+    assert_eq!(log_in(&mut visitor, "wrong").await.status, 200);
+    let answer = log_in(&mut visitor, PASSWORD).await;
+    assert_eq!((answer.status, answer.headers["location"].as_str()), (302, "/"), "{answer:?}");
     assert!(visitor.get("/").await.body.contains("@ann"));
-
-    let (mut socket, me) = enter(&mut visitor).await;
-    assert_eq!(me, "ann");
-    socket.send("it is me").await;
-    let said = socket.event_where(|event| is_said(event, "it is me")).await;
-    assert_eq!(said["authenticated"], true);
-    assert_eq!(said["user"], "ann");
-    socket.close().await;
+    speaks_signed_in(&mut visitor).await;
 
     assert_eq!(visitor.get("/accounts/logout/").await.status, 405);
     assert_eq!(visitor.post("/accounts/logout/", &[]).await.status, 302);
     let (socket, me) = enter(&mut visitor).await;
     assert_ne!(me, "ann");
+    socket.close().await;
+}
+
+async fn log_in(visitor: &mut Visitor, password: &str) -> Answer {
+    let fields = [("username", "ann"), ("password", password), ("next", "/")];
+    visitor.post("/accounts/login/", &fields).await
+}
+
+async fn speaks_signed_in(visitor: &mut Visitor) {
+    let (mut socket, me) = enter(visitor).await;
+    assert_eq!(me, "ann");
+    socket.send("it is me").await;
+    let said = socket.event_where(|event| is_said(event, "it is me")).await;
+    assert_eq!(said["authenticated"], true);
+    assert_eq!(said["user"], "ann");
     socket.close().await;
 }
 
@@ -311,12 +324,9 @@ async fn a_killed_worker_is_replaced_and_nobody_else_notices() {
     }
     // Whoever comes now finds no ghost.
     let mut newcomer = Visitor::new(&address).socket("/message").await;
-    let present = newcomer.event().await["present"].as_u64().unwrap();
-    assert_eq!(usize::try_from(present).unwrap(), others.len());
-    for _ in 0..present {
-        let joined = newcomer.event().await;
-        assert!(!gone.contains(&joined["user"].to_string()), "a ghost: {joined}");
-    }
+    let (_, present, _) = welcome(&mut newcomer).await;
+    assert_eq!(present.len(), others.len());
+    assert!(present.iter().all(|user| !gone.contains(&user.to_string())), "a ghost: {present:?}");
     assert_eq!(pulse.stop().await, 0);
 }
 
