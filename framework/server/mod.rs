@@ -1,7 +1,113 @@
 //! `pulse`: arbiter, store, workers.
+//!
+//! Flow: [`pulse`] → `prepare` (addresses, database, migrations) → `arbiter`, one loop that starts
+//! and replaces `children` → each child is this program again, in [`child`]: a `worker`, whose
+//! `accept` serves connections with the [`handler`], or the `store`.
+//!
+//! Invariants:
+//! - The only room that makes processes. None of them outlives the arbiter by more than seconds:
+//!   they hear its end on the `control` socket.
+//! - The arbiter binds; workers accept on copies of its sockets, so a dead worker refuses nobody.
+//! - A start that fails leaves nothing running.
 
+mod accept;
+mod address;
+mod arbiter;
+mod backoff;
+mod child;
+mod children;
+mod control;
 mod handler;
 mod log;
+mod pid_file;
+mod prepare;
+mod signals;
+mod store;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod worker;
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use tokio::sync::mpsc;
+
+use crate::apps::Project;
+use crate::conf::Settings;
+use crate::error::Result;
+
+use arbiter::{Arbiter, Plan};
+use children::Nursery;
+use pid_file::PidFile;
+use prepare::DataStore;
+use signals::Signals;
+
+pub use children::Role;
 pub use handler::handler;
 pub use log::start_log;
+
+/// Events that may wait for the arbiter; a child says one a second.
+const EVENTS_MAX: usize = 1024;
+
+/// How to serve, beside the settings.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Apply unapplied migrations first.
+    pub migrate: bool,
+    /// Start although migrations are unapplied.
+    pub allow_unmigrated: bool,
+    /// Where to write the arbiter's process id.
+    pub pid_file: Option<PathBuf>,
+    /// The command line of this process, its name first: what a child is started with, and
+    /// `--child` with its role.
+    pub arguments: Vec<OsString>,
+}
+
+/// Serves until a signal stops it. `listening` is called with each address once all workers serve.
+///
+/// Call it on the main thread.
+///
+/// # Errors
+/// It cannot start: an address is taken, the database out of reach, a worker fails to start. Nothing
+/// is left running then.
+pub fn pulse(
+    project: &Project,
+    settings: &Settings,
+    options: Options,
+    listening: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let (store, workers) = prepare::workers(settings)?;
+    child::runtime(1)?.block_on(async {
+        let signals = Signals::new()?;
+        let _pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
+        let listeners = prepare::bind(settings)?;
+        let urls = listeners.iter().map(address::Listener::url).collect::<Result<Vec<_>>>()?;
+        prepare::database(project, settings, &options).await?;
+        let (store_path, store) = match store {
+            DataStore::Pulse => prepare::bind_store(settings).map(|(p, l)| (Some(p), Some(l)))?,
+            DataStore::Memory => (None, None),
+        };
+        let (timeout, graceful_timeout) = Plan::timeouts(settings);
+        let plan = Plan { workers, listeners, store, store_path, timeout, graceful_timeout };
+        let (sender, mut events) = mpsc::channel(EVENTS_MAX);
+        let forwarding = tokio::spawn(signals.forward(sender.clone()));
+        let arbiter = Arbiter::new(plan, Nursery::new(options.arguments, sender));
+        let mut ready = || urls.iter().for_each(|url| listening(url));
+        let ended = arbiter.run(&mut events, &mut ready).await;
+        forwarding.abort();
+        ended
+    })
+}
+
+/// What a process does that [`pulse`] started as `role`. What goes wrong at the start is told to the
+/// arbiter too.
+///
+/// # Errors
+/// It cannot start.
+pub fn child(project: &Project, settings: Settings, role: Role) -> Result<()> {
+    match role {
+        Role::Worker => worker::work(project, settings),
+        Role::Store => store::keep(&settings),
+    }
+}

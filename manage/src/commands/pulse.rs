@@ -1,20 +1,142 @@
 //! `manage pulse`: serves the site.
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
-use hulse::Result;
+use clap::{Args, ValueEnum};
+use hulse::conf::{Override, Settings};
+use hulse::server::{self, Options, Role};
+use hulse::{Error, Result};
 
 use crate::context::Context;
 
 /// Serves the site: an arbiter, its data store and workers.
 #[derive(Debug, Args)]
-pub(crate) struct Pulse {}
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
+pub(crate) struct Pulse {
+    /// HOST:PORT, :PORT, [::1]:PORT or unix:PATH; port 0 takes a free one. May be repeated.
+    #[arg(short, long, value_name = "ADDRESS")]
+    bind: Vec<String>,
+    /// Worker processes; 0 is one a core.
+    #[arg(short, long)]
+    workers: Option<usize>,
+    /// Threads a worker keeps for blocking views.
+    #[arg(long)]
+    thread_workers: Option<usize>,
+    /// pulse:// (a process of its own) or memory:// (inside a single worker).
+    #[arg(long, value_name = "URL")]
+    data_store: Option<String>,
+    /// Applies unapplied migrations first.
+    #[arg(long)]
+    migrate: bool,
+    /// Starts although migrations are unapplied.
+    #[arg(long, conflicts_with = "migrate")]
+    allow_unmigrated: bool,
+    /// A worker silent this long is replaced, seconds.
+    #[arg(short, long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// How long a stopping worker may finish, seconds.
+    #[arg(long, value_name = "SECONDS")]
+    graceful_timeout: Option<u64>,
+    /// Connections a worker holds at once.
+    #[arg(long, value_name = "COUNT")]
+    max_connections: Option<usize>,
+    /// A tracing filter: info, hulse=debug,warn.
+    #[arg(long, value_name = "FILTER")]
+    log_level: Option<String>,
+    /// How the log is written.
+    #[arg(long)]
+    log_format: Option<LogFormat>,
+    /// Logs one line a request.
+    #[arg(long)]
+    access_log: bool,
+    /// Writes the arbiter's process id there; refuses if the one in it lives.
+    #[arg(short, long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// Prints the settings in force and where each comes from, and ends.
+    #[arg(long)]
+    print_config: bool,
+    /// What this process is, when the arbiter starts it.
+    #[arg(long, hide = true)]
+    child: Option<ChildRole>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ChildRole {
+    Worker,
+    Store,
+}
 
 impl Pulse {
-    #[expect(clippy::unused_self, reason = "commands are called alike")]
+    #[expect(clippy::print_stdout, reason = "this crate is the one that prints")]
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode> {
-        context.settings()?;
+        let settings = context.settings_with(self.overrides())?;
+        if let Some(role) = self.child {
+            return Ok(child(context, settings, role));
+        }
+        if self.print_config {
+            println!("{}", settings.report());
+            return Ok(ExitCode::SUCCESS);
+        }
+        let options = Options {
+            migrate: self.migrate,
+            allow_unmigrated: self.allow_unmigrated,
+            pid_file: self.pid_file,
+            arguments: std::env::args_os().collect(),
+        };
+        server::pulse(context.project(), &settings, options, &mut listening)?;
         Ok(ExitCode::SUCCESS)
     }
+
+    /// The flags that are settings too.
+    fn overrides(&self) -> Vec<Override> {
+        let number = |n: Option<usize>| n.map(|n| n.to_string());
+        let seconds = |n: Option<u64>| n.map(|n| n.to_string());
+        let format = self.log_format.map(|format| match format {
+            LogFormat::Text => "text".to_owned(),
+            LogFormat::Json => "json".to_owned(),
+        });
+        let given = [
+            ("server.workers", "--workers", number(self.workers)),
+            ("server.thread_workers", "--thread-workers", number(self.thread_workers)),
+            ("server.data_store", "--data-store", self.data_store.clone()),
+            ("server.timeout", "--timeout", seconds(self.timeout)),
+            ("server.graceful_timeout", "--graceful-timeout", seconds(self.graceful_timeout)),
+            ("server.connections_max", "--max-connections", number(self.max_connections)),
+            ("log.level", "--log-level", self.log_level.clone()),
+            ("log.format", "--log-format", format),
+            ("log.access", "--access-log", self.access_log.then(|| "true".to_owned())),
+        ];
+        let one = |(key, flag, value): (_, _, Option<String>)| {
+            value.map(|value| Override::new(key, flag, value))
+        };
+        let mut overrides: Vec<Override> = given.into_iter().filter_map(one).collect();
+        if !self.bind.is_empty() {
+            overrides.push(Override::list("server.bind", "--bind", &self.bind));
+        }
+        overrides
+    }
+}
+
+/// Says where the site can be reached, at once also into a pipe. That nobody reads it is no error.
+fn listening(url: &str) {
+    let mut stdout = std::io::stdout().lock();
+    drop(writeln!(stdout, "pulse: listening on {url}").and_then(|()| stdout.flush()));
+}
+
+/// A child tells the arbiter what goes wrong, which prints it.
+fn child(context: &Context, settings: Settings, role: ChildRole) -> ExitCode {
+    let role = match role {
+        ChildRole::Worker => Role::Worker,
+        ChildRole::Store => Role::Store,
+    };
+    let ended = server::child(context.project(), settings, role);
+    ended.map_or_else(|error: Error| ExitCode::from(error.exit_code()), |()| ExitCode::SUCCESS)
 }

@@ -1,0 +1,170 @@
+//! Starting a child process and hearing of it.
+
+use std::ffi::OsString;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream as Pair;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Kind, Result};
+use crate::server::arbiter::Event;
+use crate::server::control::{self, Order, Start};
+
+/// This program, also after a rebuild has replaced its file.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// After a child's end, how long its last reports may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What a child is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Serves visitors.
+    Worker,
+    /// Keeps the groups.
+    Store,
+}
+
+impl Role {
+    /// The word on the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Store => "store",
+        }
+    }
+}
+
+/// Makes children and waits for each in a task of its own.
+#[derive(Debug)]
+pub(super) struct Nursery {
+    /// The command line of this process, its name first.
+    arguments: Vec<OsString>,
+    events: mpsc::Sender<Event>,
+    /// One a child; it ends with the child.
+    tasks: JoinSet<()>,
+    last_id: u64,
+}
+
+/// A living child. Dropping this lets it live.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// Never used twice, unlike a process id.
+    pub(super) id: u64,
+    pub(super) process: u32,
+    pub(super) started: Instant,
+    /// When it last said anything.
+    pub(super) heard: Instant,
+    pub(super) is_ready: bool,
+    /// Dropping it tells the child that the arbiter is gone.
+    control: OwnedWriteHalf,
+    kill: CancellationToken,
+}
+
+impl Nursery {
+    pub(super) fn new(arguments: Vec<OsString>, events: mpsc::Sender<Event>) -> Self {
+        Self { arguments, events, tasks: JoinSet::new(), last_id: 0 }
+    }
+
+    /// Starts a child. It must be called on the main thread: the signal at a parent's death is one
+    /// at the death of the thread that made the child.
+    pub(super) fn spawn(
+        &mut self,
+        role: Role,
+        start: &Start,
+        sockets: &[BorrowedFd<'_>],
+    ) -> Result<Running> {
+        let failed = |error| Error::because(Kind::Server, "starting a child process", error);
+        let (ours, theirs) = Pair::pair().map_err(failed)?;
+        control::send_start(&ours, start, sockets)?;
+        ours.set_nonblocking(true).map_err(failed)?;
+        let mut command = Command::new(PROGRAM);
+        if let Some(name) = self.arguments.first() {
+            command.arg0(name);
+        }
+        command.args(self.arguments.iter().skip(1)).args(["--child", role.word()]);
+        let child =
+            command.stdin(OwnedFd::from(theirs)).kill_on_drop(true).spawn().map_err(failed)?;
+        let (reading, control) = UnixStream::from_std(ours).map_err(failed)?.into_split();
+        self.last_id += 1;
+        let now = Instant::now();
+        let running = Running {
+            id: self.last_id,
+            process: child.id().unwrap_or_default(),
+            started: now,
+            heard: now,
+            is_ready: false,
+            control,
+            kill: CancellationToken::new(),
+        };
+        // Those that have ended leave nothing to hear.
+        while self.tasks.try_join_next().is_some() {}
+        let events = self.events.clone();
+        self.tasks.spawn(watch(running.id, child, reading, running.kill.clone(), events));
+        Ok(running)
+    }
+}
+
+impl Running {
+    /// Gives an order; a child that does not take it is killed.
+    pub(super) fn order(&self, order: Order) {
+        let bytes = order.encode();
+        if self.control.try_write(&bytes).ok() != Some(bytes.len()) {
+            self.kill();
+        }
+    }
+
+    /// Ends it at once. Its end is heard as every other.
+    pub(super) fn kill(&self) {
+        self.kill.cancel();
+    }
+}
+
+/// Passes on what the child says, and its end as the last thing.
+async fn watch(
+    id: u64,
+    mut child: Child,
+    mut control: OwnedReadHalf,
+    kill: CancellationToken,
+    events: mpsc::Sender<Event>,
+) {
+    let reports = async {
+        while let Ok(Some(report)) = control::receive_report(&mut control).await {
+            if events.send(Event::Said(id, report)).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::pin!(reports);
+    let ended = ended(&mut child, &kill);
+    tokio::pin!(ended);
+    let status = tokio::select! {
+        status = &mut ended => {
+            let _heard_all = timeout(LAST_WORDS, reports).await;
+            status
+        }
+        () = &mut reports => ended.await,
+    };
+    let _nobody_waits = events.send(Event::Exited(id, status)).await;
+}
+
+/// Waits for the child's end, and brings it about if asked to.
+async fn ended(child: &mut Child, kill: &CancellationToken) -> Option<ExitStatus> {
+    tokio::select! {
+        status = child.wait() => status.ok(),
+        () = kill.cancelled() => {
+            // It may have ended in this moment.
+            drop(child.start_kill());
+            child.wait().await.ok()
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What is made sure of once, before any child is started.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::PathBuf;
+
+use crate::apps::Project;
+use crate::conf::Settings;
+use crate::db::Database;
+use crate::error::{Error, Kind, Result};
+use crate::server::Options;
+use crate::server::address::{self, Address, Listener};
+use crate::server::control::LISTENERS_MAX;
+
+/// Which data store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DataStore {
+    /// A child of the arbiter.
+    Pulse,
+    /// Inside the one worker.
+    Memory,
+}
+
+/// The data store and how many workers there are to be.
+pub(super) fn workers(settings: &Settings) -> Result<(DataStore, usize)> {
+    let asked = settings.server.workers;
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    match settings.server.data_store.as_str() {
+        "pulse://" => Ok((DataStore::Pulse, if asked == 0 { cores() } else { asked })),
+        "memory://" if asked <= 1 => Ok((DataStore::Memory, 1)),
+        "memory://" => Err(Error::of(
+            Kind::Usage,
+            format!(
+                "--data-store memory:// lives inside one worker, but {asked} were asked for: \
+                 use -w 1, or pulse://"
+            ),
+        )),
+        other => Err(Error::of(
+            Kind::Usage,
+            format!("unknown data store {other:?}: there are pulse:// and memory://"),
+        )),
+    }
+}
+
+/// Binds all addresses; a relative socket file starts at `settings.base`.
+pub(super) fn bind(settings: &Settings) -> Result<Vec<Listener>> {
+    let binds = &settings.server.bind;
+    if binds.len() > LISTENERS_MAX {
+        return Err(Error::of(Kind::Usage, format!("more than {LISTENERS_MAX} addresses")));
+    }
+    let addresses: Vec<Address> = binds.iter().map(|b| b.parse()).collect::<Result<_>>()?;
+    addresses.iter().map(|address| address.bind(&settings.base)).collect()
+}
+
+/// Binds the store's socket in a folder only this user may enter. Its name has the arbiter's process
+/// id, so that two may run in one folder; those of dead ones are removed.
+pub(super) fn bind_store(settings: &Settings) -> Result<(PathBuf, Listener)> {
+    let folder = settings.resolve(&settings.server.runtime_dir);
+    let failed = |path: &PathBuf, error| {
+        let words = format!("making the data store's socket {}", path.display());
+        Error::because(Kind::Server, words, error)
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|e| failed(&folder, e))?;
+    for entry in fs::read_dir(&folder).map_err(|e| failed(&folder, e))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("store-") && name.ends_with(".sock") {
+            address::remove_stale(&entry.path());
+        }
+    }
+    let path = folder.join(format!("store-{}.sock", std::process::id()));
+    let listener = address::bind_unix(&path).map_err(|e| failed(&path, e))?;
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(|e| failed(&path, e))?;
+    Ok((path, listener))
+}
+
+/// Sees that the database can be reached and is as the models want it.
+///
+/// It is closed again: no connection of the arbiter's outlives this.
+pub(super) async fn database(
+    project: &Project,
+    settings: &Settings,
+    options: &Options,
+) -> Result<()> {
+    let database = Database::connect(&settings.database, &settings.base).await?;
+    let _ = (project, options.migrate, options.allow_unmigrated);
+    database.close().await;
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! The store's process: `channels` does the work, on the socket it was handed.
+
+use crate::channels;
+use crate::conf::Settings;
+use crate::error::{Error, Kind, Result};
+use crate::server::child;
+
+/// It computes nothing on other threads.
+const BLOCKING_THREADS: usize = 1;
+
+/// The store's life.
+pub(super) fn keep(settings: &Settings) -> Result<()> {
+    let (mut control, _, sockets) = child::begin(settings)?;
+    child::runtime(BLOCKING_THREADS)?.block_on(async {
+        let socket = sockets.into_iter().next();
+        let socket = socket.ok_or_else(|| Error::of(Kind::Server, "the store got no socket"))?;
+        let listener = std::os::unix::net::UnixListener::from(socket);
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        control.ready();
+        let told_to_end = async {
+            control.heard().await;
+        };
+        channels::serve(listener, &settings.channels, told_to_end).await
+    })
+}

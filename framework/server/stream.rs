@@ -1,0 +1,89 @@
+//! An accepted connection, TCP or unix, with its place among those a worker may hold.
+
+use std::io::{IoSlice, Result};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// A connection. It moves along into an upgrade, so a WebSocket keeps its place too.
+#[derive(Debug)]
+pub(super) struct Stream {
+    io: Io,
+    /// Dropping it lets the next connection in.
+    _place: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+pub(super) enum Io {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub(super) fn new(io: Io, place: OwnedSemaphorePermit) -> Self {
+        Self { io, _place: place }
+    }
+
+    /// The client's address; a unix socket's has none.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match &self.io {
+            Io::Tcp(_, peer) => Some(*peer),
+            Io::Unix(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Tcp(stream, _) => Pin::new(stream).poll_read(cx, buf),
+            Io::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        match &mut self.get_mut().io {
+            Io::Tcp(stream, _) => Pin::new(stream).poll_write(cx, bytes),
+            Io::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        match &mut self.get_mut().io {
+            Io::Tcp(stream, _) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Io::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Tcp(stream, _) => Pin::new(stream).poll_flush(cx),
+            Io::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Tcp(stream, _) => Pin::new(stream).poll_shutdown(cx),
+            Io::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
