@@ -8,6 +8,7 @@
 //! - Inside [`Site::atomic`] the closure's site *is* the transaction: its queries run in it, and its
 //!   `group.send` waits for the commit.
 
+mod channel;
 mod group;
 mod lifecycle;
 mod reverse;
@@ -23,6 +24,7 @@ use crate::db::{Connection, Database};
 use crate::error::{Error, Kind, Result};
 use crate::template::Templates;
 
+pub use channel::Channel;
 pub use group::Group;
 pub use lifecycle::Lifecycle;
 pub use reverse::{Reverse, ReversePart};
@@ -128,6 +130,12 @@ impl Site {
     #[must_use]
     pub fn group(&self, name: impl Into<String>) -> Group {
         Group::new(self.clone(), name.into())
+    }
+
+    /// The named channel called `name`. A bad name is an error when something is sent.
+    #[must_use]
+    pub fn channel(&self, name: impl Into<String>) -> Channel {
+        Channel::new(self.clone(), name.into())
     }
 
     /// Whether this handle is inside a transaction.

@@ -1,0 +1,133 @@
+//! A connection, seen from its consumer.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::Reply;
+use super::reply::{Shared, subprotocols};
+use crate::channels::{Entered, Message, Presence};
+use crate::error::Result;
+use crate::http::{Captured, Request};
+use crate::site::Site;
+
+/// A connection, seen from its consumer. Derefs to the [`Site`].
+#[derive(Debug)]
+pub struct Socket {
+    request: Request,
+    reply: Reply,
+}
+
+impl Socket {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        Self { request: shared.request.clone(), reply: Reply::new(Arc::clone(shared)) }
+    }
+
+    /// The handshake: its URL, headers, session and user.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// What the route's converters captured: a value, a tuple or a struct.
+    ///
+    /// # Errors
+    /// The captured texts do not fit `T`.
+    pub fn path<T: DeserializeOwned>(&self) -> Result<T> {
+        match self.request.extension::<Captured>() {
+            Some(captured) => captured.parse(),
+            None => Captured::default().parse(),
+        }
+    }
+
+    /// A handle that can be kept and cloned, for tasks of the site's own.
+    #[must_use]
+    pub fn reply(&self) -> &Reply {
+        &self.reply
+    }
+
+    /// The subprotocols the client offers, in its order of preference.
+    #[must_use]
+    pub fn subprotocols(&self) -> Vec<String> {
+        subprotocols(&self.request)
+    }
+
+    /// Accepts the connection. Twice is once.
+    ///
+    /// # Errors
+    /// None today.
+    pub async fn accept(&mut self) -> Result<()> {
+        self.reply.accept().await
+    }
+
+    /// Accepts the connection and speaks `subprotocol`, which the client offered.
+    ///
+    /// # Errors
+    /// The client did not offer it.
+    pub async fn accept_subprotocol(&mut self, subprotocol: &str) -> Result<()> {
+        self.reply.accept_subprotocol(subprotocol).await
+    }
+
+    /// Sends a message to this client. Waits while the client is slow; one that does not read at
+    /// all is dropped after `server.ping_timeout`.
+    ///
+    /// # Errors
+    /// The socket is closed (`is_socket_closed`).
+    pub async fn send(&mut self, message: impl Into<Message> + Send) -> Result<()> {
+        self.reply.send(message).await
+    }
+
+    /// Closes the connection after what was sent before. `reason` is for the client's log.
+    ///
+    /// # Errors
+    /// The code is none a server may send, the reason is longer than 123 bytes, or the socket is
+    /// closed already.
+    pub async fn close(&mut self, code: u16, reason: &str) -> Result<()> {
+        self.reply.close(code, reason).await
+    }
+
+    /// Joins `group`: its messages go to this client as they are, from now on.
+    ///
+    /// # Errors
+    /// The name is bad or the store cannot be reached.
+    pub async fn join(&mut self, group: impl AsRef<str> + Send) -> Result<()> {
+        self.reply.join(group).await
+    }
+
+    /// Listens to `group`: its messages come to [`Consumer::group_message`](super::Consumer).
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn listen(&mut self, group: impl AsRef<str> + Send) -> Result<()> {
+        self.reply.listen(group).await
+    }
+
+    /// Joins `group` and is counted as present in it; see [`Reply::enter`].
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), or the presence's key is empty or longer than 200 bytes.
+    pub async fn enter(
+        &mut self,
+        group: impl AsRef<str> + Send,
+        presence: Presence,
+    ) -> Result<Entered> {
+        self.reply.enter(group, presence).await
+    }
+
+    /// Leaves `group`, as member, listener and presence; nothing if it is in none of them.
+    ///
+    /// # Errors
+    /// The name is bad.
+    pub async fn leave(&mut self, group: impl AsRef<str> + Send) -> Result<()> {
+        self.reply.leave(group).await
+    }
+}
+
+impl Deref for Socket {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        self.request.site()
+    }
+}
