@@ -3,6 +3,7 @@
 //! Flow: `main` builds a [`Project`] → `manage` loads settings → [`Project::open`] makes the `Site`.
 
 mod assets;
+mod migrations;
 mod open;
 
 use std::convert::Infallible;

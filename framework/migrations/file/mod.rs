@@ -1,0 +1,66 @@
+//! A migration as a file: TOML that a person likes to read and may edit.
+//!
+//! ```toml
+//! dependencies = [["auth", "0001_initial"]]
+//!
+//! [[operation]]
+//! create_model = "Post"
+//!
+//! [operation.fields]
+//! id = { type = "big_auto", primary_key = true }
+//! title = { type = "char", max_length = 200 }
+//! author = { type = "foreign_key", to = "auth.User", on_delete = "cascade" }
+//! ```
+//!
+//! Flow: text → `read` → [`Migration`]; [`Migration`] → `write` → text. Reading what was written
+//! gives the same migration.
+//!
+//! Invariants:
+//! - Nothing is silently ignored: an unknown key is an error with file, line and the nearest key.
+//! - What equals the default is not written.
+
+mod read;
+mod table;
+mod words;
+mod write;
+
+use std::fmt;
+
+use super::Operation;
+
+pub(super) use read::read;
+pub(super) use write::write;
+
+/// A migration by its app and name: `blog.0001_initial`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MigrationKey {
+    /// Label of the app.
+    pub app: String,
+    /// Name of the file without `.toml`.
+    pub name: String,
+}
+
+impl MigrationKey {
+    /// The key of `name` in `app`.
+    #[must_use]
+    pub fn new(app: &str, name: &str) -> Self {
+        Self { app: app.to_owned(), name: name.to_owned() }
+    }
+}
+
+impl fmt::Display for MigrationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.app, self.name)
+    }
+}
+
+/// One file: what must have run before, and what it does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Migration {
+    /// Its app and name.
+    pub key: MigrationKey,
+    /// What must be applied before it.
+    pub dependencies: Vec<MigrationKey>,
+    /// Its steps, in order.
+    pub operations: Vec<Operation>,
+}

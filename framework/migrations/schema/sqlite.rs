@@ -1,0 +1,139 @@
+//! SQLite, whose ALTER TABLE can add simple columns, drop unbound ones and rename; for all else the
+//! table is made anew and the rows copied (<https://sqlite.org/lang_altertable.html#otheralter>).
+
+use crate::error::Result;
+use crate::migrations::state::{FieldState, ModelState, Value};
+
+use super::column::{column_type, quoted};
+use super::{Place, Rebuild, Step, drop_index, indexes, own_index};
+
+/// The model before and after.
+type Models<'a> = (&'a ModelState, &'a ModelState);
+
+pub(super) fn add_field(
+    place: Place<'_>,
+    models: Models<'_>,
+    field: &FieldState,
+    fill: Option<&Value>,
+) -> Result<Vec<Step>> {
+    let (_, new) = models;
+    let is_simple = match &field.default {
+        Some(_) => field.target().is_none(),
+        None => field.null,
+    };
+    if !is_simple || fill.is_some() {
+        let value = fill.or(field.default.as_ref());
+        let value = value.map(|value| place.literal(place.after, field, value)).transpose()?;
+        let value = value.unwrap_or_else(|| "NULL".to_owned());
+        return Ok(vec![rebuild(place, models, &[(field.column.as_str(), value)])?]);
+    }
+    let column = place.column(place.after, new, field)?;
+    let add = format!("ALTER TABLE {} ADD COLUMN {column}", quoted(&new.table));
+    let index = own_index(new, field).map(|(_, sql)| sql);
+    Ok([add].into_iter().chain(index).map(Step::Sql).collect())
+}
+
+pub(super) fn remove_field(
+    place: Place<'_>,
+    models: Models<'_>,
+    field: &FieldState,
+) -> Result<Vec<Step>> {
+    let (old, _) = models;
+    if field.target().is_some() {
+        return Ok(vec![rebuild(place, models, &[])?]);
+    }
+    let index = own_index(old, field).map(|(name, _)| drop_index(&name));
+    let drop = format!("ALTER TABLE {} DROP COLUMN {}", quoted(&old.table), quoted(&field.column));
+    Ok(index.into_iter().chain([drop]).map(Step::Sql).collect())
+}
+
+pub(super) fn alter_field(
+    place: Place<'_>,
+    models: Models<'_>,
+    (from, to): (&FieldState, &FieldState),
+    fill: Option<&Value>,
+) -> Result<Vec<Step>> {
+    let (old, new) = models;
+    let (before, after) =
+        (place.column(place.before, old, from)?, place.column(place.after, new, to)?);
+    if before == after {
+        let (gone, made) = (own_index(old, from), own_index(new, to));
+        if gone == made {
+            return Ok(Vec::new());
+        }
+        let gone = gone.map(|(name, _)| drop_index(&name));
+        return Ok(gone.into_iter().chain(made.map(|(_, sql)| sql)).map(Step::Sql).collect());
+    }
+    let mut value = quoted(&from.column);
+    let substitute = fill.or(to.default.as_ref()).filter(|_| from.null && !to.null);
+    if let Some(substitute) = substitute {
+        value = format!("coalesce({value}, {})", place.literal(place.after, to, substitute)?);
+    }
+    let mut steps = vec![rebuild(place, models, &[(to.column.as_str(), value)])?];
+    if to.primary_key {
+        steps.extend(followers(place, new, (from, to))?);
+    }
+    Ok(steps)
+}
+
+/// Tables with foreign keys to a primary key whose name or type changes: they name it, so they are
+/// made anew too.
+fn followers(
+    place: Place<'_>,
+    model: &ModelState,
+    (from, to): (&FieldState, &FieldState),
+) -> Result<Vec<Step>> {
+    let kind_before = column_type(place.dialect, place.before, from)?;
+    let kind_after = column_type(place.dialect, place.after, to)?;
+    if kind_before == kind_after && from.column == to.column {
+        return Ok(Vec::new());
+    }
+    let mut tables: Vec<&ModelState> = Vec::new();
+    for (other, _) in place.after.referring(&model.key) {
+        if other.key != model.key && !tables.contains(&other) {
+            tables.push(other);
+        }
+    }
+    tables.into_iter().map(|other| rebuild(place, (other, other), &[])).collect()
+}
+
+/// Makes the table anew and copies its rows. `values` says what goes into columns that are not simply
+/// the old ones.
+fn rebuild(place: Place<'_>, (old, new): Models<'_>, values: &[(&str, String)]) -> Result<Step> {
+    let temporary = format!("new__{}", new.table);
+    let (table, fresh) = (quoted(&new.table), quoted(&temporary));
+    let columns: Vec<String> = new.fields.iter().map(|field| quoted(&field.column)).collect();
+    let value = |field: &FieldState| {
+        let special = values.iter().find(|(column, _)| *column == field.column);
+        special.map_or_else(|| quoted(&field.column), |(_, value)| value.clone())
+    };
+    let sources: Vec<String> = new.fields.iter().map(value).collect();
+    let mut statements = vec![
+        place.table(place.after, new, &temporary)?,
+        format!(
+            "INSERT INTO {fresh} ({}) SELECT {} FROM {table}",
+            columns.join(", "),
+            sources.join(", ")
+        ),
+    ];
+    if statements[0].contains("AUTOINCREMENT") {
+        // The copied rows do not tell which keys were ever given out.
+        statements.push(format!(
+            "DELETE FROM sqlite_sequence WHERE name = '{}'",
+            temporary.replace('\'', "''")
+        ));
+        statements.push(format!(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT '{}', seq FROM sqlite_sequence \
+             WHERE name = '{}'",
+            temporary.replace('\'', "''"),
+            old.table.replace('\'', "''")
+        ));
+    }
+    statements.push(format!("DROP TABLE {table}"));
+    statements.push(format!("ALTER TABLE {fresh} RENAME TO {table}"));
+    let made = indexes(new)?;
+    let mut known: Vec<String> = indexes(old)?.into_iter().map(|(name, _)| name).collect();
+    known.extend(made.iter().map(|(name, _)| name.clone()));
+    statements.extend(made.into_iter().map(|(_, sql)| sql));
+    Ok(Step::Rebuild(Rebuild { table: new.table.clone(), indexes: known, statements }))
+}
