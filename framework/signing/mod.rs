@@ -1,1 +1,5 @@
 //! HMAC signatures and random tokens.
+
+mod random;
+
+pub use random::random_string;
