@@ -71,7 +71,9 @@ impl Connection {
 
     async fn take_part(&self, group: &GroupName, part: Part) -> Result<()> {
         let undo = Undo::new(self, group);
-        match self.worker.table().join(self.id, group, part) {
+        // Bound first: a match would keep the table locked while it waits for the store.
+        let joined = self.worker.table().join(self.id, group, part);
+        match joined {
             None => return Err(closed()),
             Some(true) => {}
             Some(false) => {
