@@ -1,0 +1,48 @@
+//! A connection's life: who it is, what it is told first, what it says.
+//!
+//! Flow: `connect` names the person → enters the room → sends the welcome → from then on the room's
+//! messages reach the browser by themselves, and each text of the browser goes to the room.
+
+use hulse::Result;
+use hulse::sockets::{Consumer, Socket};
+
+use super::events::{Person, clean};
+use super::{Settings, visitor};
+
+/// The one room there is.
+const ROOM: &str = "webchat";
+
+/// One connection of somebody in the room.
+#[derive(Debug, Default)]
+pub(crate) struct Chat {
+    person: Person,
+}
+
+impl Consumer for Chat {
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        self.person = visitor::person(socket.request()).await?;
+        socket.accept().await?;
+        let entered = socket.enter(ROOM, self.person.presence()).await?;
+        let shown = socket.settings().section::<Settings>().history_messages;
+        let history = &entered.history[entered.history.len().saturating_sub(shown)..];
+        socket.send(self.person.welcome(entered.roster.len(), history.len())).await?;
+        for frame in entered.roster.iter().chain(history) {
+            socket.send(frame.clone()).await?;
+        }
+        Ok(())
+    }
+
+    async fn receive(&mut self, socket: &mut Socket, text: &str) -> Result<()> {
+        let text = clean(text);
+        let bytes_max = socket.settings().section::<Settings>().message_bytes_max;
+        if text.is_empty() {
+            return Ok(());
+        }
+        if text.len() > bytes_max {
+            let words =
+                format!("a message may have {bytes_max} bytes, this one has {}", text.len());
+            return socket.send(self.person.error(&words)).await;
+        }
+        socket.group(ROOM).send(self.person.said(&text)).await
+    }
+}
