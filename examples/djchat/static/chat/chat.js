@@ -7,6 +7,8 @@
 // Every text from outside is put in with textContent: nothing anybody types becomes markup.
 
 const MESSAGES_SHOWN_MAX = 500;
+// Ids remembered: far more than a welcome repeats.
+const IDS_KNOWN_MAX = 2000;
 
 // Waits before another attempt, milliseconds: a random part of a limit that doubles (full jitter),
 // so that the visitors of a restarted server do not come back all at once.
@@ -37,7 +39,7 @@ let retry = null;
 let welcome = { present: 0, history: 0 };
 let unread = 0;
 const users = new Map();
-const shown = new Set();
+const known = new Set();
 
 // -- the connection ---------------------------------------------------------------------------
 
@@ -112,11 +114,11 @@ function take(event) {
 
 function takeUser(event) {
   if (event.message === "joined") {
-    const known = users.has(event.user);
+    const isNew = !users.has(event.user) && event.user !== me;
     users.set(event.user, event.authenticated);
     const isWelcome = event.user !== me && welcome.present > 0;
     if (isWelcome) welcome.present -= 1;
-    else if (!known && event.user !== me) line(event, "joined the chat");
+    else if (isNew) line(event, "joined the chat");
   } else if (event.message === "gone") {
     if (users.delete(event.user)) line(event, "left the chat");
   }
@@ -127,8 +129,9 @@ function takeMessage(event) {
   const isOld = welcome.history > 0;
   if (isOld) welcome.history -= 1;
   if (event.id !== undefined) {
-    if (shown.has(event.id)) return;
-    shown.add(event.id);
+    if (known.has(event.id)) return;
+    known.add(event.id);
+    if (known.size > IDS_KNOWN_MAX) known.delete(known.values().next().value);
   }
   const item = document.createElement("li");
   item.className = event.user === me ? "said mine" : "said";
@@ -163,7 +166,7 @@ function line(event, words) {
   insert(item, false);
 }
 
-// Newest first. What leaves at the bottom stays known by its id until the page is left.
+// Newest first.
 function insert(item, isOld) {
   if (!isOld) item.classList.add("new");
   messages.prepend(item);
