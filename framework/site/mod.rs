@@ -10,6 +10,7 @@
 
 mod channel;
 mod group;
+mod kept;
 mod lifecycle;
 mod reverse;
 
@@ -24,6 +25,8 @@ use crate::db::{Connection, Database};
 use crate::error::{Error, Kind, Result};
 use crate::template::Templates;
 
+use kept::Kept;
+
 pub use channel::Channel;
 pub use group::Group;
 pub use lifecycle::Lifecycle;
@@ -33,6 +36,8 @@ pub use reverse::{Reverse, ReversePart};
 #[derive(Clone)]
 pub struct Site {
     shared: Arc<Parts>,
+    /// What apps keep with the site; shared by all clones.
+    kept: Arc<Kept>,
     connection: Connection,
     /// What waits for the commit, and how deep in savepoints it was asked for. `None` outside.
     pending: Option<Arc<Pending>>,
@@ -73,7 +78,8 @@ impl Site {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let connection = parts.database.connection();
-        Self { shared: Arc::new(parts), connection, pending: None, depth: 0 }
+        let shared = Arc::new(parts);
+        Self { shared, kept: Arc::default(), connection, pending: None, depth: 0 }
     }
 
     /// The settings in force.
@@ -138,6 +144,12 @@ impl Site {
         Channel::new(self.clone(), name.into())
     }
 
+    /// What an app keeps for as long as the site runs (a pool, an index): one value a type, made by
+    /// `make` the first time. `make` must not ask for another kept value.
+    pub fn keep<T: Send + Sync + 'static>(&self, make: impl FnOnce(&Self) -> T) -> Arc<T> {
+        self.kept.get(|| make(self))
+    }
+
     /// Whether this handle is inside a transaction.
     #[must_use]
     pub fn in_transaction(&self) -> bool {
@@ -159,6 +171,7 @@ impl Site {
         let pending = self.pending.clone().unwrap_or_default();
         let inner = Self {
             shared: Arc::clone(&self.shared),
+            kept: Arc::clone(&self.kept),
             connection: transaction.connection(),
             pending: Some(Arc::clone(&pending)),
             depth: self.depth + 1,
