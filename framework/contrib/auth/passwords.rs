@@ -1,0 +1,116 @@
+//! Password hashes: argon2id in Django's format, so either can read the other's table.
+//!
+//! Everything here computes on the calling thread; [`hashing`](super::hashing) keeps it off the
+//! runtime and bounded.
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use rand::RngExt;
+use rand::distr::Alphanumeric;
+
+use crate::conf;
+use crate::error::{Error, Kind, Result};
+
+/// In front of the PHC string, as Django writes it: `argon2$argon2id$v=19$m=..`.
+const ALGORITHM: &str = "argon2";
+
+/// Marks a hash no password fits.
+const UNUSABLE_PREFIX: char = '!';
+
+/// Random characters after [`UNUSABLE_PREFIX`] (Django's number), so that two such hashes differ
+/// and a reset token made from one cannot be guessed.
+const UNUSABLE_SUFFIX_CHARS: usize = 40;
+
+/// Longest password hashed, bytes. More is refused before any work is done.
+pub const PASSWORD_BYTES_MAX: usize = 4096;
+
+/// What one hash costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cost {
+    memory_kib: u32,
+    passes: u32,
+}
+
+impl Cost {
+    pub(super) fn of(settings: &conf::Auth) -> Self {
+        Self { memory_kib: settings.argon2_memory_kib, passes: settings.argon2_passes }
+    }
+
+    fn argon2(self) -> Result<Argon2<'static>> {
+        let params = Params::new(self.memory_kib, self.passes, 1, None).map_err(|error| {
+            let message = "using the settings auth.argon2_memory_kib and auth.argon2_passes";
+            Error::because(Kind::Settings, message, error)
+        })?;
+        Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+    }
+}
+
+/// What comparing a password with a stored hash showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It fits.
+    Right,
+    /// It fits, but the hash was made at another cost: make a new one while the password is here.
+    RightButOutdated,
+    /// It does not fit, or nothing would.
+    Wrong,
+}
+
+/// The hash to store for `password`.
+pub(super) fn hash(password: &str, cost: Cost) -> Result<String> {
+    check_length(password)?;
+    let hash = cost
+        .argon2()?
+        .hash_password(password.as_bytes())
+        .map_err(|error| Error::because(Kind::Other, "hashing a password", error))?;
+    Ok(format!("{ALGORITHM}{hash}"))
+}
+
+/// Compares `password` with what is stored. A stored text that no password fits costs as much as
+/// one that does, so the time tells nothing about the account.
+pub(super) fn verify(password: &str, stored: Option<&str>, cost: Cost) -> Result<Verdict> {
+    if check_length(password).is_err() {
+        return Ok(Verdict::Wrong);
+    }
+    let parsed = stored
+        .filter(|stored| !is_unusable(stored))
+        .and_then(|stored| stored.strip_prefix(ALGORITHM))
+        .and_then(|phc| PasswordHash::new(phc).ok());
+    let Some(parsed) = parsed else {
+        hash(password, cost)?;
+        return Ok(Verdict::Wrong);
+    };
+    let argon2 = cost.argon2()?;
+    if argon2.verify_password(password.as_bytes(), &parsed).is_err() {
+        return Ok(Verdict::Wrong);
+    }
+    Ok(if is_current(&parsed, cost) { Verdict::Right } else { Verdict::RightButOutdated })
+}
+
+fn is_current(stored: &PasswordHash, cost: Cost) -> bool {
+    Params::try_from(stored).is_ok_and(|params| {
+        stored.algorithm == Algorithm::Argon2id.ident()
+            && params.m_cost() == cost.memory_kib
+            && params.t_cost() == cost.passes
+    })
+}
+
+/// A hash for an account that cannot sign in with a password.
+pub(super) fn unusable() -> String {
+    let random = rand::rng().sample_iter(Alphanumeric).take(UNUSABLE_SUFFIX_CHARS);
+    std::iter::once(UNUSABLE_PREFIX).chain(random.map(char::from)).collect()
+}
+
+/// Whether no password fits this hash.
+pub(super) fn is_unusable(stored: &str) -> bool {
+    stored.is_empty() || stored.starts_with(UNUSABLE_PREFIX)
+}
+
+fn check_length(password: &str) -> Result<()> {
+    if password.len() > PASSWORD_BYTES_MAX {
+        let message = format!("a password is longer than {PASSWORD_BYTES_MAX} bytes");
+        return Err(Error::of(Kind::Field, message));
+    }
+    Ok(())
+}
