@@ -1,1 +1,61 @@
-//! Sessions: a cookie and a row.
+//! Sessions: a random id in a cookie, a row with what the site remembers about that visitor.
+//!
+//! Flow: [`sessions`] (a middleware around all URLs) puts a lazy [`Session`] beside the request →
+//! [`Request::session`] → the first read loads the row → on the way out, a changed session is saved
+//! and its cookie set, also on the 101 of a WebSocket.
+//!
+//! Invariants:
+//! - An untouched session costs no query, no cookie and no `Vary`.
+//! - An id the table does not know is never adopted: the visitor gets a fresh one.
+//! - Nothing is saved when the answer is a 5xx; a session deleted meanwhile is not brought back.
+
+mod layer;
+pub mod models;
+mod store;
+
+pub use layer::sessions;
+pub use tower_sessions::Session;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::apps::App as Install;
+use crate::http::Request;
+use crate::models::Meta;
+
+/// The app to install: it brings the table.
+#[derive(Clone, Copy, Debug)]
+pub struct App;
+
+impl Install for App {
+    fn label(&self) -> &'static str {
+        "sessions"
+    }
+
+    fn models(&self) -> Vec<&'static Meta> {
+        Vec::new()
+    }
+}
+
+/// The session of one request, and whether anybody asked for it.
+#[derive(Clone, Debug)]
+struct Touched {
+    session: Session,
+    /// Shared by all clones of the request; the middleware reads it on the way out.
+    by_view: Arc<AtomicBool>,
+}
+
+impl Request {
+    /// What the site remembers about this visitor. Reading and writing it is lazy; what was changed
+    /// is saved when the view has answered. On a WebSocket that holds for changes made before
+    /// `accept`; later ones need `session().save().await?`.
+    ///
+    /// # Panics
+    /// The request did not come through the [`sessions`] middleware, which is part of every site.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        let touched: &Touched = self.extension().expect("every site runs the sessions middleware");
+        touched.by_view.store(true, Ordering::Relaxed);
+        &touched.session
+    }
+}

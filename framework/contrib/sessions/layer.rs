@@ -1,0 +1,158 @@
+//! The middleware: cookie in, session beside the request, cookie out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{COOKIE, SET_COOKIE, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tower_sessions::cookie::time::{Duration, OffsetDateTime};
+use tower_sessions::cookie::{Cookie, SameSite};
+use tower_sessions::session::Id;
+use tower_sessions::{Expiry, Session};
+
+use super::Touched;
+use super::store::Rows;
+use crate::conf;
+use crate::error::Error;
+use crate::site::Site;
+
+/// Gives every request its session (a middleware for `axum::middleware::from_fn_with_state`).
+pub async fn sessions(State(site): State<Site>, mut request: Request, next: Next) -> Response {
+    let cookie = cookie_value(request.headers(), &site.settings().sessions.cookie_name);
+    let had_cookie = cookie.is_some();
+    let id = cookie.and_then(|value| value.parse::<Id>().ok());
+    let rows = Arc::new(Rows::new(site.clone()));
+    let expiry = expiry(&site.settings().sessions);
+    let session = Session::new(id, Arc::clone(&rows), Some(expiry));
+    let by_view = Arc::new(AtomicBool::new(false));
+    request
+        .extensions_mut()
+        .insert(Touched { session: session.clone(), by_view: Arc::clone(&by_view) });
+    request.extensions_mut().insert(session.clone());
+
+    let mut response = next.run(request).await;
+
+    let outcome = match keep(&session, &rows, had_cookie, response.status()).await {
+        Ok(outcome) => outcome,
+        Err(error) => return error.into_response(),
+    };
+    if !matches!(outcome, Outcome::Untouched) || by_view.load(Ordering::Relaxed) || rows.was_read()
+    {
+        vary_on_cookie(response.headers_mut());
+    }
+    let settings = &site.settings().sessions;
+    match outcome {
+        Outcome::Untouched => {}
+        Outcome::Saved(id) => set_cookie(&mut response, &fresh_cookie(settings, id, &session)),
+        Outcome::Ended => set_cookie(&mut response, &dead_cookie(settings)),
+    }
+    response
+}
+
+/// What became of a session while its request was answered.
+enum Outcome {
+    Untouched,
+    Saved(Id),
+    Ended,
+}
+
+/// Saves the session if it should be.
+async fn keep(
+    session: &Session,
+    rows: &Rows,
+    had_cookie: bool,
+    status: StatusCode,
+) -> Result<Outcome, Error> {
+    if session.is_empty().await {
+        return Ok(if had_cookie { Outcome::Ended } else { Outcome::Untouched });
+    }
+    if !session.is_modified() || status.is_server_error() {
+        return Ok(Outcome::Untouched);
+    }
+    if let Err(error) = session.save().await {
+        // The visitor logged out in another tab while this request ran. Saving would undo that.
+        if rows.is_gone() {
+            let message = "the session was deleted before the request completed";
+            return Err(Error::status(StatusCode::BAD_REQUEST, message));
+        }
+        return Err(Error::from(error).context("saving the session"));
+    }
+    match session.id() {
+        Some(id) if !rows.is_emptied() => Ok(Outcome::Saved(id)),
+        _ => Ok(if had_cookie { Outcome::Ended } else { Outcome::Untouched }),
+    }
+}
+
+fn expiry(settings: &conf::Sessions) -> Expiry {
+    if settings.expire_at_browser_close {
+        // The cookie has no age then; the row still ends after `cookie_age` (see `Rows`).
+        Expiry::OnSessionEnd
+    } else {
+        Expiry::OnInactivity(Duration::seconds(settings.cookie_age))
+    }
+}
+
+/// The first cookie of this name, as sent.
+fn cookie_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(|header| header.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(key, value)| (key == name).then_some(value))
+}
+
+fn fresh_cookie(settings: &conf::Sessions, id: Id, session: &Session) -> Cookie<'static> {
+    let mut cookie = empty_cookie(settings);
+    cookie.set_value(id.to_string());
+    if !matches!(session.expiry(), Some(Expiry::OnSessionEnd) | None) {
+        cookie.set_max_age(session.expiry_age());
+        cookie.set_expires(session.expiry_date());
+    }
+    cookie
+}
+
+fn dead_cookie(settings: &conf::Sessions) -> Cookie<'static> {
+    let mut cookie = empty_cookie(settings);
+    cookie.set_max_age(Duration::ZERO);
+    cookie.set_expires(OffsetDateTime::from(SystemTime::UNIX_EPOCH));
+    cookie
+}
+
+fn empty_cookie(settings: &conf::Sessions) -> Cookie<'static> {
+    // A browser ignores a `__Host-`/`__Secure-` cookie, its deletion too, without `Secure`.
+    let name = settings.cookie_name.clone();
+    let prefixed = name.starts_with("__Host-") || name.starts_with("__Secure-");
+    Cookie::build((name, ""))
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(settings.cookie_secure || prefixed)
+        .path("/")
+        .build()
+}
+
+fn set_cookie(response: &mut Response, cookie: &Cookie<'_>) {
+    match HeaderValue::try_from(cookie.to_string()) {
+        Ok(value) => {
+            response.headers_mut().append(SET_COOKIE, value);
+        }
+        Err(_) => tracing::error!("sessions.cookie_name is no valid cookie name"),
+    }
+}
+
+fn vary_on_cookie(headers: &mut HeaderMap) {
+    let listed = headers
+        .get_all(VARY)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|name| name.trim() == "*" || name.trim().eq_ignore_ascii_case("cookie"));
+    if !listed {
+        headers.append(VARY, HeaderValue::from_static("Cookie"));
+    }
+}
