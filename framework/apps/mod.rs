@@ -136,6 +136,12 @@ impl Project {
         self.apps.iter().fold(own, |all, app| all.and(app.sections()))
     }
 
+    /// What it embeds itself; each app has its own.
+    #[must_use]
+    pub fn embedded(&self) -> Assets {
+        self.assets
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -4,6 +4,7 @@ use axum::middleware::from_fn_with_state;
 use axum::{Extension, Router};
 
 use crate::apps::Project;
+use crate::contrib::{sessions, staticfiles};
 use crate::site::Site;
 use crate::urls;
 
@@ -18,5 +19,7 @@ pub fn handler(project: &Project, site: &Site) -> Router {
         .rev()
         .fold(router, |router, layer| layer(router))
         .layer(Extension(project.processors()))
+        .layer(from_fn_with_state(site.clone(), sessions::sessions))
+        .layer(from_fn_with_state(staticfiles::StaticFiles::of(project, site), staticfiles::serve))
         .layer(from_fn_with_state(project.resolver().clone(), urls::resolve))
 }
