@@ -18,8 +18,8 @@ use axum::extract::ConnectInfo;
 use futures_util::FutureExt;
 use http::Request;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
@@ -113,18 +113,14 @@ impl Acceptor {
             };
             match accepted {
                 Ok(stream) => {
-                    if std::mem::take(&mut is_paused) {
-                        tracing::info!("accepting again");
-                    }
                     self.connections.spawn(self.clone().serve(stream));
+                    say_unpaused(&mut is_paused);
                     // Another worker may take the next one.
                     yield_now().await;
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    if !std::mem::replace(&mut is_paused, true) {
-                        tracing::error!(%error, "cannot accept, trying again until it works");
-                    }
+                    say_paused(&mut is_paused, &error);
                     sleep(PAUSE).await;
                 }
             }
@@ -164,15 +160,13 @@ impl Acceptor {
             let handler = handler.clone();
             async move { Ok::<_, Infallible>(answer(handler, request).await) }
         });
-        let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-        builder
-            .http1()
+        // hyper-util's `auto` builder (0.1.21) would wait for the first byte without a timeout.
+        let connection = Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(Duration::from_secs(HEADER_SECONDS_MAX))
             .max_buf_size(HEAD_BYTES_MAX)
-            .keep_alive(true);
-        let connection =
-            builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = &mut connection => ended,
@@ -192,6 +186,19 @@ async fn answer(handler: Router, request: Request<Incoming>) -> axum::response::
     match handler.oneshot(request.map(axum::body::Body::new)).await {
         Ok(response) => response,
         Err(never) => match never {},
+    }
+}
+
+/// One line when the trouble begins, not one a try.
+fn say_paused(is_paused: &mut bool, error: &io::Error) {
+    if !std::mem::replace(is_paused, true) {
+        tracing::error!(%error, "cannot accept, trying again until it works");
+    }
+}
+
+fn say_unpaused(is_paused: &mut bool) {
+    if std::mem::take(is_paused) {
+        tracing::info!("accepting again");
     }
 }
 

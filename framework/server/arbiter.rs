@@ -179,27 +179,27 @@ impl Arbiter {
 
     fn said(&mut self, id: u64, report: Report) {
         let starting = self.phase == Phase::Starting;
-        let Some((place, child)) = child(&mut self.places, id) else { return };
+        let Some((name, child)) = child(&mut self.places, id) else { return };
         child.heard = Instant::now();
         match report {
             Report::Alive => {}
             Report::Ready => {
                 child.is_ready = true;
                 let took = child.started.elapsed();
-                tracing::info!(process = child.process, ?took, "{} is ready", place);
+                tracing::info!(process = child.process, ?took, "{name} is ready");
                 let is_ready = |p: &Place| p.child.as_ref().is_some_and(|child| child.is_ready);
                 if starting && self.places.iter().all(is_ready) {
                     self.phase = Phase::Serving;
                 }
             }
             Report::Failed(words) if starting => self.fail(Error::of(Kind::Server, words)),
-            Report::Failed(words) => tracing::error!("{} cannot start: {words}", place),
+            Report::Failed(words) => tracing::error!("{name} cannot start: {words}"),
         }
     }
 
     fn exited(&mut self, id: u64, status: Option<ExitStatus>) {
-        let Some((place, child)) = child(&mut self.places, id) else { return };
-        let (name, process) = (place.to_string(), child.process);
+        let Some((name, child)) = child(&mut self.places, id) else { return };
+        let process = child.process;
         let lived = child.started.elapsed();
         let died = status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
         if let Some(place) = self.places.iter_mut().find(|p| p.holds(id)) {

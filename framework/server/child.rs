@@ -66,10 +66,9 @@ pub(super) fn begin(settings: &Settings) -> Result<(Control, Start, Vec<OwnedFd>
 #[expect(clippy::exit, reason = "the runtime may hang; nobody is left who could kill the process")]
 fn listen(socket: &UnixStream, heard: &mpsc::Sender<Heard>) {
     while let Some(Order::Drain) = control::receive_order(socket) {
-        // Full: it has been told.
-        drop(heard.try_send(Heard::Drain));
+        let _told_already = heard.try_send(Heard::Drain);
     }
-    drop(heard.try_send(Heard::Orphaned));
+    let _told_already = heard.try_send(Heard::Orphaned);
     thread::sleep(Duration::from_secs(ORPHAN_SECONDS_MAX));
     std::process::exit(ORPHANED);
 }

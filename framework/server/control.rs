@@ -165,7 +165,7 @@ pub(super) fn receive_order(mut control: &UnixStream) -> Option<Order> {
 pub(super) fn report(control: &UnixStream, report: &Report) {
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     // That nobody listens is heard by `receive_order`.
-    drop(rustix::net::send(control.as_fd(), &report.encode(), flags));
+    let _nobody_listens = rustix::net::send(control.as_fd(), &report.encode(), flags);
 }
 
 /// Waits for a child's next report; `None` once it is gone.

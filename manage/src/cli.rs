@@ -14,10 +14,15 @@ const UNKNOWN_COMMAND: u8 = 1;
 
 /// Manages this site.
 #[derive(Debug, Parser)]
-#[command(version, subcommand_required = true, infer_long_args = false)]
+#[command(version, subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// The settings file; otherwise HULSE_SETTINGS, settings.toml here, or the project's.
-    #[arg(long, global = true, value_name = "FILE")]
+    /// The settings file.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help = "The settings file; else HULSE_SETTINGS, settings.toml here, or the project's"
+    )]
     pub(crate) settings: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -42,14 +47,26 @@ fn parse_from(
 #[expect(clippy::print_stderr, reason = "this crate is the one that prints")]
 fn complain(error: &clap::Error) -> ExitCode {
     if let Some(word) = unknown_command(error) {
-        let names = Cli::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
-        eprintln!("{}", unknown_command_line(&word, names));
+        let names =
+            Cli::command().get_subcommands().map(|c| c.get_name().to_owned()).collect::<Vec<_>>();
+        eprintln!("{}", unknown_command_line(&word, &names));
         return ExitCode::from(UNKNOWN_COMMAND);
     }
     let code = error.exit_code();
-    // A closed pipe is no reason to fail differently.
-    drop(error.print());
+    if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        eprintln!("{}", one_line(&error.to_string()));
+    } else {
+        // A closed pipe is no reason to fail differently.
+        drop(error.print());
+    }
     ExitCode::from(u8::try_from(code).unwrap_or(2))
+}
+
+/// clap's words up to its usage: `error: unexpected argument '--nope' found; tip: ..`.
+fn one_line(words: &str) -> String {
+    let told = words.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let told = told.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+    told.collect::<Vec<_>>().join("; ")
 }
 
 fn unknown_command(error: &clap::Error) -> Option<String> {
@@ -59,7 +76,7 @@ fn unknown_command(error: &clap::Error) -> Option<String> {
     }
 }
 
-fn unknown_command_line(word: &str, names: Vec<String>) -> String {
+fn unknown_command_line(word: &str, names: &[String]) -> String {
     match hulse::conf::nearest(word, names.iter().map(String::as_str)) {
         Some(near) => format!("Unknown command: '{word}'. Did you mean {near}?"),
         None => format!("Unknown command: '{word}'. `help` lists the commands there are."),

@@ -8,3 +8,7 @@
 
 mod djchat;
 mod djchat_page;
+mod manage;
+mod pulse_faults;
+mod pulse_start;
+mod pulse_stop;

@@ -14,5 +14,5 @@ mod visitor;
 
 pub use browser::{Browser, Screen, Window};
 pub use databases::{TestDatabase, databases};
-pub use process::{Pulse, Surroundings, site_command, site_folder};
+pub use process::{Program, Pulse, Surroundings, site_command, site_folder, site_folder_of};
 pub use visitor::{Answer, Visitor, VisitorSocket};

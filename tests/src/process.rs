@@ -1,4 +1,4 @@
-//! A real `pulse` of djchat: started for one test, gone with it.
+//! A real `pulse` of a site, djchat or the testsite: started for one test, gone with it.
 //!
 //! Flow: [`Pulse::start`] builds djchat if it is stale → runs it with a folder of its own for
 //! settings, database and sockets → reads from its first line where it listens.
@@ -25,9 +25,21 @@ use tokio::time::timeout;
 /// Longest wait for a line, an end, a beginning.
 const WAIT: Duration = Duration::from_secs(60);
 
+/// Which site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Program {
+    /// The example.
+    #[default]
+    Djchat,
+    /// `src/bin/testsite.rs`: slow views, views that hang, views that write.
+    Testsite,
+}
+
 /// What a started site has besides its command line.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
+    /// Which site it is.
+    pub program: Program,
     /// `DATABASE_URL`; without one a SQLite file in its folder.
     pub database: Option<String>,
     /// More environment variables.
@@ -56,12 +68,21 @@ impl Pulse {
         Self::start_in(Surroundings::default(), arguments).await
     }
 
+    /// The same of the testsite.
+    ///
+    /// # Panics
+    /// It ends or says nothing instead.
+    pub async fn start_testsite(arguments: &[&str]) -> Self {
+        let program = Program::Testsite;
+        Self::start_in(Surroundings { program, ..Surroundings::default() }, arguments).await
+    }
+
     /// The same with other surroundings.
     ///
     /// # Panics
     /// It ends or says nothing instead.
     pub async fn start_in(surroundings: Surroundings, arguments: &[&str]) -> Self {
-        let folder = site_folder();
+        let folder = site_folder_of(surroundings.program);
         let mut command = site_command(folder.path(), &surroundings);
         command.args(["pulse", "--migrate", "-b", "127.0.0.1:0"]).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -263,19 +284,39 @@ fn established(line: &str, own: u16) -> Option<(String, u16)> {
 /// It cannot be made.
 #[must_use]
 pub fn site_folder() -> TempDir {
+    site_folder_of(Program::Djchat)
+}
+
+/// An empty folder with the program's settings in it.
+///
+/// # Panics
+/// It cannot be made.
+#[must_use]
+pub fn site_folder_of(program: Program) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let settings = repository().join("examples/djchat/settings.toml");
-    std::fs::copy(settings, folder.path().join("settings.toml")).expect("djchat's settings");
+    let file = folder.path().join("settings.toml");
+    match program {
+        Program::Djchat => {
+            let settings = repository().join("examples/djchat/settings.toml");
+            std::fs::copy(settings, file).expect("djchat's settings");
+        }
+        Program::Testsite => std::fs::write(file, "debug = true\n").expect("a file"),
+    }
     folder
 }
 
-/// djchat's program with its settings in `folder`; the caller adds the command.
+/// The site's program with its settings in `folder`; the caller adds the command.
 ///
 /// # Panics
 /// djchat cannot be built.
 #[must_use]
 pub fn site_command(folder: &Path, surroundings: &Surroundings) -> Command {
-    let mut command = Command::new(djchat());
+    let program = match surroundings.program {
+        Program::Djchat => djchat().to_owned(),
+        // cargo builds the programs of this package with its tests.
+        Program::Testsite => programs().join("testsite"),
+    };
+    let mut command = Command::new(program);
     command.current_dir(folder).env("HULSE_SETTINGS", folder.join("settings.toml"));
     match &surroundings.database {
         Some(url) => command.env("DATABASE_URL", url),
@@ -295,11 +336,14 @@ fn djchat() -> &'static Path {
             .current_dir(repository())
             .status();
         assert!(built.expect("cargo runs").success(), "djchat does not build");
-        // target/debug/deps/processes-0123 → target/debug/djchat
-        let test = std::env::current_exe().expect("this test's program");
-        let folder = test.ancestors().nth(2).expect("a target folder");
-        folder.join("djchat")
+        programs().join("djchat")
     })
+}
+
+/// target/debug/deps/processes-0123 → target/debug
+fn programs() -> PathBuf {
+    let test = std::env::current_exe().expect("this test's program");
+    test.ancestors().nth(2).expect("a target folder").to_owned()
 }
 
 fn repository() -> &'static Path {

@@ -15,8 +15,13 @@ use crate::context::Context;
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct Pulse {
-    /// HOST:PORT, :PORT, [::1]:PORT or unix:PATH; port 0 takes a free one. May be repeated.
-    #[arg(short, long, value_name = "ADDRESS")]
+    /// Where to listen.
+    #[arg(
+        short,
+        long,
+        value_name = "ADDRESS",
+        help = "HOST:PORT, :PORT, [::1]:PORT or unix:PATH; port 0 takes a free one; repeatable"
+    )]
     bind: Vec<String>,
     /// Worker processes; 0 is one a core.
     #[arg(short, long)]

@@ -36,6 +36,12 @@ async fn hello() -> &'static str {
     "Hello World!\n"
 }
 
+/// For the test to wait for.
+#[expect(clippy::print_stderr, reason = "the test reads it")]
+fn say(words: &str) {
+    eprintln!("{words}");
+}
+
 /// Which process answers.
 async fn process() -> String {
     std::process::id().to_string()
@@ -43,12 +49,14 @@ async fn process() -> String {
 
 /// Answers late, without keeping the runtime from others.
 async fn slow(Path(milliseconds): Path<u64>) -> &'static str {
+    say("slow begins");
     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     "late\n"
 }
 
 /// Keeps its worker's only thread, as no view should.
 async fn hang(Path(milliseconds): Path<u64>) -> &'static str {
+    say("hang begins");
     thread::sleep(Duration::from_millis(milliseconds));
     "very late\n"
 }

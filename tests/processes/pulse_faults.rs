@@ -1,0 +1,252 @@
+//! Faults while it serves: workers killed, stopped, hung, dying at every start; the store killed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use hulse_tests::{Pulse, Visitor};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+/// A killed process is back within this time.
+const BACK: Duration = Duration::from_secs(1);
+
+/// Longest wait for what takes its time.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Waits for a state of the site and says how long it took.
+async fn until(at_most: Duration, what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < at_most, "not in {at_most:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    begun.elapsed()
+}
+
+/// One request on a connection of its own.
+async fn ask(address: &str, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    if answer.starts_with("HTTP/1.1 200") { Ok(answer) } else { Err(io::Error::other(answer)) }
+}
+
+/// Visitors that ask again and again until they are stopped.
+struct Crowd {
+    stop: Arc<AtomicBool>,
+    visitors: Vec<JoinHandle<(usize, usize)>>,
+}
+
+impl Crowd {
+    fn come(pulse: &Pulse, count: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let visitor = |_| {
+            let (stop, address) = (Arc::clone(&stop), pulse.address().to_owned());
+            tokio::spawn(async move {
+                let (mut answered, mut failed) = (0, 0);
+                while !stop.load(Ordering::Relaxed) {
+                    match ask(&address, "/").await {
+                        Ok(_) => answered += 1,
+                        Err(_) => failed += 1,
+                    }
+                }
+                (answered, failed)
+            })
+        };
+        let visitors = (0..count).map(visitor).collect();
+        Self { stop, visitors }
+    }
+
+    /// How many requests were answered, and how many were not.
+    async fn go(self) -> (usize, usize) {
+        self.stop.store(true, Ordering::Relaxed);
+        let counts = join_all(self.visitors).await.into_iter().map(Result::unwrap);
+        counts.fold((0, 0), |(a, b), (answered, failed)| (a + answered, b + failed))
+    }
+}
+
+#[tokio::test]
+async fn a_killed_worker_is_back_in_a_second_and_only_its_own_requests_fail() {
+    const VISITORS: usize = 8;
+    let mut pulse = Pulse::start_testsite(&["-w", "4"]).await;
+    let before = pulse.workers();
+    let crowd = Crowd::come(&pulse, VISITORS);
+    for _ in 0..3 {
+        let victim = pulse.workers()[0];
+        let seen = pulse.log().len();
+        let begun = Instant::now();
+        kill_process(victim, Signal::KILL).unwrap();
+        pulse.said_after(seen, "is ready").await;
+        let took = begun.elapsed();
+        assert!(took < BACK, "{took:?}");
+        assert_eq!(pulse.workers().len(), 4);
+        assert!(!pulse.workers().contains(&victim));
+    }
+    let (answered, failed) = crowd.go().await;
+    assert!(answered > 100 && failed <= 3 * VISITORS, "{answered} answered, {failed} failed");
+    assert!(pulse.workers().iter().filter(|pid| before.contains(pid)).count() >= 1);
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn all_workers_killed_at_once_refuse_nobody() {
+    let mut pulse = Pulse::start_testsite(&["-w", "3"]).await;
+    let seen = pulse.log().len();
+    for worker in pulse.workers() {
+        kill_process(worker, Signal::KILL).unwrap();
+    }
+    // The listening socket is the arbiter's: this waits for a worker.
+    ask(pulse.address(), "/").await.unwrap();
+    pulse.said_after(seen, "is ready").await;
+    until(BACK, "three workers", || pulse.workers().len() == 3).await;
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_stopped_worker_is_replaced() {
+    let mut pulse = Pulse::start_testsite(&["-w", "2", "-t", "1"]).await;
+    let victim = pulse.workers()[0];
+    let seen = pulse.log().len();
+    kill_process(victim, Signal::STOP).unwrap();
+    pulse.said_after(seen, "is silent").await;
+    pulse.said_after(seen, "is ready").await;
+    assert!(!pulse.workers().contains(&victim));
+    ask(pulse.address(), "/").await.unwrap();
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_hung_worker_is_replaced_and_the_others_answer_meanwhile() {
+    let mut pulse = Pulse::start_testsite(&["-w", "2", "-t", "2"]).await;
+    let seen = pulse.log().len();
+    let address = pulse.address().to_owned();
+    let hanging = tokio::spawn(async move { ask(&address, "/hang/60000/").await });
+    pulse.said_after(seen, "hang begins").await;
+    for _ in 0..20 {
+        ask(pulse.address(), "/").await.unwrap();
+    }
+    pulse.said_after(seen, "is silent").await;
+    assert!(hanging.await.unwrap().is_err());
+    pulse.said_after(seen, "is ready").await;
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_killed_store_is_back_in_a_second() {
+    let mut pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let victim = pulse.store().unwrap();
+    let seen = pulse.log().len();
+    kill_process(victim, Signal::KILL).unwrap();
+    let begun = Instant::now();
+    pulse.said_after(seen, "the store is ready").await;
+    assert!(begun.elapsed() < BACK);
+    assert_ne!(pulse.store(), Some(victim));
+    ask(pulse.address(), "/").await.unwrap();
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn workers_that_die_at_every_start_are_started_ever_less_often() {
+    let mut pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let arbiter = pulse.arbiter();
+    fs::write(pulse.folder().join("die-at-start"), "").unwrap();
+    for worker in pulse.workers() {
+        kill_process(worker, Signal::KILL).unwrap();
+    }
+    let deaths = |log: &str| log.lines().filter(|line| line.contains("died (signal: 6")).count();
+    pulse.said("wait=1.6s").await;
+    // Six deaths a worker until then, and not more: 0, 0.1, 0.2, 0.4, 0.8, 1.6 seconds.
+    let died = deaths(&pulse.log());
+    assert!((5..=12).contains(&died), "{died}: {}", pulse.log());
+    assert_eq!(pulse.arbiter(), arbiter);
+    fs::remove_file(pulse.folder().join("die-at-start")).unwrap();
+    let begun = Instant::now();
+    ask(pulse.address(), "/").await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "it waits for the next start");
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn out_of_descriptors_it_waits_and_recovers() {
+    const OPEN_MAX: usize = 300;
+    let mut pulse = Pulse::start_testsite(&["-w", "1"]).await;
+    let worker = pulse.workers()[0];
+    limit_descriptors(worker, 64);
+    let seen = pulse.log().len();
+    let mut held = Vec::new();
+    for _ in 0..OPEN_MAX {
+        held.push(TcpStream::connect(pulse.address()).await.unwrap());
+    }
+    pulse.said_after(seen, "cannot accept").await;
+    drop(held);
+    let begun = Instant::now();
+    ask(pulse.address(), "/").await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    pulse.said_after(seen, "accepting again").await;
+    assert_eq!(pulse.workers(), [worker]);
+}
+
+fn limit_descriptors(process: Pid, most: u64) {
+    use rustix::process::{Resource, Rlimit, prlimit};
+    let limit = Rlimit { current: Some(most), maximum: Some(most) };
+    prlimit(Some(process), Resource::Nofile, limit).unwrap();
+}
+
+#[tokio::test]
+async fn beyond_the_most_connections_clients_wait_their_turn() {
+    let pulse = Pulse::start_testsite(&["-w", "1", "--max-connections", "2"]).await;
+    let first = TcpStream::connect(pulse.address()).await.unwrap();
+    let second = TcpStream::connect(pulse.address()).await.unwrap();
+    let mut waiting = Box::pin(ask(pulse.address(), "/"));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
+    assert!(early.is_err(), "a third connection is served: {early:?}");
+    drop((first, second));
+    tokio::time::timeout(WAIT, waiting).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_is_hung_up_on() {
+    let pulse = Pulse::start_testsite(&["-w", "1"]).await;
+    let mut silent = TcpStream::connect(pulse.address()).await.unwrap();
+    let mut slow = TcpStream::connect(pulse.address()).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
+    let begun = Instant::now();
+    for stream in [&mut silent, &mut slow] {
+        let mut rest = Vec::new();
+        tokio::time::timeout(WAIT, stream.read_to_end(&mut rest)).await.unwrap().unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn many_writers_on_one_sqlite_file_lose_nothing() {
+    const CLIENTS: usize = 64;
+    const ROWS: usize = 25;
+    let pulse = Pulse::start_testsite(&["-w", "4"]).await;
+    let mut processes = BTreeSet::new();
+    ask(pulse.address(), "/rows/").await.unwrap();
+    let address = pulse.address();
+    let client = |client: usize| async move {
+        for row in 0..ROWS {
+            let path = format!("/rows/{}/", client * ROWS + row);
+            ask(address, &path).await.unwrap();
+        }
+        ask(address, "/process/").await.unwrap()
+    };
+    for answer in join_all((0..CLIENTS).map(client)).await {
+        processes.insert(answer.lines().last().unwrap().to_owned());
+    }
+    let rows = Visitor::new(address).get("/rows/").await.body;
+    assert_eq!(rows, (CLIENTS * ROWS).to_string());
+    assert!(processes.len() > 1, "one worker did it all");
+    assert_eq!(pulse.stop().await, 0);
+}
