@@ -98,7 +98,7 @@ impl Work<'_> {
     }
 
     fn next_name(&self, app: &str, operations: &[Operation]) -> String {
-        let number = self.leaf(app).map_or(1, |leaf| number(&leaf.name) + 1);
+        let number = self.leaf(app).map_or(1, |leaf| leaf.number() + 1);
         let words = match self.name {
             Some(name) => name.to_owned(),
             None if self.graph.leaf(app).is_none() => "initial".to_owned(),
@@ -106,12 +106,6 @@ impl Work<'_> {
         };
         format!("{number:04}_{words}")
     }
-}
-
-/// The number a migration's name begins with.
-pub(super) fn number(name: &str) -> u32 {
-    let digits: String = name.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or(0)
 }
 
 /// `post_slug`, `remove_post_body_post_text`, `post_a_and_more`.

@@ -14,6 +14,8 @@ mod cli;
 mod commands;
 mod context;
 mod hand_over;
+mod output;
+mod questions;
 
 use std::process::ExitCode;
 

@@ -46,6 +46,13 @@ impl MigrationKey {
     pub fn new(app: &str, name: &str) -> Self {
         Self { app: app.to_owned(), name: name.to_owned() }
     }
+
+    /// The number its name begins with, 0 if there is none.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        let end = self.name.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.name.len());
+        self.name[..end].parse().unwrap_or(0)
+    }
 }
 
 impl fmt::Display for MigrationKey {

@@ -2,8 +2,12 @@
 
 mod check;
 mod dbshell;
+mod makemigrations;
+mod migrate;
 mod pulse;
 mod routes;
+mod showmigrations;
+mod sqlmigrate;
 
 use std::process::ExitCode;
 
@@ -16,8 +20,12 @@ use crate::context::Context;
 pub(crate) enum Command {
     Check(check::Check),
     Dbshell(dbshell::Dbshell),
+    Makemigrations(makemigrations::Makemigrations),
+    Migrate(migrate::Migrate),
     Pulse(pulse::Pulse),
     Routes(routes::Routes),
+    Showmigrations(showmigrations::Showmigrations),
+    Sqlmigrate(sqlmigrate::Sqlmigrate),
 }
 
 impl Command {
@@ -25,8 +33,12 @@ impl Command {
         match self {
             Self::Check(check) => check.run(context),
             Self::Dbshell(dbshell) => dbshell.run(context),
+            Self::Makemigrations(makemigrations) => makemigrations.run(context),
+            Self::Migrate(migrate) => migrate.run(context),
             Self::Pulse(pulse) => pulse.run(context),
             Self::Routes(routes) => routes.run(context),
+            Self::Showmigrations(showmigrations) => showmigrations.run(context),
+            Self::Sqlmigrate(sqlmigrate) => sqlmigrate.run(context),
         }
     }
 }

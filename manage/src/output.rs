@@ -1,0 +1,9 @@
+//! What commands say.
+
+use std::io::{Write, stdout};
+
+/// Writes to stdout at once; that nobody reads it is no error.
+pub(crate) fn tell(words: impl AsRef<str>) {
+    let mut out = stdout();
+    drop(out.write_all(words.as_ref().as_bytes()).and_then(|()| out.flush()));
+}
