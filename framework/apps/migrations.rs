@@ -50,8 +50,8 @@ impl Project {
         self.folder().join("migrations")
     }
 
-    /// Whether the migrations of `app` come with the app or the framework, so that this project does
-    /// not write them.
+    /// Whether the migrations of `app` come with the app or the framework, so that this project
+    /// does not write them.
     ///
     /// # Errors
     /// A file cannot be read.

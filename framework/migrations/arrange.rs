@@ -135,7 +135,8 @@ fn fields(operation: &Operation) -> &[FieldState] {
     }
 }
 
-/// Puts fields and indexes that wait into the `create_model` of the same migration where they can be.
+/// Puts fields and indexes that wait into the `create_model` of the same migration where they can
+/// be.
 fn folded(operations: Vec<Operation>, new: &ProjectState) -> Vec<Operation> {
     let mut done: Vec<Operation> = Vec::new();
     for operation in operations {
@@ -171,14 +172,9 @@ fn created<'a>(operation: &'a mut Operation, name: &str) -> Option<&'a mut Model
 
 /// Whether `field` went into the `create_model` of `model`, at its place among the fields.
 fn fold_field(done: &mut [Operation], model: &str, field: &FieldState, new: &ProjectState) -> bool {
-    let place = |key: &ModelKey| {
-        let makes = |one: &Operation| matches!(one, Operation::CreateModel(m) if m.key == *key);
-        done.iter().position(makes)
-    };
-    let own = done
-        .iter()
-        .position(|one| matches!(one, Operation::CreateModel(m) if m.key.model == model));
-    let Some(own) = own else { return false };
+    let place = |key: &ModelKey| done.iter().position(|one| one.creates() == Some(key));
+    let is_own = |one: &Operation| one.creates().is_some_and(|key| key.model == model);
+    let Some(own) = done.iter().position(is_own) else { return false };
     if field.target().and_then(place).is_some_and(|target| target > own) {
         return false;
     }

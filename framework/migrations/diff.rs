@@ -1,7 +1,8 @@
 //! From two states to the operations that lead from one to the other. Pure.
 //!
 //! Order, as Django's autodetector: renamed fields, removed indexes, created models, removed, added
-//! and altered fields, foreign keys that had to wait for their table, added indexes, deleted models.
+//! and altered fields, foreign keys that had to wait for their table, added indexes, deleted
+//! models.
 
 use std::collections::BTreeSet;
 
@@ -66,8 +67,8 @@ fn is_renamed(from: &FieldState, to: &FieldState) -> bool {
 
 /// The operations that lead from `old` to `new`, in an order in which they can run.
 ///
-/// `renames` are those of [`possible_renames`] that are meant as such. A field that is added without
-/// a default and may not be NULL comes without a `fill`: see [`Change::lacks_fill`].
+/// `renames` are those of [`possible_renames`] that are meant as such. A field that is added
+/// without a default and may not be NULL comes without a `fill`: see [`Change::lacks_fill`].
 #[must_use]
 pub fn diff(old: &ProjectState, new: &ProjectState, renames: &[Rename]) -> Vec<Change> {
     let mut old = old.clone();
@@ -158,8 +159,7 @@ impl Changes {
     }
 
     fn created(&self, key: &ModelKey) -> Option<usize> {
-        let creates = |change: &Change| matches!(&change.operation, Operation::CreateModel(m) if m.key == *key);
-        self.list.iter().position(creates)
+        self.list.iter().position(|change| change.operation.creates() == Some(key))
     }
 
     /// Everything that may have pointed to a model that goes.

@@ -7,8 +7,8 @@
 //! - One runner at a time on a database, across processes; who waited sees what the other has done.
 //! - Both databases undo DDL with the transaction: a failed migration leaves nothing.
 //! - While a SQLite table is made anew its foreign keys are off (a switch that works only outside a
-//!   transaction), so that dropping the old table takes no rows of others with it; before the commit
-//!   they are checked.
+//!   transaction), so that dropping the old table takes no rows of others with it; before the
+//!   commit they are checked.
 
 use std::collections::BTreeMap;
 

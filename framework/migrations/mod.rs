@@ -1,14 +1,15 @@
 //! State, diff, files, executor: how tables follow the models.
 //!
-//! Flow, writing (`makemigrations`): [`ProjectState::of`] today's models, and the state replayed from
-//! files ([`Graph::load`], [`Graph::state`]) → [`diff`] → [`arrange`] → [`Migration::text`].
+//! Flow, writing (`makemigrations`): [`ProjectState::of`] today's models, and the state replayed
+//! from files ([`Graph::load`], [`Graph::state`]) → [`diff`] → [`arrange`] → [`Migration::text`].
 //!
 //! Flow, running (`migrate`): files → [`Graph`] → [`migrate`]: lock, record, plan, DDL.
 //!
 //! Invariants:
-//! - Works on descriptions: never asks the live database what it looks like, nor the models what they
-//!   looked like.
-//! - Everything up to the executor is pure; files are read by [`Source`] alone, written by `manage`.
+//! - Works on descriptions: never asks the live database what it looks like, nor the models what
+//!   they looked like.
+//! - Everything up to the executor is pure; files are read by [`Source`] alone, written by
+//!   `manage`.
 //! - Asks nobody: questions are asked by `manage`, between [`diff`] and [`arrange`].
 
 mod arrange;

@@ -158,6 +158,14 @@ impl Operation {
         })
     }
 
+    /// The model whose table it makes.
+    pub(super) fn creates(&self) -> Option<&ModelKey> {
+        match self {
+            Self::CreateModel(model) => Some(&model.key),
+            _ => None,
+        }
+    }
+
     /// In words, as `makemigrations` and `sqlmigrate` print it.
     #[must_use]
     pub fn describe(&self) -> String {

@@ -28,8 +28,8 @@ pub struct Step<'a> {
 }
 
 impl Target {
-    /// The target that the words after `migrate` name: nothing, an app, an app and the beginning of a
-    /// migration's name, or an app and `zero`.
+    /// The target that the words after `migrate` name: nothing, an app, an app and the beginning of
+    /// a migration's name, or an app and `zero`.
     ///
     /// # Errors
     /// The app has no migrations, or no or several names begin so; in Django's words.

@@ -188,7 +188,8 @@ impl ProjectState {
         fields.filter(move |(_, field)| field.target() == Some(key))
     }
 
-    /// What the column of `field` really holds: a foreign key holds the kind of the key it points to.
+    /// What the column of `field` really holds: a foreign key holds the kind of the key it points
+    /// to.
     pub(super) fn column_kind<'a>(&'a self, field: &'a FieldState) -> Result<&'a FieldState> {
         let mut current = field;
         for _ in 0..KEY_CHAIN_MAX {

@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::conf::nearest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::migrations::Operation;
 use crate::migrations::state::{FieldState, IndexState, Kind, ModelKey, ModelState};
 
@@ -84,7 +84,7 @@ fn operation(app: &str, mut table: Table<'_>) -> Result<Operation> {
     Ok(operation)
 }
 
-fn unknown_operation(table: &Table<'_>) -> crate::Error {
+fn unknown_operation(table: &Table<'_>) -> Error {
     let Some((first, ..)) = table.entries().first() else {
         return table.error("an empty operation");
     };

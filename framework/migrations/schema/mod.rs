@@ -1,14 +1,15 @@
 //! An operation as DDL, for each dialect.
 //!
-//! Flow: operation + state before and after → [`steps`] → statements, run by `executor` or printed by
-//! `sqlmigrate`.
+//! Flow: operation + state before and after → [`steps`] → statements, run by `executor` or printed
+//! by `sqlmigrate`.
 //!
 //! Invariants:
-//! - Pure. The state alone decides what a table looks like, whichever way led there; so a new database
-//!   and an old one that was migrated have the same schema.
-//! - Unique is a unique index on both databases: it can be dropped without knowing more than its name.
-//! - Foreign keys are checked at the commit. What happens to rows that point at a deleted one is done
-//!   by `models`, so that hooks run; the database is told nothing about it.
+//! - Pure. The state alone decides what a table looks like, whichever way led there; so a new
+//!   database and an old one that was migrated have the same schema.
+//! - Unique is a unique index on both databases: it can be dropped without knowing more than its
+//!   name.
+//! - Foreign keys are checked at the commit. What happens to rows that point at a deleted one is
+//!   done by `models`, so that hooks run; the database is told nothing about it.
 
 mod column;
 mod postgres;
@@ -56,7 +57,8 @@ pub(super) enum Step {
 pub(super) struct Rebuild {
     /// The table.
     pub(super) table: String,
-    /// Indexes the statements make. Others on the table, and its triggers, are kept by the executor.
+    /// Indexes the statements make. Others on the table, and its triggers, are kept by the
+    /// executor.
     pub(super) indexes: Vec<String>,
     /// The statements.
     pub(super) statements: Vec<String>,

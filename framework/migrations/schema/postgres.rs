@@ -133,7 +133,8 @@ fn retyped(
 fn next_key(model: &ModelState, field: &FieldState) -> String {
     let (table, column) = (quoted(&model.table), quoted(&field.column));
     format!(
-        "SELECT setval(pg_get_serial_sequence('{}', '{}'), coalesce(max({column}), 1)) FROM {table}",
+        "SELECT setval(pg_get_serial_sequence('{}', '{}'), coalesce(max({column}), 1)) \
+         FROM {table}",
         table.replace('\'', "''"),
         field.column.replace('\'', "''"),
     )

@@ -97,8 +97,8 @@ fn followers(
     tables.into_iter().map(|other| rebuild(place, (other, other), &[])).collect()
 }
 
-/// Makes the table anew and copies its rows. `values` says what goes into columns that are not simply
-/// the old ones.
+/// Makes the table anew and copies its rows. `values` says what goes into columns that are not
+/// simply the old ones.
 fn rebuild(place: Place<'_>, (old, new): Models<'_>, values: &[(&str, String)]) -> Result<Step> {
     let temporary = format!("new__{}", new.table);
     let (table, fresh) = (quoted(&new.table), quoted(&temporary));

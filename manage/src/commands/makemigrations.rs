@@ -1,7 +1,7 @@
 //! `manage makemigrations`: writes what changed in the models as migration files.
 //!
-//! Flow: state of the files and of the models → possible renames asked → `diff` → missing values asked
-//! → `arrange` → files. Asks no database.
+//! Flow: state of the files and of the models → possible renames asked → `diff` → missing values
+//! asked → `arrange` → files. Asks no database.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,0 +1,110 @@
+//! Text → migration → text.
+
+use super::migration;
+use crate::migrations::{Migration, MigrationKey};
+
+fn complaint(text: &str) -> String {
+    let key = MigrationKey::new("blog", "0001_initial");
+    Migration::parse(key, "blog/0001_initial.toml", text).unwrap_err().to_string()
+}
+
+#[test]
+fn a_file_reads_as_it_was_written() {
+    let text = r#"# Written by makemigrations
+
+dependencies = [
+    ["blog", "0001_initial"],
+    ["auth", "0001_initial"],
+]
+
+[[operation]]
+create_model = "Post"
+table = "posts"
+indexes = [
+    { name = "posts_idx", fields = ["author", "-created"], unique = true },
+]
+
+[operation.fields]
+id = { type = "big_auto", primary_key = true }
+slug = { type = "char", unique = true, max_length = 60 }
+author = { type = "foreign_key", to = "auth.User", on_delete = "protect", index = false }
+created = { type = "date_time", auto_now_add = true }
+live = { type = "boolean", default = true, column = "is_live" }
+score = { type = "float", null = true, default = 1.5 }
+
+[[operation]]
+add_field = "Post.lead"
+type = "text"
+fill = "it's new"
+
+[[operation]]
+alter_field = "Post.slug"
+type = "char"
+index = true
+max_length = 80
+
+[[operation]]
+rename_field = "Post.live"
+to = "public"
+
+[[operation]]
+remove_field = "Post.lead"
+
+[[operation]]
+remove_index = "Post"
+name = "posts_idx"
+
+[[operation]]
+add_index = "Post"
+name = "posts_two"
+fields = ["author"]
+
+[[operation]]
+run_sql = "SELECT 1"
+backwards = "SELECT 2"
+
+[[operation]]
+delete_model = "Post"
+"#;
+    let migration = migration("blog.0002_all", text);
+    assert_eq!(migration.text("Written by makemigrations"), text);
+}
+
+#[test]
+fn a_wrong_file_is_told_by_name_line_and_key() {
+    let fields = "[[operation]]\nadd_field = \"Post.slug\"\ntype = \"char\"\n";
+    let cases = [
+        ("[[operation]]\nbogus = 1\n", "2: `bogus` is no operation (operations: create_model, "),
+        (
+            "[[operation]]\nad_field = \"Post.a\"\n",
+            "2: `ad_field` is no operation; did you mean `add_field`?",
+        ),
+        (&format!("{fields}max_lenght = 2\n"), "3: `type`: a \"char\" needs a `max_length`"),
+        (
+            &format!("{fields}max_length = 2\nindxe = true"),
+            "5: unknown key `indxe`; did you mean `index`?",
+        ),
+        (
+            &format!("{fields}max_length = \"2\""),
+            "4: `max_length`: must be a number from 0 to 2^32, not string",
+        ),
+        (
+            "[[operation]]\nadd_field = \"Post\"\ntype = \"text\"",
+            "2: `add_field`: must be a model and a field like \"Post.slug\", not \"Post\"",
+        ),
+        (
+            "dependencies = [\"auth\"]\n",
+            "1: `dependencies`: must be a list of pairs like [[\"auth\", \"0001_initial\"]]",
+        ),
+        ("\n\ndependency = []\n", "3: unknown key `dependency`"),
+        (
+            "[[operation]]\ncreate_model = \"Post\"\n[operation.fields]\nid = 3\n",
+            "4: `id`: must be a table like { type = \"integer\" }",
+        ),
+        ("[[operation]]\nrun_sql = 'a\n", "2: "),
+    ];
+    for (text, expected) in cases {
+        let words = complaint(text);
+        assert!(words.starts_with(&format!("blog/0001_initial.toml:{expected}")), "{words}");
+    }
+}
