@@ -1,6 +1,7 @@
 //! What a site is put together from: `App`, `Project`, assets, checks, commands.
 //!
-//! Flow: `main` builds a [`Project`] → `manage` loads settings → [`Project::open`] makes the `Site`.
+//! Flow: `main` builds a [`Project`] → `manage` loads settings → [`Project::open`] makes the
+//! `Site`.
 
 mod assets;
 mod migrations;
@@ -39,8 +40,8 @@ pub trait App: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Its `templates/`, `static/` and `migrations/`; an app inside the project's own crate has none
-    /// of its own, the project's cover it.
+    /// Its `templates/`, `static/` and `migrations/`; an app inside the project's own crate has
+    /// none of its own, the project's cover it.
     fn assets(&self) -> Assets {
         Assets::none()
     }
@@ -115,14 +116,16 @@ impl Project {
         self
     }
 
-    /// Embeds the project's own `templates/`, `static/` and `migrations/` (see [`assets!`](crate::assets)).
+    /// Embeds the project's own `templates/`, `static/` and `migrations/` (see
+    /// [`assets!`](crate::assets)).
     #[must_use]
     pub fn assets(mut self, assets: Assets) -> Self {
         self.assets = assets;
         self
     }
 
-    /// Adds a section of the project's own to `settings.toml`; apps bring theirs in `App::sections`.
+    /// Adds a section of the project's own to `settings.toml`; apps bring theirs in
+    /// `App::sections`.
     #[must_use]
     pub fn section<S: Section>(mut self) -> Self {
         self.sections = self.sections.with::<S>();

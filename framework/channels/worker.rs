@@ -1,7 +1,7 @@
 //! This worker's side of the layer: its table, and the way to the store.
 //!
-//! Flow: [`Worker::request`] → the table's `outgoing` → [`Way`] → the store → [`Worker::tell`] → the
-//! table answers the request.
+//! Flow: [`Worker::request`] → the table's `outgoing` → [`Way`] → the store → [`Worker::tell`] →
+//! the table answers the request.
 //!
 //! Invariants:
 //! - Requests in flight are bounded in number and bytes; who waits longer than the setting says

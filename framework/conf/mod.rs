@@ -2,7 +2,8 @@
 //!
 //! Flow: `load` finds `settings.toml` → reads it, then `settings.<env>.toml` → lays the environment
 //! and the flags over it → one [`tree`] whose every leaf knows where it came from → `read` makes
-//! [`Settings`] and the apps' [`Sections`] of it → `check` looks at values that do not fit together.
+//! [`Settings`] and the apps' [`Sections`] of it → `check` looks at values that do not fit
+//! together.
 //!
 //! Invariants:
 //! - The only room that reads the environment.

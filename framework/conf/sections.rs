@@ -34,7 +34,8 @@ use crate::error::Result;
 /// }
 /// ```
 ///
-/// An app registers it in `App::sections`; [`Settings::section`](super::Settings::section) reads it.
+/// An app registers it in `App::sections`; [`Settings::section`](super::Settings::section) reads
+/// it.
 pub trait Section: Serialize + DeserializeOwned + Default + Send + Sync + 'static {
     /// The table's name.
     const NAME: &'static str;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::conf::sections::{ReadSections, Section};
 use crate::conf::tree::Origin;
 
-/// All settings of a site. Made by [`load`](super::load); a test may build one with `..Default::default()`.
+/// All settings of a site. Made by [`load`](super::load); a test may build one with
+/// `..Default::default()`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {

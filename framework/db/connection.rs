@@ -37,8 +37,8 @@ impl Connection {
         self.inside.is_some()
     }
 
-    /// Runs a reading statement and returns its rows. On SQLite, outside a transaction, it runs on a
-    /// connection that cannot write.
+    /// Runs a reading statement and returns its rows. On SQLite, outside a transaction, it runs on
+    /// a connection that cannot write.
     ///
     /// # Errors
     /// The database refuses it or cannot be reached, or the transaction is over.

@@ -113,8 +113,8 @@ impl Error {
 
     /// A handle was used after its transaction ended, or after a statement in it failed.
     ///
-    /// If you see this, use the site that `atomic` gives its closure, inside the closure only; to go
-    /// on after an error inside a transaction, put what may fail into an `atomic` of its own.
+    /// If you see this, use the site that `atomic` gives its closure, inside the closure only; to
+    /// go on after an error inside a transaction, put what may fail into an `atomic` of its own.
     #[must_use]
     pub fn is_transaction_closed(&self) -> bool {
         self.kind() == Kind::TransactionClosed

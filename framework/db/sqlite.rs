@@ -14,8 +14,8 @@ use crate::db::pools::{Access, Locked, bad_url};
 use crate::db::wire::{Held, Wire};
 use crate::error::{Error, Kind, Result};
 
-/// How long SQLite itself sleeps and asks for a lock before it gives up and we go on: short, because
-/// its pauses grow to 100 ms, and who began to wait last would ask most often.
+/// How long SQLite itself sleeps and asks for a lock before it gives up and we go on: short,
+/// because its pauses grow to 100 ms, and who began to wait last would ask most often.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The writer and the readers of one file.

@@ -6,11 +6,11 @@
 //! Invariants:
 //! - The turn's lock is the one lock of the framework held over an await: a connection runs one
 //!   statement at a time.
-//! - While a savepoint is open only its own handle works; a sibling's statement would be undone with
-//!   it, and its owner would not know.
-//! - After a statement failed or was given up halfway, nothing runs until the savepoint around it, or
-//!   the whole transaction, is rolled back. PostgreSQL demands that, SQLite does not; we do, so that
-//!   what was written on one works on the other.
+//! - While a savepoint is open only its own handle works; a sibling's statement would be undone
+//!   with it, and its owner would not know.
+//! - After a statement failed or was given up halfway, nothing runs until the savepoint around it,
+//!   or the whole transaction, is rolled back. PostgreSQL demands that, SQLite does not; we do, so
+//!   that what was written on one works on the other.
 //! - Dropping never waits: a savepoint that was dropped is undone before the next statement.
 
 use std::fmt;
@@ -93,7 +93,8 @@ impl Transaction {
             marks.open.push(Mark { level, abandoned: false });
             level
         });
-        // Made before the statement: should this future be dropped while it runs, the drop undoes it.
+        // Made before the statement: should this future be dropped while it runs, the drop undoes
+        // it.
         let (pools, shared) = (Arc::clone(pools), Arc::clone(shared));
         let savepoint = Self { pools, shared, level, ended: false };
         turn.script(format!("SAVEPOINT {}", name(level))).await?;

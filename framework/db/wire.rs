@@ -26,8 +26,8 @@ pub(super) enum Wire {
 pub(super) struct Held<DB: Database> {
     /// `None` only while being dropped.
     connection: Option<PoolConnection<DB>>,
-    /// From just before BEGIN until COMMIT or ROLLBACK was answered. Dropped then, the connection is
-    /// closed, and the database rolls back: that needs no waiting and cannot be done by halves.
+    /// From just before BEGIN until COMMIT or ROLLBACK was answered. Dropped then, the connection
+    /// is closed, and the database rolls back: that needs no waiting and cannot be done by halves.
     open: bool,
 }
 

@@ -5,7 +5,8 @@
 //!
 //! Invariants:
 //! - Opaque: callers ask questions (`is_does_not_exist`), they never match on a kind.
-//! - Each room adds its constructors and questions in its own folder; this one knows only the kinds.
+//! - Each room adds its constructors and questions in its own folder; this one knows only the
+//!   kinds.
 //! - A message is lower case, has no full stop, and says what was being done to what.
 
 use std::error::Error as StdError;

@@ -25,7 +25,7 @@ fn a_path_becomes_the_view_s_types() {
     assert_eq!((archive.year, archive.slug.as_deref()), (2024, Some("a b")));
     assert_eq!(two.parse::<HashMap<String, String>>().unwrap()["slug"], "a b");
     assert_eq!(two.parse::<Vec<String>>().unwrap(), ["2024", "a b"]);
-    let status = |error: crate::Error| error.status_code().as_u16();
+    let status = |error: crate::error::Error| error.status_code().as_u16();
     assert_eq!(status(one.parse::<bool>().unwrap_err()), 404);
     assert_eq!(status(captured(&[("id", "300")]).parse::<u8>().unwrap_err()), 404);
     assert_eq!(status(two.parse::<i64>().unwrap_err()), 500);

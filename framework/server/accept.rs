@@ -1,6 +1,7 @@
 //! From a listening socket to served connections.
 //!
-//! Flow: [`Acceptor::accept`] (one loop a socket) → a place is free → `accept` → a task a connection.
+//! Flow: [`Acceptor::accept`] (one loop a socket) → a place is free → `accept` → a task a
+//! connection.
 //!
 //! Invariants:
 //! - At most `server.connections_max` connections, WebSockets among them; beyond it clients wait in

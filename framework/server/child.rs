@@ -62,7 +62,8 @@ pub(super) fn begin(settings: &Settings) -> Result<(Control, Start, Vec<OwnedFd>
     Ok((Control { socket, orders, beat }, start, sockets))
 }
 
-/// Passes orders on. It is a thread, so that also a child whose runtime hangs ends with its arbiter.
+/// Passes orders on. It is a thread, so that also a child whose runtime hangs ends with its
+/// arbiter.
 #[expect(clippy::exit, reason = "the runtime may hang; nobody is left who could kill the process")]
 fn listen(socket: &UnixStream, heard: &mpsc::Sender<Heard>) {
     while let Some(Order::Drain) = control::receive_order(socket) {

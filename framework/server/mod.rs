@@ -69,8 +69,8 @@ pub struct Options {
 /// Call it on the main thread.
 ///
 /// # Errors
-/// It cannot start: an address is taken, the database out of reach, a worker fails to start. Nothing
-/// is left running then.
+/// It cannot start: an address is taken, the database out of reach, a worker fails to start.
+/// Nothing is left running then.
 pub fn pulse(
     project: &Project,
     settings: &Settings,
@@ -100,8 +100,8 @@ pub fn pulse(
     })
 }
 
-/// What a process does that [`pulse`] started as `role`. What goes wrong at the start is told to the
-/// arbiter too.
+/// What a process does that [`pulse`] started as `role`. What goes wrong at the start is told to
+/// the arbiter too.
 ///
 /// # Errors
 /// It cannot start.

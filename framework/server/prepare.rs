@@ -52,8 +52,8 @@ pub(super) fn bind(settings: &Settings) -> Result<Vec<Listener>> {
     addresses.iter().map(|address| address.bind(&settings.base)).collect()
 }
 
-/// Binds the store's socket in a folder only this user may enter. Its name has the arbiter's process
-/// id, so that two may run in one folder; those of dead ones are removed.
+/// Binds the store's socket in a folder only this user may enter. Its name has the arbiter's
+/// process id, so that two may run in one folder; those of dead ones are removed.
 pub(super) fn bind_store(settings: &Settings) -> Result<(PathBuf, Listener)> {
     let folder = settings.resolve(&settings.server.runtime_dir);
     let failed = |path: &PathBuf, error| {

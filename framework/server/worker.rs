@@ -1,7 +1,7 @@
 //! A worker: one runtime, one open site, the sockets it was handed.
 //!
-//! Flow: start from the arbiter → layer, site, handler (built once) → "ready" → accept → drain: close
-//! the listening sockets, WebSockets say 1001, running requests finish → end.
+//! Flow: start from the arbiter → layer, site, handler (built once) → "ready" → accept → drain:
+//! close the listening sockets, WebSockets say 1001, running requests finish → end.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;

@@ -5,8 +5,8 @@
 //!
 //! Invariants:
 //! - A cheap clone; no process global holds one, so many run side by side in tests.
-//! - Inside [`Site::atomic`] the closure's site *is* the transaction: its queries run in it, and its
-//!   `group.send` waits for the commit.
+//! - Inside [`Site::atomic`] the closure's site *is* the transaction: its queries run in it, and
+//!   its `group.send` waits for the commit.
 
 mod channel;
 mod group;

@@ -5,7 +5,8 @@
 //!
 //! Invariants:
 //! - Nothing is added to a full queue: the client's groups lag in their rings, its consumer waits.
-//! - A client that takes nothing for `server.ping_timeout` is dropped, also in the middle of a call.
+//! - A client that takes nothing for `server.ping_timeout` is dropped, also in the middle of a
+//!   call.
 
 use std::any::Any;
 use std::future::poll_fn;

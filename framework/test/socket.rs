@@ -156,8 +156,8 @@ impl SocketClient {
         self.closed().await;
     }
 
-    /// Waits for the connection's end, past what still comes, and gives its code and reason: 1005 if
-    /// the close frame had none, 1006 if there was no close frame.
+    /// Waits for the connection's end, past what still comes, and gives its code and reason: 1005
+    /// if the close frame had none, 1006 if there was no close frame.
     ///
     /// # Panics
     /// It stays open.

@@ -1,7 +1,8 @@
 //! The bounded pool on which passwords are hashed.
 //!
-//! A hash takes tens of milliseconds of a core and 19 MiB. Unbounded, a hundred logins at once would
-//! be 2 GiB and stall everything else, so few run, some wait, and the rest are told to come back.
+//! A hash takes tens of milliseconds of a core and 19 MiB. Unbounded, a hundred logins at once
+//! would be 2 GiB and stall everything else, so few run, some wait, and the rest are told to come
+//! back.
 
 use std::sync::Arc;
 

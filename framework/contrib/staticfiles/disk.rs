@@ -45,8 +45,8 @@ impl Folder {
 fn open(root: &Path, path: &str) -> io::Result<Opened> {
     let root = fs::canonicalize(root)?;
     let real = fs::canonicalize(root.join(path))?;
-    // A link may point anywhere; what it points to must lie in the folder too. `is_file` comes before
-    // opening because opening a pipe would wait for its writer.
+    // A link may point anywhere; what it points to must lie in the folder too. `is_file` comes
+    // before opening because opening a pipe would wait for its writer.
     if !real.starts_with(&root) || !fs::metadata(&real)?.is_file() {
         return Err(io::ErrorKind::NotFound.into());
     }

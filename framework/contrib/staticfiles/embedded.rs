@@ -15,7 +15,8 @@ use crate::apps::Assets;
 /// The folder of a crate whose files these are.
 const FOLDER: &str = "static/";
 
-/// Bytes of the SHA-256 kept for an `ETag`: two files of one name in a site's life will not collide.
+/// Bytes of the SHA-256 kept for an `ETag`: two files of one name in a site's life will not
+/// collide.
 const ETAG_HASH_BYTES: usize = 12;
 
 /// Static files by path below the URL.
