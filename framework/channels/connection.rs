@@ -91,6 +91,20 @@ impl Connection {
         self.worker.change(|table| table.disconnect(self.id));
     }
 
+    /// What the groups it listens to have for it, each in its order, up to about `bytes_max`; ask
+    /// again until it is empty, then wait for `wake`.
+    ///
+    /// # Errors
+    /// It lagged further than the history of a group reaches (`is_socket_closed`): messages are
+    /// lost to it, and it should be closed.
+    pub fn hear(&self, bytes_max: usize) -> Result<Vec<(GroupName, Message)>> {
+        let drained = self.drain(&mut BytesMut::new(), bytes_max);
+        if drained.is_overrun {
+            return Err(Error::of(Kind::SocketClosed, "the connection lagged too far behind"));
+        }
+        Ok(drained.heard)
+    }
+
     /// Moves encoded frames of joined groups to `out`, until it holds about `bytes_max`.
     pub(crate) fn drain(&self, out: &mut BytesMut, bytes_max: usize) -> Drained {
         self.worker.table().drain(self.id, out, bytes_max)

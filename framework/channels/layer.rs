@@ -43,14 +43,13 @@ impl Layer {
     /// A layer inside this process, for tests and a server of one process.
     #[must_use]
     pub fn memory(settings: &conf::Channels) -> Self {
-        let hub = Arc::new(Hub::new(Store::new(Limits::new(settings), epoch_now())));
-        Self::beside(&hub, settings)
+        Self::beside(&hub(settings), settings)
     }
 
     /// `count` layers of one store in this process, as if each were a worker of its own.
     #[must_use]
     pub fn memory_workers(settings: &conf::Channels, count: usize) -> Vec<Self> {
-        let hub = Arc::new(Hub::new(Store::new(Limits::new(settings), epoch_now())));
+        let hub = hub(settings);
         (0..count).map(|_| Self::beside(&hub, settings)).collect()
     }
 
@@ -166,6 +165,11 @@ impl Layer {
         }
         Ok(Frame::new(message))
     }
+}
+
+/// A store in this process: no earlier one can have left workers behind.
+fn hub(settings: &conf::Channels) -> Arc<Hub> {
+    Arc::new(Hub::new(Store::new(Limits::new(settings), epoch_now(), Duration::ZERO)))
 }
 
 fn table(settings: &conf::Channels) -> Table {

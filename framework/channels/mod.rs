@@ -23,6 +23,8 @@ mod name;
 mod protocol;
 mod ring;
 mod serve;
+#[cfg(test)]
+mod simulation;
 mod store;
 mod wire;
 mod worker;

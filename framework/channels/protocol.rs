@@ -149,6 +149,12 @@ pub(crate) enum Tell {
         epoch: u64,
         entry: Entry,
     },
+    /// The worker's position is called this from now on: nothing is lost, but the store restarted
+    /// and counts in a new epoch.
+    Renew {
+        group: GroupName,
+        position: Position,
+    },
     /// What lies between the worker's position and this one is lost to it.
     Gap {
         group: GroupName,

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::hub::{Hub, Outbox};
 use super::protocol::{Ask, VERSION};
-use super::store::{Event, Store, WorkerId};
+use super::store::{Event, SETTLE, Store, WorkerId};
 use super::{Limits, epoch_now, wire};
 use crate::conf;
 use crate::error::Result;
@@ -41,7 +41,7 @@ pub async fn serve(
     settings: &conf::Channels,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<()> {
-    let hub = Arc::new(Hub::new(Store::new(Limits::new(settings), epoch_now())));
+    let hub = Arc::new(Hub::new(Store::new(Limits::new(settings), epoch_now(), SETTLE)));
     let mut links = JoinSet::new();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -148,6 +148,11 @@ pub(super) fn encode_tell(tell: &Tell, out: &mut BytesMut) {
             put_name(out, group);
             put_position(out, *position);
         }
+        Tell::Renew { group, position } => {
+            out.put_u8(9);
+            put_name(out, group);
+            put_position(out, *position);
+        }
     });
 }
 
@@ -216,6 +221,7 @@ fn read_tell(r: &mut Reader) -> Option<Tell> {
         }
         7 => Tell::Deliver { group: r.name()?, epoch: r.u64()?, entry: r.entry()? },
         8 => Tell::Gap { group: r.name()?, position: r.position()? },
+        9 => Tell::Renew { group: r.name()?, position: r.position()? },
         _ => return None,
     })
 }

@@ -19,6 +19,7 @@ use crate::server::control::Start;
 use crate::server::handler;
 use crate::server::signals::Signals;
 use crate::site::Site;
+use crate::sockets::run_background;
 
 /// Threads beside `server.thread_workers` and `auth.hashing_threads`: name lookups and file reads.
 const OTHER_THREADS: usize = 8;
@@ -50,6 +51,7 @@ async fn begin(
     let connections_max = settings.server.connections_max;
     let site = project.open(settings, layer).await?;
     site.layer().ready().await?;
+    run_background(&site, project.resolver());
     let acceptor = Acceptor::new(handler(project, &site), connections_max);
     let sockets = sockets.into_iter().map(Socket::from_fd).collect::<Result<_>>()?;
     Ok((site, acceptor, sockets))

@@ -234,6 +234,25 @@ impl Table {
         local.members.values().for_each(|wake| wake.notify_one());
     }
 
+    /// The position this worker has is called `position` now.
+    fn renew(&mut self, group: &GroupName, position: Position) {
+        let Some(local) = self.groups.get_mut(group) else { return };
+        let Some(known) = local.position else { return };
+        if known.offset != position.offset {
+            self.gap(group, position);
+            return;
+        }
+        local.position = Some(position);
+        for id in local.members.keys() {
+            let membership = self.connections.get_mut(id).and_then(|c| c.groups.get_mut(group));
+            if let Some(cursor) = membership.and_then(|membership| membership.cursor.as_mut())
+                && cursor.epoch == known.epoch
+            {
+                cursor.epoch = position.epoch;
+            }
+        }
+    }
+
     /// Moves what `id` has not had yet to `out` and [`Drained::heard`], until `out` holds
     /// `bytes_max`.
     pub(super) fn drain(&mut self, id: u64, out: &mut BytesMut, bytes_max: usize) -> Drained {
@@ -281,6 +300,12 @@ impl Table {
             let is_held = cursor.epoch == top.epoch && local.ring.get(cursor.offset + 1).is_some();
             cursor < top && !is_held
         })
+    }
+
+    /// The last message `id` has of `group`.
+    #[cfg(test)]
+    pub(super) fn cursor(&self, id: u64, group: &GroupName) -> Option<Position> {
+        self.connections.get(&id)?.groups.get(group)?.cursor
     }
 
     pub(super) fn statistics(&self) -> Statistics {

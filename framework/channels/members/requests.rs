@@ -84,6 +84,7 @@ impl Table {
         match tell {
             Tell::Deliver { group, epoch, entry } => self.deliver(now, &group, epoch, entry),
             Tell::Gap { group, position } => self.gap(&group, position),
+            Tell::Renew { group, position } => self.renew(&group, position),
             Tell::Subscribed { request, group, position } => {
                 self.subscribed(&group, position);
                 self.answer(request, Reply::Done);

@@ -26,11 +26,8 @@ impl Store {
         }
     }
 
-    fn is_recovering(&self) -> bool {
-        matches!(self.phase, Phase::Recovering { .. })
-    }
-
-    /// `worker` knows `group` up to `position`: take over what is later than ours, if it can be.
+    /// `worker` knows `group` up to `position`: take that over if it is the latest, and see that the
+    /// worker gets what it misses.
     fn adopt(
         &mut self,
         worker: WorkerId,
@@ -39,35 +36,29 @@ impl Store {
         effects: &mut Vec<Effect>,
     ) {
         self.epoch_next = self.epoch_next.max(position.epoch + 1);
+        let is_known = self.topics.contains_key(group);
         let topic = self.topics.entry(group.clone()).or_insert_with(|| Topic::new(0));
-        if position > topic.position() {
-            if topic.has_assigned {
-                // Two histories share these offsets; neither may pass for the other.
-                topic.epoch = self.epoch_next;
-                self.epoch_next += 1;
-                topic.ring.clear();
-            } else {
-                if topic.epoch != position.epoch {
-                    topic.announced.clear();
-                    topic.ring.clear();
-                }
-                topic.epoch = position.epoch;
-                topic.top = position.offset;
+        if (self.phase.is_recovering() || !is_known) && position > topic.position() {
+            if topic.epoch != position.epoch {
+                topic.announced.clear();
             }
+            topic.epoch = position.epoch;
+            topic.top = position.offset;
         }
         topic.subscribers.insert(worker, position);
-        let others: Vec<WorkerId> = topic.subscribers.keys().copied().collect();
-        self.peer(worker, |peer| peer.subscribed.insert(group.clone()));
-        if !self.is_recovering() {
-            for other in others {
-                self.catch_up_one(other, group, effects);
+        if !self.phase.is_recovering() {
+            if !is_known {
+                topic.take_over(self.epoch_next);
+                self.epoch_next += 1;
             }
+            self.catch_up_one(worker, group, effects);
         }
+        self.peer(worker, |peer| peer.subscribed.insert(group.clone()));
     }
 
     /// Keeps a message that a worker still held; only a store that is recovering needs it.
     fn remember(&mut self, group: &GroupName, epoch: u64, entry: Entry) {
-        if !self.is_recovering() {
+        if !self.phase.is_recovering() {
             return;
         }
         if let Some(topic) = self.topics.get_mut(group)
@@ -90,23 +81,18 @@ impl Store {
         person: Person,
         effects: &mut Vec<Effect>,
     ) {
+        let is_known = self.topics.contains_key(&group);
         let topic = self.topics.entry(group.clone()).or_insert_with(|| Topic::new(0));
         let joined = person.joined.clone();
-        if topic.add(owner, person) && !self.is_recovering() {
-            self.number(&group);
+        let is_first = topic.add(owner, person);
+        if !self.phase.is_recovering() && !is_known {
+            topic.take_over(self.epoch_next);
+            self.epoch_next += 1;
+        }
+        if is_first && !self.phase.is_recovering() {
             self.publish(now, &group, presence_entry(joined), effects);
         }
         self.peer(owner.0, |peer| peer.present.insert((group, owner.1)));
-    }
-
-    /// Gives a group that nobody knew a position for its epoch.
-    fn number(&mut self, group: &GroupName) {
-        if let Some(topic) = self.topics.get_mut(group)
-            && topic.epoch == 0
-        {
-            topic.epoch = self.epoch_next;
-            self.epoch_next += 1;
-        }
     }
 
     /// The end of recovery: histories are put together, laggards told, what waited is answered.
@@ -115,8 +101,9 @@ impl Store {
         let mut groups: Vec<GroupName> = self.topics.keys().cloned().collect();
         groups.sort();
         for group in groups {
-            self.number(&group);
             let Some(topic) = self.topics.get_mut(&group) else { continue };
+            topic.take_over(self.epoch_next);
+            self.epoch_next += 1;
             for (_, entry) in std::mem::take(&mut topic.announced) {
                 topic.ring.push(now, entry, &self.limits);
             }
@@ -130,7 +117,10 @@ impl Store {
             }
         }
         for (worker, ask) in std::mem::take(&mut self.deferred) {
-            self.answer(now, worker, ask, effects);
+            match ask {
+                Some(ask) => self.answer(now, worker, ask, effects),
+                None => self.forget(now, worker, effects),
+            }
         }
     }
 

@@ -9,15 +9,13 @@
 //! - A subscriber is a cursor, not a queue: a worker that does not read costs nothing here.
 //! - Presence is counted by owner (worker and connection number), so the end of a worker's link
 //!   ends exactly what it held. The store knows no user.
-//! - After a crash it takes over the highest position its workers still hold; a history it cannot
-//!   vouch for gets a new epoch.
+//! - After a crash it takes over the highest position its workers still hold, and goes on in a new
+//!   epoch: one place in a group's order never has two messages.
 
 mod announce;
 mod queue;
 mod topic;
 
-#[cfg(test)]
-mod simulation;
 #[cfg(test)]
 mod tests;
 
@@ -29,10 +27,15 @@ use super::{GroupName, Limits};
 use queue::{Queue, Sent};
 use topic::Topic;
 
-/// How long a restarted store collects what its workers know before it orders new messages.
-const RECOVERY: Duration = Duration::from_millis(400);
+/// How long a store process waits for announcements from its first link on, before it orders
+/// messages: workers that have lost a store try again after 10, 20, 40 ms ..
+pub(super) const SETTLE: Duration = Duration::from_millis(200);
+/// How much longer it waits after each link that is not its worker's first.
+const RECOVERY: Duration = Duration::from_millis(200);
+/// Longest wait for announcements, whoever still comes.
+const RECOVERY_MAX: Duration = Duration::from_millis(800);
 /// Requests put off while recovering; beyond it they are dropped and their senders time out.
-const DEFERRED_MAX: usize = 65_536;
+const DEFERRED_MAX: usize = 262_144;
 /// Groups and channels the store holds at once; beyond it a publish or send gets no answer.
 const NAMES_MAX: usize = 1_000_000;
 /// Bytes of history in all groups together; beyond it the group just sent to forgets its own.
@@ -76,24 +79,32 @@ pub(crate) struct Store {
     /// The epoch of the next group; only grows.
     epoch_next: u64,
     phase: Phase,
+    settle: Duration,
     topics: HashMap<GroupName, Topic>,
     channels: HashMap<GroupName, Queue>,
     workers: HashMap<WorkerId, Peer>,
-    /// What was asked while recovering, in order.
-    deferred: VecDeque<(WorkerId, Ask)>,
+    /// What was asked while recovering, in order; `None`: the worker's link ended.
+    deferred: VecDeque<(WorkerId, Option<Ask>)>,
     history_bytes: usize,
     swept: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nobody asked for anything yet.
+    /// No worker has come yet.
     Fresh,
     /// Workers of an earlier store announce what they know.
     Recovering {
         until: Duration,
+        latest: Duration,
     },
     Open,
+}
+
+impl Phase {
+    fn is_recovering(self) -> bool {
+        matches!(self, Self::Recovering { .. })
+    }
 }
 
 /// What the store must forget with a worker.
@@ -107,11 +118,13 @@ struct Peer {
 
 impl Store {
     /// An empty store. `epoch` must be larger than any epoch of an earlier store of the site.
-    pub(crate) fn new(limits: Limits, epoch: u64) -> Self {
+    /// `settle`: how long its first workers may announce what they know from an earlier one.
+    pub(crate) fn new(limits: Limits, epoch: u64, settle: Duration) -> Self {
         Self {
             limits,
             epoch_next: epoch,
-            phase: Phase::Fresh,
+            phase: if settle.is_zero() { Phase::Open } else { Phase::Fresh },
+            settle,
             topics: HashMap::new(),
             channels: HashMap::new(),
             workers: HashMap::new(),
@@ -124,7 +137,7 @@ impl Store {
     /// The only way in. `now` never goes back.
     pub(crate) fn step(&mut self, now: Duration, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if let Phase::Recovering { until } = self.phase
+        if let Phase::Recovering { until, .. } = self.phase
             && now >= until
         {
             self.open(now, &mut effects);
@@ -132,6 +145,10 @@ impl Store {
         match event {
             Event::Connected(worker) => {
                 self.workers.entry(worker).or_default();
+                if self.phase == Phase::Fresh {
+                    let latest = now + RECOVERY_MAX;
+                    self.phase = Phase::Recovering { until: now + self.settle, latest };
+                }
             }
             Event::Asked(worker, ask) => self.hear(now, worker, ask, &mut effects),
             Event::Gone(worker) => self.forget(now, worker, &mut effects),
@@ -155,22 +172,21 @@ impl Store {
         }
         match ask {
             Ask::Hello { resumed, .. } => {
-                if resumed && self.phase == Phase::Fresh {
-                    self.phase = Phase::Recovering { until: now + RECOVERY };
+                if let Phase::Recovering { until, latest } = &mut self.phase
+                    && resumed
+                {
+                    *until = (*until).max(now + RECOVERY).min(*latest);
                 }
             }
             Ask::Announce { .. } | Ask::AnnounceEntry { .. } | Ask::AnnouncePerson { .. } => {
                 self.announced(now, worker, ask, effects);
             }
-            _ if matches!(self.phase, Phase::Recovering { .. }) => {
+            _ if self.phase.is_recovering() => {
                 if self.deferred.len() < DEFERRED_MAX {
-                    self.deferred.push_back((worker, ask));
+                    self.deferred.push_back((worker, Some(ask)));
                 }
             }
-            _ => {
-                self.phase = Phase::Open;
-                self.answer(now, worker, ask, effects);
-            }
+            _ => self.answer(now, worker, ask, effects),
         }
     }
 
@@ -235,7 +251,6 @@ impl Store {
         let topic = topic_of(&mut self.topics, &mut self.epoch_next, group)?;
         let before = topic.position();
         topic.top += 1;
-        topic.has_assigned = true;
         entry.offset = topic.top;
         let position = topic.position();
         let mut to = Vec::new();
@@ -342,8 +357,13 @@ impl Store {
     }
 
     fn forget(&mut self, now: Duration, worker: WorkerId, effects: &mut Vec<Effect>) {
-        let Some(peer) = self.workers.remove(&worker) else { return };
         self.deferred.retain(|(asked, _)| *asked != worker);
+        if self.phase.is_recovering() {
+            // Whom it leaves behind is told when there is an order to tell it in.
+            self.deferred.push_back((worker, None));
+            return;
+        }
+        let Some(peer) = self.workers.remove(&worker) else { return };
         for group in peer.subscribed {
             if let Some(topic) = self.topics.get_mut(&group) {
                 topic.subscribers.remove(&worker);
@@ -389,6 +409,12 @@ impl Store {
             queue.expire(now);
             !queue.is_idle()
         });
+    }
+
+    /// The keys counted as present.
+    #[cfg(test)]
+    pub(crate) fn present(&self, group: &GroupName) -> BTreeSet<String> {
+        self.topics.get(group).map(Topic::keys).unwrap_or_default()
     }
 
     fn peer<T>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Peer) -> T) -> Option<T> {

@@ -23,8 +23,8 @@ pub(super) struct Topic {
     pub(super) epoch: u64,
     /// Offset of the last message.
     pub(super) top: u64,
-    /// Whether this store gave an offset of its own, so that `top` can no longer be corrected.
-    pub(super) has_assigned: bool,
+    /// The last position of the epoch before, given by an earlier store: offsets go on from there.
+    pub(super) before: Option<Position>,
     pub(super) ring: Ring,
     /// Up to where each subscribed worker has been told.
     pub(super) subscribers: BTreeMap<WorkerId, Position>,
@@ -46,13 +46,22 @@ impl Topic {
         Self {
             epoch,
             top: 0,
-            has_assigned: false,
+            before: None,
             ring: Ring::default(),
             subscribers: BTreeMap::new(),
             present: BTreeMap::new(),
             owners: BTreeMap::new(),
             announced: BTreeMap::new(),
         }
+    }
+
+    /// Takes over from an earlier store, in an epoch of our own: a worker that knows more than
+    /// those we have heard cannot take what we add for what it has.
+    pub(super) fn take_over(&mut self, epoch: u64) {
+        if self.epoch != 0 {
+            self.before = Some(self.position());
+        }
+        self.epoch = epoch;
     }
 
     pub(super) fn position(&self) -> Position {
@@ -62,6 +71,11 @@ impl Topic {
     /// Whether nobody would miss it.
     pub(super) fn is_idle(&self) -> bool {
         self.subscribers.is_empty() && self.owners.is_empty() && self.ring.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> std::collections::BTreeSet<String> {
+        self.present.keys().map(ToString::to_string).collect()
     }
 
     pub(super) fn key_of(&self, owner: Owner) -> Option<&str> {
@@ -134,6 +148,10 @@ impl Topic {
     ) -> usize {
         let top = self.position();
         let Some(cursor) = self.subscribers.get_mut(&worker) else { return room };
+        if self.before.is_some_and(|before| cursor.epoch == before.epoch && *cursor <= before) {
+            cursor.epoch = top.epoch;
+            tell(effects, worker, Tell::Renew { group: group.clone(), position: *cursor });
+        }
         let is_held = cursor.offset >= top.offset || self.ring.get(cursor.offset + 1).is_some();
         if cursor.epoch != top.epoch || cursor.offset > top.offset || !is_held {
             *cursor = top;
