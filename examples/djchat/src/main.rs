@@ -8,6 +8,7 @@ mod chat;
 use std::process::ExitCode;
 
 use hulse::Project;
+use hulse::contrib::staticfiles;
 use hulse::urls::{Urls, include};
 
 fn main() -> ExitCode {
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
 
 fn project() -> Project {
     Project::new("djchat", env!("CARGO_MANIFEST_DIR"))
+        .install(staticfiles::App)
         .install(chat::App)
         .assets(hulse::assets!())
         .urls(urls())
