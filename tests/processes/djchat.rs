@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use hulse_tests::{Answer, Pulse, Visitor, VisitorSocket, site_command, site_folder};
+use hulse_tests::{
+    Answer, Pulse, Surroundings, Visitor, VisitorSocket, databases, site_command, site_folder,
+};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
@@ -47,21 +49,26 @@ async fn enter_on_every_worker(pulse: &Pulse, workers: usize) -> Vec<(VisitorSoc
 
 #[tokio::test]
 async fn the_room_keeps_its_promises_on_one_worker() {
-    keeps_its_promises(&["-w", "1"], 1).await;
+    keeps_its_promises(Pulse::start(&["-w", "1"]).await, 1).await;
 }
 
 #[tokio::test]
 async fn the_room_keeps_its_promises_on_one_worker_without_a_store() {
-    keeps_its_promises(&["-w", "1", "--data-store", "memory://"], 1).await;
+    let pulse = Pulse::start(&["-w", "1", "--data-store", "memory://"]).await;
+    keeps_its_promises(pulse, 1).await;
 }
 
 #[tokio::test]
 async fn the_room_keeps_its_promises_on_four_workers() {
-    keeps_its_promises(&["-w", "4"], 4).await;
+    // Each is dropped, and with it removed, after its site has ended.
+    for made in databases().await {
+        let database = Some(made.url.clone());
+        let surroundings = Surroundings { database, ..Surroundings::default() };
+        keeps_its_promises(Pulse::start_in(surroundings, &["-w", "4"]).await, 4).await;
+    }
 }
 
-async fn keeps_its_promises(arguments: &[&str], workers: usize) {
-    let pulse = Pulse::start(arguments).await;
+async fn keeps_its_promises(pulse: Pulse, workers: usize) {
     answers_on_its_urls(&pulse).await;
     echoes_what_is_said(&pulse).await;
     cleans_and_limits_what_is_said(&pulse).await;
