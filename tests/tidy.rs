@@ -30,6 +30,7 @@ const SAME_ROW: &[(&str, &str, &str)] = &[
     ("conf", "error", "everything fails with the one error type"),
     ("signing", "error", "everything fails with the one error type"),
     ("signing", "conf", "keys are settings"),
+    ("middleware", "urls", "csrf, slash and the debug page ask for the line that matched"),
     ("sockets", "urls", "`socket(..)` is a line of the URL table"),
     ("sockets", "middleware", "the Origin check shares the allowed hosts"),
 ];

@@ -11,7 +11,6 @@ use crate::channels::Layer;
 use crate::conf::Settings;
 use crate::db::Database;
 use crate::error::Result;
-use crate::http::Processors;
 use crate::site::{Lifecycle, Parts, Reverse, Site};
 use crate::template::{Sources, Templates, Value};
 
@@ -35,12 +34,6 @@ impl Project {
         let reverse = self.resolver.reverse().clone();
         let lifecycle = Lifecycle::default();
         Ok(Site::new(Parts { settings, database, templates, layer, reverse, lifecycle }))
-    }
-
-    /// What the installed apps add to every template.
-    #[must_use]
-    pub fn processors(&self) -> Processors {
-        self.apps.iter().flat_map(|app| app.context()).collect()
     }
 
     fn template_sources(&self, settings: &Settings) -> Sources {

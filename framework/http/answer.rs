@@ -7,6 +7,11 @@ use http::{StatusCode, header};
 
 use crate::error::{Error, Kind};
 
+/// In an answer's extensions: which of the error templates is meant, when the status alone does
+/// not say it (`403_csrf`).
+#[derive(Clone, Copy, Debug)]
+pub struct PageName(pub &'static str);
+
 impl Error {
     /// An answer of this status; `message` is shown in debug only.
     pub fn status(status: StatusCode, message: impl Into<String>) -> Self {
@@ -57,4 +62,10 @@ pub fn permission_denied(message: impl Into<String>) -> Error {
 /// 400.
 pub fn bad_request(message: impl Into<String>) -> Error {
     Error::status(StatusCode::BAD_REQUEST, message)
+}
+
+/// 413: more than `limit` bytes came.
+pub(crate) fn too_large(limit: usize) -> Error {
+    let words = format!("the form is larger than http.data_upload_max_memory_size, {limit} bytes");
+    Error::status(StatusCode::PAYLOAD_TOO_LARGE, words)
 }

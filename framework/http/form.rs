@@ -2,7 +2,56 @@
 
 use std::borrow::Cow;
 
+use axum::body::{Body, Bytes};
+use axum::extract::FromRequest;
+use http::StatusCode;
 use percent_encoding::percent_decode;
+use serde::de::DeserializeOwned;
+
+use super::bad_request;
+use crate::conf::Settings;
+use crate::error::{Error, Result};
+use crate::site::Site;
+
+/// The form of a POST (of a GET: the query) as the view's own type.
+///
+/// Larger than `http.data_upload_max_memory_size` it is answered with 413, with more fields than
+/// `http.data_upload_max_number_fields` or a field that does not fit with 400.
+#[derive(Clone, Copy, Debug)]
+pub struct Form<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Site> for Form<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: axum::extract::Request, site: &Site) -> Result<Self> {
+        let (parts, body) = request.into_parts();
+        let whole = axum::extract::Request::from_parts(parts.clone(), body);
+        let form = Bytes::from_request(whole, site)
+            .await
+            .map_err(|refused| Error::status(refused.status(), refused.body_text()))?;
+        check_field_count(site.settings(), &form)?;
+        let request = axum::extract::Request::from_parts(parts, Body::from(form));
+        match axum::extract::Form::from_request(request, site).await {
+            Ok(axum::extract::Form(value)) => Ok(Self(value)),
+            // axum tells a wrong field apart as 422; Django's forms know only 400.
+            Err(refused) if refused.status() == StatusCode::UNPROCESSABLE_ENTITY => {
+                Err(bad_request(refused.body_text()))
+            }
+            Err(refused) => Err(Error::status(refused.status(), refused.body_text())),
+        }
+    }
+}
+
+/// Refuses (400) an urlencoded form with more fields than the settings allow.
+pub(crate) fn check_field_count(settings: &Settings, form: &[u8]) -> Result<()> {
+    let limit = settings.http.data_upload_max_number_fields;
+    if form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).count() > limit {
+        return Err(bad_request(format!(
+            "the form has more fields than http.data_upload_max_number_fields, {limit}"
+        )));
+    }
+    Ok(())
+}
 
 /// The names and values of a query or of an urlencoded body, decoded; bytes that are no UTF-8
 /// become U+FFFD.

@@ -9,6 +9,7 @@
 mod answer;
 mod cookies;
 mod form;
+mod headers;
 mod path;
 mod processors;
 mod redirect;
@@ -16,14 +17,17 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use axum::extract::{Form, Json, Query};
+pub use axum::extract::{Json, Query};
 pub use axum::response::{IntoResponse, Response};
 pub use axum::routing::{MethodRouter, any, delete, get, patch, post, put};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-pub use answer::{bad_request, not_found, permission_denied};
+pub(crate) use answer::too_large;
+pub use answer::{PageName, bad_request, not_found, permission_denied};
 pub use cookies::SetCookie;
-pub use form::pairs;
+pub(crate) use form::check_field_count;
+pub use form::{Form, pairs};
+pub use headers::vary;
 pub use path::{Captured, Path};
 pub use processors::{Processor, Processors, render, render_to_string};
 pub use redirect::{is_safe_next, redirect};

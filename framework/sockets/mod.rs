@@ -14,7 +14,6 @@
 
 mod background;
 mod consumer;
-mod origin;
 mod outbox;
 mod reply;
 mod routing;

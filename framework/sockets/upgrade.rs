@@ -17,8 +17,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::reply::{Accepted, Shared};
 use super::task::{self, NO_GOODBYE, log_failure};
-use super::{Consumer, Socket, origin};
+use super::{Consumer, Socket};
 use crate::http::Request;
+use crate::middleware::is_allowed_origin;
 use crate::site::Site;
 use crate::urls::{Route, path};
 
@@ -139,15 +140,12 @@ fn check_origin(request: &Request) -> Result<(), Response> {
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
-    let host = request.header("host").unwrap_or_default();
-    let scheme = request.uri().scheme_str().unwrap_or("http");
-    let trusted = &request.settings().csrf.trusted_origins;
-    if origins.next().is_none() && origin::is_allowed(origin, scheme, host, trusted) {
+    if origins.next().is_none() && is_allowed_origin(request, origin) {
         return Ok(());
     }
     tracing::warn!(
         origin,
-        host,
+        host = request.host(),
         path = request.path(),
         "refused a WebSocket: its Origin is neither this site nor in csrf.trusted_origins"
     );

@@ -13,21 +13,27 @@ const URL: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'/');
 
 /// Escapes for HTML, as Django does.
-pub(super) fn escape(text: &str, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
         let (plain, tail) = rest.split_at(at);
-        out.write_all(plain.as_bytes())?;
-        out.write_all(match tail.as_bytes()[0] {
-            b'&' => b"&amp;",
-            b'<' => b"&lt;",
-            b'>' => b"&gt;",
-            b'"' => b"&quot;",
-            _ => b"&#x27;",
-        })?;
+        out.push_str(plain);
+        out.push_str(match tail.as_bytes()[0] {
+            b'&' => "&amp;",
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'"' => "&quot;",
+            _ => "&#x27;",
+        });
         rest = &tail[1..];
     }
-    out.write_all(rest.as_bytes())
+    out + rest
+}
+
+/// The same, in the shape Tera calls.
+pub(super) fn escape(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(escaped(text).as_bytes())
 }
 
 pub(super) fn register(tera: &mut Tera) {
@@ -56,13 +62,8 @@ fn linebreaksbr(text: StringInput<'_>, _: Kwargs, state: &State<'_>) -> TeraResu
 fn json_script(value: Value, arguments: Kwargs, _: &State<'_>) -> TeraResult<Value> {
     let json = serde_json::to_string(&value).map_err(|error| Error::message(error.to_string()))?;
     let json = json.replace('<', "\\u003C").replace('>', "\\u003E").replace('&', "\\u0026");
-    let mut id = Vec::new();
-    if let Some(name) = arguments.get::<&str>("id")? {
-        id.extend_from_slice(b"id=\"");
-        escape(name, &mut id)?;
-        id.extend_from_slice(b"\" ");
-    }
-    let id = String::from_utf8_lossy(&id);
+    let id = arguments.get::<&str>("id")?;
+    let id = id.map_or_else(String::new, |id| format!("id=\"{}\" ", escaped(id)));
     Ok(Value::safe_string(&format!("<script {id}type=\"application/json\">{json}</script>")))
 }
 

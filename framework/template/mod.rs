@@ -125,6 +125,12 @@ impl Loaded {
     }
 }
 
+/// `text` with `& < > " '` made harmless in HTML.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    filters::escaped(text)
+}
+
 /// Tera's error in one line: which template, which line, what.
 fn wrong(error: &tera::Error, doing: &str, name: &str) -> Error {
     use tera::ErrorKind::{RenderingError, SyntaxError, TemplateNotFound};

@@ -2,4 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
 
+mod csrf;
 mod db;
+mod middleware;
+mod site;
+mod urls;

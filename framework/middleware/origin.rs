@@ -1,9 +1,19 @@
-//! Which pages may open a socket: a browser sends their Origin, and nothing else protects a socket
-//! from a foreign page that has the visitor's cookies.
+//! Which pages may write here or open a socket: a browser sends their Origin, and nothing else
+//! protects a socket from a foreign page that has the visitor's cookies.
+
+use crate::http::Request;
+
+/// Whether a page of `origin` (`https://example.com`) may send this request: it is the site's own,
+/// or one of `csrf.trusted_origins`.
+#[must_use]
+pub fn is_allowed_origin(request: &Request, origin: &str) -> bool {
+    let trusted = &request.settings().csrf.trusted_origins;
+    is_allowed(origin, request.scheme(), request.host(), trusted)
+}
 
 /// Whether a page of `origin` may connect to the site `scheme://host`. `trusted` has exact origins
 /// and `https://*.example.com` (any subdomain, same scheme and port).
-pub(super) fn is_allowed(origin: &str, scheme: &str, host: &str, trusted: &[String]) -> bool {
+fn is_allowed(origin: &str, scheme: &str, host: &str, trusted: &[String]) -> bool {
     let origin = origin.to_ascii_lowercase();
     let Some((origin_scheme, origin_host)) = split(&origin) else { return false };
     let is_own = origin_scheme == scheme

@@ -1,0 +1,130 @@
+//! Finding the token in a form, without keeping the form from the view.
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use futures_util::{StreamExt, stream};
+use http::{Method, header};
+use http_body_util::BodyExt;
+
+use super::FIELD;
+use crate::conf::Settings;
+use crate::error::Result;
+use crate::http::{bad_request, check_field_count, pairs, too_large};
+
+/// How far into a multipart body the token is looked for, bytes. It stands before the files.
+const MULTIPART_BYTES_MAX: usize = 65_536;
+
+/// The form's token, and the request with its whole body.
+pub(super) async fn token(
+    settings: &Settings,
+    request: Request,
+) -> Result<(Option<String>, Request)> {
+    if request.method() != Method::POST {
+        return Ok((None, request));
+    }
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.unwrap_or("").to_owned();
+    let (essence, parameters) = kind.split_once(';').unwrap_or((&kind, ""));
+    match essence.trim().to_ascii_lowercase().as_str() {
+        "application/x-www-form-urlencoded" => urlencoded(settings, request).await,
+        "multipart/form-data" => match boundary(parameters) {
+            Some(boundary) => multipart(&boundary, request).await,
+            None => Err(bad_request("a multipart form without a boundary")),
+        },
+        _ => Ok((None, request)),
+    }
+}
+
+async fn urlencoded(settings: &Settings, request: Request) -> Result<(Option<String>, Request)> {
+    let limit = settings.http.data_upload_max_memory_size;
+    let (parts, mut body) = request.into_parts();
+    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if announced.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > limit)
+    {
+        return Err(too_large(limit));
+    }
+    let mut form = Vec::new();
+    while let Some(data) = next_data(&mut body).await? {
+        // What is read counts, not what was announced.
+        if form.len() + data.len() > limit {
+            return Err(too_large(limit));
+        }
+        form.extend_from_slice(&data);
+    }
+    check_field_count(settings, &form)?;
+    let token = pairs(&form).find(|(name, _)| name == FIELD).map(|(_, value)| value.into_owned());
+    Ok((token, Request::from_parts(parts, Body::from(form))))
+}
+
+async fn multipart(boundary: &str, request: Request) -> Result<(Option<String>, Request)> {
+    let (parts, mut body) = request.into_parts();
+    let mut read = Vec::new();
+    let mut search_at = 1024;
+    let mut token = None;
+    while let Some(data) = next_data(&mut body).await? {
+        read.extend_from_slice(&data);
+        // Searched anew only when twice as much has come, so many small pieces cost nothing.
+        if read.len() >= search_at {
+            token = find(&read, boundary);
+            search_at = read.len() * 2;
+        }
+        if token.is_some() || read.len() > MULTIPART_BYTES_MAX {
+            break;
+        }
+    }
+    let token = token.or_else(|| find(&read, boundary));
+    let begun = stream::iter([Ok::<Bytes, axum::Error>(read.into())]);
+    let whole = Body::from_stream(begun.chain(body.into_data_stream()));
+    Ok((token, Request::from_parts(parts, whole)))
+}
+
+async fn next_data(body: &mut Body) -> Result<Option<Bytes>> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| bad_request(format!("reading the form: {error}")))?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+/// The `boundary` of a `Content-Type`'s parameters; 1 to 70 characters (RFC 2046 §5.1.1).
+pub(super) fn boundary(parameters: &str) -> Option<String> {
+    let named = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
+    let mut found = named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("boundary"));
+    let value = found.next()?.1.trim();
+    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+    (1..=70).contains(&value.len()).then(|| value.to_owned())
+}
+
+/// The token in the parts of a multipart body that are whole.
+pub(super) fn find(body: &[u8], boundary: &str) -> Option<String> {
+    let delimiter = format!("--{boundary}");
+    let mut rest = &body[position(body, delimiter.as_bytes())? + delimiter.len()..];
+    let next = format!("\r\n--{boundary}");
+    while let Some(end) = position(rest, next.as_bytes()) {
+        let part = &rest[..end];
+        rest = &rest[end + next.len()..];
+        let Some(blank) = position(part, b"\r\n\r\n") else { continue };
+        let (head, value) = (&part[..blank], &part[blank + 4..]);
+        if is_token(&String::from_utf8_lossy(head)) {
+            return String::from_utf8(value.to_vec()).ok();
+        }
+    }
+    None
+}
+
+fn is_token(head: &str) -> bool {
+    let lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
+    let mut disposition =
+        lines.filter(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition"));
+    let Some((_, value)) = disposition.next() else { return false };
+    let mut parameters = value.split(';').filter_map(|parameter| parameter.split_once('='));
+    parameters.any(|(name, value)| {
+        name.trim().eq_ignore_ascii_case("name") && value.trim().trim_matches('"') == FIELD
+    })
+}
+
+fn position(within: &[u8], what: &[u8]) -> Option<usize> {
+    within.windows(what.len()).position(|window| window == what)
+}
