@@ -242,7 +242,9 @@ async fn operate(connection: &Connection, steps: Vec<Step>) -> Result<()> {
     let mut waiting: Vec<String> = Vec::new();
     for step in steps {
         match step {
-            Step::Sql(sql) | Step::Script(sql) => waiting.push(sql),
+            Step::Sql(sql) => waiting.push(sql),
+            // A comment at its end must not swallow the divider.
+            Step::Script(sql) => waiting.push(format!("{sql}\n")),
             Step::Rebuild(rebuild) => {
                 flush(connection, &mut waiting).await?;
                 make_anew(connection, &rebuild).await?;
@@ -256,8 +258,7 @@ async fn flush(connection: &Connection, waiting: &mut Vec<String>) -> Result<()>
     if waiting.is_empty() {
         return Ok(());
     }
-    // A comment at the end of SQL by hand must not swallow the divider.
-    let script = waiting.join("\n;\n");
+    let script = waiting.join(";\n");
     waiting.clear();
     connection.script(&script).await
 }
@@ -282,7 +283,7 @@ async fn make_anew(connection: &Connection, rebuild: &Rebuild) -> Result<()> {
             statements.push(row.get(1)?);
         }
     }
-    connection.script(&statements.join("\n;\n")).await
+    connection.script(&statements.join(";\n")).await
 }
 
 /// How many rows point to nothing, by their table and the one they point to.

@@ -8,6 +8,7 @@ use crate::apps::Project;
 use crate::conf::Settings;
 use crate::db::Database;
 use crate::error::{Error, Kind, Result};
+use crate::migrations::{self, Graph};
 use crate::server::Options;
 use crate::server::address::{self, Address, Listener};
 use crate::server::control::LISTENERS_MAX;
@@ -85,8 +86,30 @@ pub(super) async fn database(
     settings: &Settings,
     options: &Options,
 ) -> Result<()> {
+    let migrations = project.migrations()?;
     let database = Database::connect(&settings.database, &settings.base).await?;
-    let _ = (project, options.migrate, options.allow_unmigrated);
+    let migrated = migrate(&database, &migrations, options).await;
     database.close().await;
-    Ok(())
+    migrated
+}
+
+async fn migrate(database: &Database, migrations: &Graph, options: &Options) -> Result<()> {
+    if options.migrate {
+        let count = migrations::migrate_all(database, migrations).await?;
+        tracing::info!(migrations = count, "the database is migrated");
+        return Ok(());
+    }
+    if options.allow_unmigrated {
+        return Ok(());
+    }
+    let unapplied = migrations::unapplied(database, migrations).await?;
+    let Some(first) = unapplied.first() else { return Ok(()) };
+    Err(Error::of(
+        Kind::Server,
+        format!(
+            "{} unapplied migration(s), {first} first: run `migrate`, or start with --migrate \
+             or --allow-unmigrated",
+            unapplied.len()
+        ),
+    ))
 }

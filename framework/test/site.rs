@@ -18,6 +18,7 @@ use crate::apps::Project;
 use crate::channels::Layer;
 use crate::conf::{self, Override, Secret, Settings, Sources};
 use crate::error::Result;
+use crate::migrations::migrate_all;
 use crate::server;
 use crate::site::Site;
 
@@ -154,7 +155,9 @@ fn settings(project: &Project, folder: &Folder) -> Result<Settings> {
 
 async fn open(project: &Project, settings: Settings) -> Result<(Site, Router)> {
     let layer = Layer::memory(&settings.channels);
+    let migrations = project.migrations()?;
     let site = project.open(settings, layer).await?;
+    migrate_all(site.database(), &migrations).await?;
     let handler = server::handler(project, &site);
     Ok((site, handler))
 }

@@ -7,3 +7,4 @@ mod db;
 mod middleware;
 mod site;
 mod urls;
+mod migrations;
