@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+// The derives name this crate; its own models use them too.
+extern crate self as hulse;
+
 pub mod error;
 
 pub mod conf;

@@ -33,7 +33,18 @@ impl Project {
         let database = Database::connect(&settings.database, &settings.base).await?;
         let reverse = self.resolver.reverse().clone();
         let lifecycle = Lifecycle::default();
-        Ok(Site::new(Parts { settings, database, templates, layer, reverse, lifecycle }))
+        let models = self.apps().iter().flat_map(|app| app.models()).collect();
+        let mut extensions = ::http::Extensions::new();
+        extensions.insert(crate::models::Registry::new(models));
+        Ok(Site::new(Parts {
+            settings,
+            database,
+            templates,
+            layer,
+            reverse,
+            lifecycle,
+            extensions,
+        }))
     }
 
     fn template_sources(&self, settings: &Settings) -> Sources {

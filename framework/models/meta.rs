@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use crate::db::Row;
+use crate::error::Result;
+use crate::models::delete::Instance;
+
 /// The description of a model, made once by `#[derive(Model)]` (Django's `_meta`).
 #[derive(Debug)]
 pub struct Meta {
@@ -17,6 +21,8 @@ pub struct Meta {
     pub ordering: &'static [&'static str],
     /// Indexes over several columns.
     pub indexes: &'static [Index],
+    /// For a model with hooks: reads one of its rows, so that deleting it can call them.
+    pub load: Option<fn(&Row) -> Result<Box<dyn Instance>>>,
 }
 
 /// One column.

@@ -6,6 +6,40 @@
 //! Invariants: knows no HTTP; values are bound; everything but the derive's row and value code
 //! works on [`Meta`].
 
+mod choices;
+mod column;
+mod delete;
+mod error;
+mod field;
+mod foreign_key;
+mod hooks;
+mod id;
+mod lookup;
 mod meta;
+mod model;
+mod operand;
+mod query;
+mod registry;
+mod save;
+mod sql;
 
+#[doc(hidden)]
+pub mod derive;
+
+pub use choices::Choices;
+pub use column::{
+    Assignment, AtPath, Column, Columns, FieldPath, OneOrMore, Order, PointsTo, Related, Trail,
+};
+pub use delete::{Instance, delete};
+pub use field::{FieldType, Plain, Timed};
+pub use foreign_key::ForeignKey;
+pub use hooks::{Change, Hooks};
+pub use hulse_macros::{Choices, Model};
+pub use id::Id;
+pub use lookup::Q;
 pub use meta::{Choice, Default, Field, FieldKind, Index, Meta, OnDelete, Relation};
+pub use model::Model;
+pub use operand::Operand;
+pub use query::{QuerySet, refresh};
+pub use registry::Registry;
+pub use save::{create, save};

@@ -60,6 +60,8 @@ pub struct Parts {
     pub reverse: Reverse,
     /// Shutdown: who still works, and the word that it is time to stop.
     pub lifecycle: Lifecycle,
+    /// What higher rooms keep with the site, by type: `models` its registry.
+    pub extensions: ::http::Extensions,
 }
 
 type AfterCommit = Box<dyn FnOnce(Site) -> BoxFuture<'static, Result<()>> + Send>;
@@ -116,6 +118,12 @@ impl Site {
     #[must_use]
     pub fn lifecycle(&self) -> &Lifecycle {
         &self.shared.lifecycle
+    }
+
+    /// What a higher room has put among the [`Parts::extensions`].
+    #[must_use]
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.shared.extensions.get()
     }
 
     /// The URL called `name` with `arguments` in place of its converters, in order.

@@ -5,6 +5,7 @@
 mod csrf;
 mod db;
 mod middleware;
+mod migrations;
+mod models;
 mod site;
 mod urls;
-mod migrations;

@@ -1,0 +1,411 @@
+//! `#[derive(Model)]`
+
+use proc_macro2::{Literal, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{DeriveInput, Result};
+
+use crate::attributes::{FieldDefault, Index};
+use crate::parts::{FieldParts, Parts};
+
+pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
+    let parts = Parts::parse(input)?;
+    let checks = parts
+        .fields
+        .iter()
+        .enumerate()
+        .map(|(at, field)| check(&parts, at, field))
+        .collect::<Result<TokenStream>>()?;
+    let implementations =
+        [model(&parts)?, methods(&parts), columns(&parts), default(&parts), serialize(&parts)];
+    let hooks = (!parts.attributes.hooks).then(|| {
+        let name = parts.name;
+        quote! {
+            #[automatically_derived]
+            impl ::hulse::models::Hooks for #name {}
+        }
+    });
+    Ok(quote! { #checks #(#implementations)* #hooks })
+}
+
+/// What depends on a field's type is checked by the compiler, in constants whose failure says why.
+fn check(parts: &Parts<'_>, at: usize, field: &FieldParts<'_>) -> Result<TokenStream> {
+    let FieldParts { kind, attributes, name, .. } = field;
+    let label = format!("`{}.{name}`", parts.name);
+    let mut checks = TokenStream::new();
+    let mut demand = |condition: TokenStream, why: &str| {
+        let words = format!("{label} {why}");
+        checks.extend(quote_spanned! { kind.span() =>
+            const _: () = ::core::assert!(#condition, #words);
+        });
+    };
+    let derive = quote! { ::hulse::models::derive };
+    let has_length = attributes.max_length.is_some() || attributes.text;
+    demand(
+        quote! { #derive::has_length::<#kind>(#has_length) },
+        "is a text: say `#[field(max_length = 200)]`, or `#[field(text)]` for any length",
+    );
+    if has_length {
+        demand(quote! { #derive::is_text::<#kind>() }, "is no text: it has no length");
+    }
+    if attributes.max_length.is_some() && attributes.text {
+        demand(quote! { false }, "has `max_length` or `text`, not both");
+    }
+    if at == parts.key && attributes.primary_key.is_none() {
+        demand(quote! { #derive::is_id::<#kind>() }, "is the primary key: it must be an `Id`");
+    }
+    if at != parts.key {
+        demand(quote! { !#derive::is_id::<#kind>() }, "is an `Id` but not the primary key");
+    }
+    match &attributes.on_delete {
+        None => demand(
+            quote! { !#derive::is_relation::<#kind>() },
+            "is a foreign key: say what deleting the other row does, \
+             `#[field(on_delete = cascade)]`, `protect`, `set_null` or `do_nothing`",
+        ),
+        Some(action) => {
+            let known = ["cascade", "protect", "set_null", "do_nothing"];
+            if !known.iter().any(|known| action == known) {
+                let words = format!("`on_delete` is one of {}", known.join(", "));
+                return Err(syn::Error::new(action.span(), words));
+            }
+            demand(quote! { #derive::is_relation::<#kind>() }, "is no foreign key");
+            if action == "set_null" {
+                demand(
+                    quote! { <#kind as ::hulse::models::FieldType>::NULL },
+                    "cannot become NULL: make it an `Option<ForeignKey<..>>`",
+                );
+            }
+        }
+    }
+    if let Some(default) = &attributes.default
+        && !matches!(default, FieldDefault::Choice(_))
+    {
+        let default = default_value(default);
+        demand(quote! { #derive::takes::<#kind>(&#default) }, "cannot have this default");
+    }
+    Ok(checks)
+}
+
+fn default_value(default: &FieldDefault) -> TokenStream {
+    let path = quote! { ::hulse::models::Default };
+    match default {
+        FieldDefault::Bool(value) => quote! { #path::Bool(#value) },
+        FieldDefault::Int(value) => quote! { #path::Int(#value) },
+        FieldDefault::Float(value) => quote! { #path::Float(#value) },
+        FieldDefault::Text(value) => quote! { #path::Text(#value) },
+        FieldDefault::Choice(value) => quote! { ::hulse::models::derive::choice_default(#value) },
+    }
+}
+
+fn optional(value: Option<TokenStream>) -> TokenStream {
+    match value {
+        Some(value) => quote! { ::core::option::Option::Some(#value) },
+        None => quote! { ::core::option::Option::None },
+    }
+}
+
+/// `impl Model`
+fn model(parts: &Parts<'_>) -> Result<TokenStream> {
+    let name = parts.name;
+    let columns = format_ident!("{name}Columns");
+    let hooks = parts.attributes.hooks;
+    let meta = meta(parts)?;
+    let derive = quote! { ::hulse::models::derive };
+    let field_type = quote! { ::hulse::models::FieldType };
+    let idents: Vec<_> = parts.fields.iter().map(|field| field.ident).collect();
+    let kinds: Vec<_> = parts.fields.iter().map(|field| &field.kind).collect();
+    let names: Vec<_> = parts.fields.iter().map(|field| &field.name).collect();
+    let places = (0..parts.fields.len()).map(Literal::usize_unsuffixed);
+    let (key, key_kind) = (parts.fields[parts.key].ident, &parts.fields[parts.key].kind);
+    let times = parts.fields.iter().filter_map(|field| {
+        let (ident, attributes) = (field.ident, &field.attributes);
+        let set = quote! { ::hulse::models::Timed::set_now(&mut self.#ident, now); };
+        match (attributes.auto_now, attributes.auto_now_add) {
+            (true, _) => Some(set),
+            (false, true) => Some(quote! { if adding { #set } }),
+            (false, false) => None,
+        }
+    });
+    Ok(quote! {
+        #[automatically_derived]
+        impl ::hulse::models::Model for #name {
+            type Key = <#key_kind as #derive::Key>::Plain;
+            type Columns = #columns;
+            const HOOKS: bool = #hooks;
+
+            fn meta() -> &'static ::hulse::models::Meta {
+                static META: #derive::LazyLock<::hulse::models::Meta> =
+                    #derive::LazyLock::new(|| #meta);
+                &META
+            }
+
+            fn from_row(row: &#derive::Row, index: usize) -> #derive::Result<Self> {
+                let meta = <Self as ::hulse::models::Model>::meta();
+                ::core::result::Result::Ok(Self {
+                    #(#idents: #derive::read::<#kinds>(row, index + #places, meta, #names)?),*
+                })
+            }
+
+            fn values(&self) -> ::std::vec::Vec<::core::option::Option<#derive::Value>> {
+                ::std::vec![#(#field_type::value(&self.#idents)),*]
+            }
+
+            fn own_key(&self) -> ::core::option::Option<Self::Key> {
+                #derive::Key::plain(&self.#key)
+            }
+
+            fn key(&self) -> ::core::option::Option<#derive::Value> {
+                #field_type::value(&self.#key)
+            }
+
+            fn read_key(&mut self, row: &#derive::Row, index: usize) -> #derive::Result<()> {
+                self.#key = #field_type::read(row, index)?;
+                ::core::result::Result::Ok(())
+            }
+
+            fn unset_key(&mut self) {
+                self.#key = #field_type::unset();
+            }
+
+            fn set_times(&mut self, now: #derive::DateTime<#derive::Utc>, adding: bool) {
+                let _ = (now, adding);
+                #(#times)*
+            }
+
+            fn attach(
+                &mut self,
+                field: &str,
+                row: &#derive::Row,
+                index: usize,
+            ) -> #derive::Result<()> {
+                match field {
+                    #(#names => #field_type::attach(&mut self.#idents, row, index),)*
+                    _ => ::core::result::Result::Ok(()),
+                }
+            }
+        }
+    })
+}
+
+/// The expression of the description.
+fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
+    let label = parts.name.to_string();
+    let app = match &parts.attributes.app {
+        Some(app) => quote! { #app },
+        None => quote! { ::hulse::models::derive::app(::core::module_path!()) },
+    };
+    let table = match &parts.attributes.table {
+        Some(table) => quote! { #table },
+        None => quote! { ::hulse::models::derive::table(app, #label) },
+    };
+    let fields = parts
+        .fields
+        .iter()
+        .enumerate()
+        .map(|(at, field)| describe(field, at == parts.key))
+        .collect::<Result<Vec<_>>>()?;
+    let ordering = &parts.attributes.ordering;
+    let indexes = parts.attributes.indexes.iter().map(|Index { fields, unique }| {
+        quote! { ::hulse::models::Index { fields: &[#(#fields),*], unique: #unique } }
+    });
+    let name = parts.name;
+    let load = parts.attributes.hooks.then(|| quote! { ::hulse::models::derive::load::<#name> });
+    let load = optional(load);
+    Ok(quote! {{
+        let app = #app;
+        ::hulse::models::Meta {
+            app,
+            model: #label,
+            table: #table,
+            fields: ::std::vec![#(#fields),*],
+            ordering: &[#(#ordering),*],
+            indexes: &[#(#indexes),*],
+            load: #load,
+        }
+    }})
+}
+
+/// The expression of one field's description.
+fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<TokenStream> {
+    let FieldParts { name, kind, attributes, .. } = field;
+    let key_column = format!("{name}_id");
+    let max_length = attributes
+        .max_length
+        .as_ref()
+        .map(|length| length.base10_parse::<u32>().map(|length| quote! { #length }))
+        .transpose()?;
+    let max_length = optional(max_length);
+    let default = optional(attributes.default.as_ref().map(default_value));
+    let (unique, index) = (attributes.unique, attributes.index);
+    let (auto_now, auto_now_add) = (attributes.auto_now, attributes.auto_now_add);
+    let on_delete = match attributes.on_delete.as_ref().map(ToString::to_string).as_deref() {
+        Some("cascade") => quote! { Cascade },
+        Some("protect") => quote! { Protect },
+        Some("set_null") => quote! { SetNull },
+        _ => quote! { DoNothing },
+    };
+    let derive = quote! { ::hulse::models::derive };
+    let field_type = quote! { <#kind as ::hulse::models::FieldType> };
+    Ok(quote! {
+        ::hulse::models::Field {
+            name: #name,
+            column: if #derive::is_relation::<#kind>() { #key_column } else { #name },
+            kind: #derive::kind::<#kind>(#derive::max_length::<#kind>(#max_length)),
+            null: #field_type::NULL,
+            primary_key: #primary_key,
+            unique: #unique,
+            index: #index || #derive::is_relation::<#kind>(),
+            max_length: #derive::max_length::<#kind>(#max_length),
+            default: #default,
+            auto_now: #auto_now,
+            auto_now_add: #auto_now_add,
+            relation: #field_type::RELATION.map(|to| ::hulse::models::Relation {
+                to,
+                on_delete: ::hulse::models::OnDelete::#on_delete,
+            }),
+            choices: #field_type::CHOICES,
+        }
+    })
+}
+
+/// The methods one calls.
+fn methods(parts: &Parts<'_>) -> TokenStream {
+    let (name, visibility) = (parts.name, parts.visibility);
+    let derive = quote! { ::hulse::models::derive };
+    quote! {
+        #[automatically_derived]
+        #[allow(dead_code)]
+        impl #name {
+            /// All rows, to be narrowed.
+            #[must_use]
+            #visibility fn objects() -> ::hulse::models::QuerySet<Self> {
+                ::hulse::models::QuerySet::new()
+            }
+
+            /// The rows that point to `row`.
+            #[must_use]
+            #visibility fn of<T: ::hulse::models::Model>(
+                row: &T,
+            ) -> ::hulse::models::QuerySet<Self> {
+                ::hulse::models::QuerySet::of(row)
+            }
+
+            /// Writes `row` as a new one and returns it with its key.
+            ///
+            /// # Errors
+            /// A field does not fit, a constraint or hook refuses it, the database is away.
+            #visibility async fn create(site: &#derive::Site, row: Self) -> #derive::Result<Self> {
+                ::hulse::models::create(site, row).await
+            }
+
+            /// Writes the row: a new one is inserted and gets its key, another is updated.
+            ///
+            /// # Errors
+            /// A field does not fit, a constraint or hook refuses it, the database is away.
+            #visibility async fn save(&mut self, site: &#derive::Site) -> #derive::Result<()> {
+                ::hulse::models::save(self, site).await
+            }
+
+            /// Deletes the row and what hangs on it; its key is unset then.
+            ///
+            /// # Errors
+            /// It is not saved or protected, a hook refuses it, the database is away.
+            #visibility async fn delete(&mut self, site: &#derive::Site) -> #derive::Result<()> {
+                ::hulse::models::delete(self, site).await
+            }
+
+            /// Reads the row again.
+            ///
+            /// # Errors
+            /// It is gone, or the database is away.
+            #visibility async fn refresh(&mut self, site: &#derive::Site) -> #derive::Result<()> {
+                ::hulse::models::refresh(self, site).await
+            }
+        }
+    }
+}
+
+/// `struct PostColumns`
+fn columns(parts: &Parts<'_>) -> TokenStream {
+    let (name, visibility) = (parts.name, parts.visibility);
+    let columns = format_ident!("{name}Columns");
+    let words = format!("The columns of [`{name}`], for the closures of its queries.");
+    let methods = parts.fields.iter().enumerate().map(|(at, field)| {
+        let FieldParts { ident, kind, name: field_name, .. } = field;
+        let words = format!("The column of `{field_name}`.");
+        let at = Literal::usize_unsuffixed(at);
+        quote_spanned! { ident.span() =>
+            #[doc = #words]
+            #[must_use]
+            #visibility fn #ident(&self) -> <#kind as ::hulse::models::FieldType>::Column {
+                self.0.column(&<#name as ::hulse::models::Model>::meta().fields[#at])
+            }
+        }
+    });
+    quote! {
+        #[doc = #words]
+        #[derive(Clone, Debug)]
+        #visibility struct #columns(::hulse::models::Trail);
+
+        #[automatically_derived]
+        impl ::hulse::models::Columns for #columns {
+            fn along(trail: ::hulse::models::Trail) -> Self {
+                Self(trail)
+            }
+        }
+
+        #[automatically_derived]
+        #[allow(dead_code)]
+        impl #columns {
+            #(#methods)*
+        }
+    }
+}
+
+/// `impl Default`: what a new row has.
+fn default(parts: &Parts<'_>) -> TokenStream {
+    let name = parts.name;
+    let fields = parts.fields.iter().map(|field| {
+        let FieldParts { ident, kind, attributes, .. } = field;
+        match &attributes.default {
+            None => quote! { #ident: <#kind as ::hulse::models::FieldType>::unset() },
+            Some(default) => {
+                let default = default_value(default);
+                quote! { #ident: ::hulse::models::derive::default::<#kind>(&#default) }
+            }
+        }
+    });
+    quote! {
+        #[automatically_derived]
+        impl ::core::default::Default for #name {
+            fn default() -> Self {
+                Self { #(#fields),* }
+            }
+        }
+    }
+}
+
+/// `impl Serialize`, without secrets.
+fn serialize(parts: &Parts<'_>) -> TokenStream {
+    let name = parts.name;
+    let label = name.to_string();
+    let shown: Vec<_> = parts.fields.iter().filter(|field| !field.attributes.secret).collect();
+    let count = shown.len();
+    let idents = shown.iter().map(|field| field.ident);
+    let names = shown.iter().map(|field| &field.name);
+    quote! {
+        #[automatically_derived]
+        impl ::hulse::models::derive::serde::Serialize for #name {
+            fn serialize<S: ::hulse::models::derive::serde::Serializer>(
+                &self,
+                serializer: S,
+            ) -> ::core::result::Result<S::Ok, S::Error> {
+                use ::hulse::models::derive::serde::ser::SerializeStruct as _;
+                let mut row = serializer.serialize_struct(#label, #count)?;
+                #(row.serialize_field(#names, &self.#idents)?;)*
+                row.end()
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What the derives expand to, beside the public traits. No part of the public interface.
+
+pub use std::sync::LazyLock;
+
+pub use chrono::{DateTime, Utc};
+pub use sea_query::Value;
+pub use serde;
+
+pub use crate::db::Row;
+pub use crate::error::{Error, Result};
+pub use crate::models::choices::{
+    from_default, length, read as read_choice, value as choice_value,
+};
+pub use crate::models::delete::load;
+pub use crate::site::Site;
+
+use crate::models::Choices;
+use crate::models::field::{FieldType, Plain};
+use crate::models::id::Id;
+use crate::models::meta::{Default, FieldKind, Meta};
+
+/// A type that a primary key may have.
+#[diagnostic::on_unimplemented(message = "a `{Self}` cannot be a primary key")]
+pub trait Key: FieldType {
+    /// What foreign keys hold.
+    type Plain: Plain + PartialEq;
+
+    /// It, if it is set.
+    fn plain(&self) -> Option<Self::Plain>;
+}
+
+impl Key for Id {
+    type Plain = i64;
+
+    fn plain(&self) -> Option<i64> {
+        self.get()
+    }
+}
+
+impl<T: Plain + PartialEq> Key for T {
+    type Plain = T;
+
+    fn plain(&self) -> Option<T> {
+        Some(self.clone())
+    }
+}
+
+/// The app of a module: `chat` for `djchat::chat::models`, `blog` for `blog::models`, and the crate
+/// for a module outside any `models`.
+#[must_use]
+pub fn app(module: &'static str) -> &'static str {
+    let names: Vec<_> = module.split("::").collect();
+    match names.iter().position(|name| *name == "models") {
+        Some(at) if at > 0 => names[at - 1],
+        _ => names[0],
+    }
+}
+
+/// `chat_post`. Called once a model, so the text may stay for good.
+#[must_use]
+pub fn table(app: &str, model: &str) -> &'static str {
+    format!("{app}_{}", model.to_lowercase()).leak()
+}
+
+/// Reads a field.
+///
+/// # Errors
+/// The column holds something else.
+pub fn read<T: FieldType>(row: &Row, index: usize, meta: &Meta, field: &str) -> Result<T> {
+    T::read(row, index).map_err(|error| error.context(format!("{}.{field}", meta.label())))
+}
+
+/// What a column of type `T` with this length holds.
+#[must_use]
+pub const fn kind<T: FieldType>(max_length: Option<u32>) -> FieldKind {
+    match (T::KIND, max_length) {
+        (FieldKind::Text, Some(_)) => FieldKind::Char,
+        // A foreign key's column holds a number that something else counts up.
+        (FieldKind::BigAuto, _) if T::RELATION.is_some() => FieldKind::BigInteger,
+        (kind, _) => kind,
+    }
+}
+
+/// The length the field says, or its type does.
+#[must_use]
+pub const fn max_length<T: FieldType>(said: Option<u32>) -> Option<u32> {
+    if said.is_some() { said } else { T::MAX_LENGTH }
+}
+
+/// Whether a text says how long it may be.
+#[must_use]
+pub const fn has_length<T: FieldType>(said: bool) -> bool {
+    said || !is_text::<T>() || T::RELATION.is_some() || T::MAX_LENGTH.is_some()
+}
+
+/// Whether `max_length` and `text` mean something.
+#[must_use]
+pub const fn is_text<T: FieldType>() -> bool {
+    matches!(T::KIND, FieldKind::Text | FieldKind::Char)
+}
+
+/// Whether it is an `Id`.
+#[must_use]
+pub const fn is_id<T: FieldType>() -> bool {
+    matches!(T::KIND, FieldKind::BigAuto) && !T::NULL
+}
+
+/// Whether it is a foreign key.
+#[must_use]
+pub const fn is_relation<T: FieldType>() -> bool {
+    T::RELATION.is_some()
+}
+
+/// Whether a literal default fits.
+#[must_use]
+pub const fn takes<T: FieldType>(default: &Default) -> bool {
+    if T::RELATION.is_some() || !T::CHOICES.is_empty() {
+        return false;
+    }
+    match default {
+        Default::Bool(_) => matches!(T::KIND, FieldKind::Boolean),
+        Default::Float(_) => matches!(T::KIND, FieldKind::Float),
+        Default::Text(_) => is_text::<T>(),
+        Default::Int(number) => match T::KIND {
+            FieldKind::SmallInteger => *number >= i16::MIN as i64 && *number <= i16::MAX as i64,
+            FieldKind::Integer => *number >= i32::MIN as i64 && *number <= i32::MAX as i64,
+            FieldKind::BigInteger => true,
+            _ => false,
+        },
+    }
+}
+
+/// The default of a field of choices.
+pub fn choice_default<T: Choices>(choice: T) -> Default {
+    Default::Text(choice.value())
+}
+
+/// The value a default means.
+///
+/// # Panics
+/// It fits the field: the derive has checked it.
+#[must_use]
+pub fn default<T: FieldType>(default: &Default) -> T {
+    T::from_default(default).expect("the derive has checked the default")
+}

@@ -1,0 +1,44 @@
+//! What goes wrong with models, and the questions to ask an error.
+
+use crate::error::{Error, Kind};
+use crate::models::{Field, Meta};
+
+impl Error {
+    /// `get` found no row, or a row that was to be refreshed is gone.
+    #[must_use]
+    pub fn is_does_not_exist(&self) -> bool {
+        self.kind() == Kind::DoesNotExist
+    }
+
+    /// `get` found more than one row.
+    ///
+    /// If you see this, filter by a unique field or use `first`.
+    #[must_use]
+    pub fn is_multiple_objects(&self) -> bool {
+        self.kind() == Kind::MultipleObjects
+    }
+
+    /// A required field is unset, a value does not fit its field, or a query asks for what cannot be.
+    #[must_use]
+    pub fn is_field(&self) -> bool {
+        self.kind() == Kind::Field
+    }
+
+    /// A row cannot be deleted: rows that protect it refer to it.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        self.kind() == Kind::Protected
+    }
+
+    pub(super) fn does_not_exist(meta: &Meta) -> Self {
+        Self::of(Kind::DoesNotExist, format!("no {} matches the query", meta.label()))
+    }
+
+    pub(super) fn multiple_objects(meta: &Meta) -> Self {
+        Self::of(Kind::MultipleObjects, format!("more than one {} matches the query", meta.label()))
+    }
+
+    pub(super) fn field(meta: &Meta, field: &Field, why: impl std::fmt::Display) -> Self {
+        Self::of(Kind::Field, format!("{}.{} {why}", meta.label(), field.name))
+    }
+}

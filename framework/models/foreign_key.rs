@@ -1,0 +1,151 @@
+//! `ForeignKey`: the key of a row of another model, and that row once it is loaded.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::OnceLock;
+
+use sea_query::Value;
+use serde::{Serialize, Serializer};
+
+use crate::db::Row;
+use crate::error::{Error, Kind, Result};
+use crate::models::column::Related;
+use crate::models::field::FieldType;
+use crate::models::meta::{self, FieldKind, Meta};
+use crate::models::model::Model;
+use crate::models::query::QuerySet;
+use crate::site::Site;
+
+/// Points to a row of `T`. Unset until it is made from a row: `author: (&ann).into()`.
+///
+/// Serialized it is the key or, once [loaded](Self::loaded), the row.
+#[derive(Clone)]
+pub struct ForeignKey<T: Model> {
+    key: Option<T::Key>,
+    /// Filled by `select_related` or the first `get`.
+    row: OnceLock<Box<T>>,
+}
+
+impl<T: Model> ForeignKey<T> {
+    /// Points to the row with this key; nobody checks here that there is one.
+    #[must_use]
+    pub fn to(key: T::Key) -> Self {
+        Self { key: Some(key), row: OnceLock::new() }
+    }
+
+    /// The key, if it is set.
+    #[must_use]
+    pub fn id(&self) -> Option<T::Key> {
+        self.key.clone()
+    }
+
+    /// The row, if it is loaded.
+    #[must_use]
+    pub fn loaded(&self) -> Option<&T> {
+        self.row.get().map(AsRef::as_ref)
+    }
+
+    /// The row; asks the database the first time, unless `select_related` has loaded it.
+    ///
+    /// # Errors
+    /// The key is unset, there is no such row, or the database cannot be asked.
+    pub async fn get(&self, site: &Site) -> Result<&T> {
+        if let Some(row) = self.row.get() {
+            return Ok(row);
+        }
+        let Some(key) = self.value() else {
+            let words = format!("this foreign key to {} is not set", T::meta().label());
+            return Err(Error::of(Kind::Field, words));
+        };
+        let row = QuerySet::<T>::with_key(key).get(site).await?;
+        Ok(self.row.get_or_init(|| Box::new(row)))
+    }
+}
+
+/// Its key; the row itself is not kept.
+impl<T: Model> From<&T> for ForeignKey<T> {
+    fn from(row: &T) -> Self {
+        Self { key: row.own_key(), row: OnceLock::new() }
+    }
+}
+
+impl<T: Model> Default for ForeignKey<T> {
+    fn default() -> Self {
+        Self { key: None, row: OnceLock::new() }
+    }
+}
+
+/// Keys are compared, not rows.
+impl<T: Model> PartialEq for ForeignKey<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl<T: Model> Eq for ForeignKey<T> where T::Key: Eq {}
+
+impl<T: Model> Hash for ForeignKey<T>
+where
+    T::Key: Hash,
+{
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+impl<T: Model> fmt::Debug for ForeignKey<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.value() {
+            Some(key) => write!(f, "{} {}", T::meta().label(), plain(&key)),
+            None => write!(f, "{} unset", T::meta().label()),
+        }
+    }
+}
+
+fn plain(key: &Value) -> String {
+    match key {
+        Value::BigInt(Some(number)) => number.to_string(),
+        Value::String(Some(text)) => format!("{text:?}"),
+        other => format!("{other:?}"),
+    }
+}
+
+impl<T: Model> Serialize for ForeignKey<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.loaded() {
+            Some(row) => row.serialize(serializer),
+            None => self.key.serialize(serializer),
+        }
+    }
+}
+
+impl<T: Model> FieldType for ForeignKey<T> {
+    const KIND: FieldKind = <T::Key as FieldType>::KIND;
+    const RELATION: Option<fn() -> &'static Meta> = Some(T::meta);
+    type Column = Related<T>;
+
+    fn unset() -> Self {
+        Self::default()
+    }
+
+    fn from_default(_: &meta::Default) -> Option<Self> {
+        None
+    }
+
+    fn value(&self) -> Option<Value> {
+        self.key.as_ref().and_then(FieldType::value)
+    }
+
+    fn null() -> Value {
+        <T::Key as FieldType>::null()
+    }
+
+    fn read(row: &Row, index: usize) -> Result<Self> {
+        T::Key::read(row, index).map(Self::to)
+    }
+
+    fn attach(&mut self, row: &Row, index: usize) -> Result<()> {
+        self.row = OnceLock::from(Box::new(T::from_row(row, index)?));
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! `Registry`: the installed models, for whoever must know who points at whom.
+
+use crate::models::meta::{Field, Meta};
+use crate::site::Site;
+
+/// The models of all installed apps. `apps` puts it among the site's extensions.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    models: Vec<&'static Meta>,
+}
+
+impl Registry {
+    /// Holds these models.
+    #[must_use]
+    pub fn new(models: Vec<&'static Meta>) -> Self {
+        Self { models }
+    }
+
+    /// The models of `site`.
+    pub(super) fn of(site: &Site) -> Self {
+        site.extension::<Self>().cloned().unwrap_or_default()
+    }
+
+    /// All models, in the order of their apps.
+    #[must_use]
+    pub fn models(&self) -> &[&'static Meta] {
+        &self.models
+    }
+
+    /// The foreign keys that point to `target`.
+    pub(super) fn referring(
+        &self,
+        target: &'static Meta,
+    ) -> impl Iterator<Item = (&'static Meta, &'static Field)> {
+        self.models.iter().flat_map(move |&meta| {
+            let fields = meta.fields.iter().filter(move |field| points_to(field, target));
+            fields.map(move |field| (meta, field))
+        })
+    }
+}
+
+/// Whether `field` is a foreign key to `target`.
+pub(super) fn points_to(field: &Field, target: &'static Meta) -> bool {
+    field.relation.is_some_and(|relation| std::ptr::eq((relation.to)(), target))
+}
