@@ -14,6 +14,7 @@ mod error;
 mod exclusive;
 mod pools;
 mod row;
+mod shell;
 mod transaction;
 mod wire;
 
@@ -32,6 +33,7 @@ pub use connection::Connection;
 pub use exclusive::Exclusive;
 pub use row::{Column, Row};
 pub use sea_query::{Value, Values};
+pub use shell::Shell;
 pub use transaction::Transaction;
 
 use pools::Pools;

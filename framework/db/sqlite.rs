@@ -73,7 +73,7 @@ impl Pools {
 }
 
 /// The file a URL names: `sqlite://db.sqlite3` (below `base`), `sqlite:///var/lib/db.sqlite3`.
-fn file(url: &str, base: &Path) -> Result<PathBuf> {
+pub(super) fn file(url: &str, base: &Path) -> Result<PathBuf> {
     let rest = url.strip_prefix("sqlite:").unwrap_or_default();
     let path = rest.strip_prefix("//").unwrap_or(rest);
     if path.is_empty() {

@@ -35,7 +35,7 @@ use tokio::sync::mpsc;
 
 use crate::apps::Project;
 use crate::conf::Settings;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 use arbiter::{Arbiter, Plan};
 use children::Nursery;
@@ -83,7 +83,7 @@ pub fn pulse(
         let _pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
         let listeners = prepare::bind(settings)?;
         let urls = listeners.iter().map(address::Listener::url).collect::<Result<Vec<_>>>()?;
-        prepare::database(project, settings, &options).await?;
+        prepare::database(project, settings, &options).await.map_err(not_begun)?;
         let (store_path, store) = match store {
             DataStore::Pulse => prepare::bind_store(settings).map(|(p, l)| (Some(p), Some(l)))?,
             DataStore::Memory => (None, None),
@@ -98,6 +98,11 @@ pub fn pulse(
         forwarding.abort();
         ended
     })
+}
+
+/// Whatever keeps the server from starting is an error of the server.
+fn not_begun(error: Error) -> Error {
+    if error.exit_code() == 2 { error } else { Error::of(Kind::Server, error.to_string()) }
 }
 
 /// What a process does that [`pulse`] started as `role`. What goes wrong at the start is told to

@@ -75,4 +75,11 @@ mod tests {
         check("[package]\nname = \"blog\"", None);
         check("[workspace]\nmembers = []", None);
     }
+
+    #[test]
+    fn this_repository_names_its_site() {
+        let found = find(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        assert_eq!(found.package, "djchat");
+        assert!(find(Path::new("/")).unwrap_err().contains("no Hulse project in /"));
+    }
 }

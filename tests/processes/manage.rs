@@ -1,5 +1,7 @@
 //! The command line: words it knows, words it does not.
 
+use std::os::unix::fs::PermissionsExt;
+
 use hulse_tests::{Program, Surroundings, site_command, site_folder_of};
 
 /// Runs the testsite with `arguments`: exit code, stdout, stderr.
@@ -54,4 +56,35 @@ async fn routes_are_listed_in_the_order_they_are_tried() {
 async fn check_finds_nothing_wrong_with_a_good_site() {
     let (code, said, complained) = run(&["check"]).await;
     assert_eq!((code, complained.as_str()), (Some(0), ""), "{said}");
+}
+
+#[tokio::test]
+async fn dbshell_gives_the_databases_own_program_all_but_the_password() {
+    let folder = site_folder_of(Program::Testsite);
+    let program = folder.path().join("psql");
+    std::fs::write(&program, "#!/bin/sh\necho \"$@\" / $PGPASSWORD\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let surroundings = Surroundings {
+        program: Program::Testsite,
+        database: Some("postgres://ann:hunter2@db.example/blog".into()),
+        environment: vec![("PATH".into(), format!("{}:/usr/bin:/bin", folder.path().display()))],
+    };
+    let mut command = site_command(folder.path(), &surroundings);
+    let output = command.args(["dbshell", "--", "-A"]).output().await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, "postgres://ann@db.example/blog -A / hunter2\n");
+}
+
+#[tokio::test]
+async fn dbshell_without_the_program_says_so() {
+    let folder = site_folder_of(Program::Testsite);
+    let surroundings = Surroundings {
+        program: Program::Testsite,
+        database: None,
+        environment: vec![("PATH".into(), folder.path().display().to_string())],
+    };
+    let output = site_command(folder.path(), &surroundings).arg("dbshell").output().await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "error: sqlite3 is not installed, or not on the PATH\n");
 }

@@ -1,0 +1,75 @@
+//! How to open a database's own command line.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::conf::{Databases, Secret};
+use crate::db::pools::bad_url;
+use crate::error::{Error, Kind, Result};
+
+/// A program of the database's and what to start it with.
+#[derive(Clone, Debug)]
+pub struct Shell {
+    /// `sqlite3` or `psql`.
+    pub program: &'static str,
+    /// Its only argument: the file, or the URL without its password.
+    pub argument: OsString,
+    /// The password, for `PGPASSWORD`: everybody on a machine can read a command line, but only its
+    /// owner a process's environment.
+    pub password: Option<Secret>,
+}
+
+impl Shell {
+    /// The one for the database `settings.url`.
+    ///
+    /// # Errors
+    /// The URL is wrong.
+    pub fn of(settings: &Databases, base: &Path) -> Result<Self> {
+        let url = settings.url.expose();
+        match url.split(':').next().unwrap_or_default() {
+            #[cfg(feature = "sqlite")]
+            "sqlite" => {
+                let file = super::sqlite::file(url, base)?;
+                Ok(Self { program: "sqlite3", argument: file.into(), password: None })
+            }
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => {
+                let (argument, password) = without_password(url)?;
+                Ok(Self { program: "psql", argument: argument.into(), password })
+            }
+            _ => Err(bad_url("it begins with neither `sqlite://` nor `postgres://`")),
+        }
+    }
+}
+
+/// Takes the password out of `postgres://user:password@host/name`.
+#[cfg(feature = "postgres")]
+fn without_password(url: &str) -> Result<(String, Option<Secret>)> {
+    let wrong = || Error::of(Kind::Settings, "`database.url` cannot be read");
+    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
+    let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let Some((user, place)) = host.rsplit_once('@') else { return Ok((url.to_owned(), None)) };
+    let Some((name, password)) = user.split_once(':') else { return Ok((url.to_owned(), None)) };
+    let password = percent_encoding::percent_decode_str(password);
+    let password = password.decode_utf8().map_err(|_| wrong())?;
+    Ok((format!("{scheme}://{name}@{place}{path}"), Some(Secret::new(password))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn the_password_is_taken_out_of_a_url() {
+        let check = |url: &str, expected: &str, password: Option<&str>| {
+            let (url, taken) = without_password(url).unwrap();
+            assert_eq!(url, expected);
+            assert_eq!(taken.as_ref().map(Secret::expose), password);
+        };
+        check("postgres://ann:p%40ss@db:5/x?a=b", "postgres://ann@db:5/x?a=b", Some("p@ss"));
+        check("postgres://ann@db/x", "postgres://ann@db/x", None);
+        check("postgres://db/x", "postgres://db/x", None);
+        check("postgres://ann:secret@db", "postgres://ann@db", Some("secret"));
+    }
+}
