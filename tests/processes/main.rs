@@ -9,6 +9,7 @@
 mod djchat;
 mod djchat_page;
 mod manage;
+mod migrations;
 mod pulse_faults;
 mod pulse_start;
 mod pulse_stop;

@@ -1,0 +1,107 @@
+//! A site whose models grow, for tests of the migrations' commands: how far they have grown says the
+//! file `stage` in the current folder, which is the project's.
+
+use std::process::ExitCode;
+
+use hulse::models::{ForeignKey, Id, Meta, Model};
+use hulse::{App, Project};
+
+mod first {
+    use super::{ForeignKey, Id, Model};
+
+    #[derive(Model, Debug, Clone)]
+    #[model(app = "people")]
+    pub(crate) struct Author {
+        pub id: Id,
+        #[field(max_length = 60, unique)]
+        pub name: String,
+    }
+
+    #[derive(Model, Debug, Clone)]
+    #[model(app = "blog", index(author, -title))]
+    pub(crate) struct Post {
+        pub id: Id,
+        #[field(max_length = 200)]
+        pub title: String,
+        #[field(on_delete = cascade)]
+        pub author: ForeignKey<Author>,
+    }
+}
+
+/// A field that needs no value, and one that has a default.
+mod second {
+    use super::first::Author;
+    use super::{ForeignKey, Id, Model};
+
+    #[derive(Model, Debug, Clone)]
+    #[model(app = "blog", index(author, -title))]
+    pub(crate) struct Post {
+        pub id: Id,
+        #[field(max_length = 200)]
+        pub title: String,
+        #[field(max_length = 60)]
+        pub slug: Option<String>,
+        #[field(default = true)]
+        pub live: bool,
+        #[field(on_delete = cascade)]
+        pub author: ForeignKey<Author>,
+    }
+}
+
+/// A field whose value in existing rows nobody can know.
+mod third {
+    use super::first::Author;
+    use super::{ForeignKey, Id, Model};
+
+    #[derive(Model, Debug, Clone)]
+    #[model(app = "blog", index(author, -title))]
+    pub(crate) struct Post {
+        pub id: Id,
+        #[field(max_length = 200)]
+        pub title: String,
+        #[field(text)]
+        pub lead: String,
+        #[field(max_length = 60)]
+        pub slug: Option<String>,
+        #[field(default = true)]
+        pub live: bool,
+        #[field(on_delete = cascade)]
+        pub author: ForeignKey<Author>,
+    }
+}
+
+struct People;
+
+impl App for People {
+    fn label(&self) -> &'static str {
+        "people"
+    }
+
+    fn models(&self) -> Vec<&'static Meta> {
+        vec![first::Author::meta()]
+    }
+}
+
+struct Blog {
+    stage: String,
+}
+
+impl App for Blog {
+    fn label(&self) -> &'static str {
+        "blog"
+    }
+
+    fn models(&self) -> Vec<&'static Meta> {
+        vec![match self.stage.trim() {
+            "third" => third::Post::meta(),
+            "second" => second::Post::meta(),
+            _ => first::Post::meta(),
+        }]
+    }
+}
+
+fn main() -> ExitCode {
+    let stage = std::fs::read_to_string("stage").unwrap_or_default();
+    let here = std::env::current_dir().expect("there is a current folder");
+    hulse_manage::run(Project::new("growing", here).install(Blog { stage }).install(People))
+}
