@@ -19,6 +19,7 @@ mod read;
 mod report;
 mod sections;
 mod settings;
+mod superuser;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -30,6 +31,7 @@ pub use settings::{
     Auth, Channels, Csrf, Databases, Http, Log, Secret, Security, Server, Sessions, Settings,
     StaticFiles,
 };
+pub use superuser::{Superuser, login_name};
 pub use tree::Origin;
 
 use crate::error::{Error, Kind};
