@@ -7,5 +7,7 @@ mod db;
 mod middleware;
 mod migrations;
 mod models;
+mod sessions;
 mod site;
+mod staticfiles;
 mod urls;

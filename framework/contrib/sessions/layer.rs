@@ -53,6 +53,12 @@ pub async fn sessions(State(site): State<Site>, mut request: Request, next: Next
     response
 }
 
+/// A session without a request: for tests.
+pub(crate) fn new_session(site: &Site) -> Session {
+    let rows = Arc::new(Rows::new(site.clone()));
+    Session::new(None, rows, Some(expiry(&site.settings().sessions)))
+}
+
 /// What became of a session while its request was answered.
 enum Outcome {
     Untouched,
@@ -110,9 +116,14 @@ fn cookie_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 fn fresh_cookie(settings: &conf::Sessions, id: Id, session: &Session) -> Cookie<'static> {
     let mut cookie = empty_cookie(settings);
     cookie.set_value(id.to_string());
-    if !matches!(session.expiry(), Some(Expiry::OnSessionEnd) | None) {
-        cookie.set_max_age(session.expiry_age());
-        cookie.set_expires(session.expiry_date());
+    match session.expiry() {
+        None | Some(Expiry::OnSessionEnd) => {}
+        Some(expiry) => {
+            // Not what is left of it at this moment, which would be a second less than was set.
+            let whole = |age| if let Expiry::OnInactivity(whole) = expiry { whole } else { age };
+            cookie.set_max_age(whole(session.expiry_age()));
+            cookie.set_expires(session.expiry_date());
+        }
     }
     cookie
 }

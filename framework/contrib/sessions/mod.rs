@@ -13,7 +13,9 @@ mod layer;
 pub mod models;
 mod store;
 
+pub(crate) use layer::new_session;
 pub use layer::sessions;
+pub use models::clear_expired;
 pub use tower_sessions::Session;
 
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::apps::App as Install;
 use crate::http::Request;
-use crate::models::Meta;
+use crate::models::{Meta, Model};
 
 /// The app to install: it brings the table.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +35,7 @@ impl Install for App {
     }
 
     fn models(&self) -> Vec<&'static Meta> {
-        Vec::new()
+        vec![models::Session::meta()]
     }
 }
 
