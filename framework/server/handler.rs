@@ -5,7 +5,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Extension, Router};
 
 use crate::apps::Project;
-use crate::contrib::{sessions, staticfiles};
+use crate::contrib::{auth, sessions, staticfiles};
 use crate::http::Processors;
 use crate::middleware::{catch_panic, csrf, errors, hosts, log, request_values, security, slash};
 use crate::site::Site;
@@ -24,8 +24,7 @@ pub fn handler(project: &Project, site: &Site) -> Router {
     let own = project.layers().iter().rev().fold(views, |router, layer| layer(router));
     let values: Processors =
         request_values().chain(project.apps().iter().flat_map(|app| app.context())).collect();
-    own
-        // auth
+    own.layer(from_fn(auth::auth))
         .layer(from_fn_with_state(site.clone(), csrf))
         .layer(from_fn_with_state(site.clone(), sessions::sessions))
         .layer(from_fn_with_state(staticfiles::StaticFiles::of(project, site), staticfiles::serve))

@@ -1,0 +1,150 @@
+//! Who is asking: from the session to the user, once a request.
+
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use axum::extract::Request as AxumRequest;
+use axum::middleware::Next;
+use axum::response::Response;
+use serde::{Serialize, Serializer};
+
+use super::models::{HashFit, User};
+use crate::error::Result;
+use crate::http::Request;
+
+/// The session's key for the user's id, as text. Django's name.
+pub(super) const SESSION_USER: &str = "_auth_user_id";
+
+/// The session's key for the hash of the user's password. Django's name.
+pub(super) const SESSION_HASH: &str = "_auth_user_hash";
+
+/// The visitor: a [`User`] who is signed in, or nobody in particular.
+///
+/// It derefs to the user; a visitor who is not signed in has an empty name and may do nothing.
+#[derive(Clone, Debug, Default)]
+pub struct CurrentUser(Option<Arc<User>>);
+
+/// What an anonymous visitor derefs to.
+static NOBODY: LazyLock<User> = LazyLock::new(|| User { is_active: false, ..User::default() });
+
+impl CurrentUser {
+    /// A visitor who is not signed in.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self(None)
+    }
+
+    /// Whether the visitor is signed in.
+    #[must_use]
+    pub fn is_authenticated(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether the visitor is not signed in.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The user, if the visitor is signed in.
+    #[must_use]
+    pub fn user(&self) -> Option<&User> {
+        self.0.as_deref()
+    }
+}
+
+impl From<User> for CurrentUser {
+    fn from(user: User) -> Self {
+        Self(Some(Arc::new(user)))
+    }
+}
+
+impl Deref for CurrentUser {
+    type Target = User;
+
+    fn deref(&self) -> &User {
+        self.0.as_deref().unwrap_or(&NOBODY)
+    }
+}
+
+/// As templates see it: the user's fields, and the two questions.
+impl Serialize for CurrentUser {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shown<'u> {
+            #[serde(flatten)]
+            user: &'u User,
+            is_authenticated: bool,
+            is_anonymous: bool,
+        }
+        let shown = Shown {
+            user: self,
+            is_authenticated: self.is_authenticated(),
+            is_anonymous: self.is_anonymous(),
+        };
+        shown.serialize(serializer)
+    }
+}
+
+/// The user of one request, once somebody has asked. In its extensions; shared by all clones of the
+/// request, so that a login in a view is seen by what comes after it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known(Arc<Mutex<Option<CurrentUser>>>);
+
+impl Known {
+    fn get(&self) -> Option<CurrentUser> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set(&self, user: CurrentUser) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(user);
+    }
+}
+
+/// Makes room for the user beside the request (a middleware). Nothing is loaded until it is asked
+/// for.
+pub async fn auth(mut request: AxumRequest, next: Next) -> Response {
+    request.extensions_mut().insert(Known::default());
+    next.run(request).await
+}
+
+impl Request {
+    /// The visitor. Loaded once a request: no query without a session cookie, two for somebody
+    /// signed in (the session and the user).
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn user(&self) -> Result<CurrentUser> {
+        let known = self.extension::<Known>();
+        if let Some(user) = known.and_then(Known::get) {
+            return Ok(user);
+        }
+        let user = load(self).await?.map(CurrentUser::from).unwrap_or_default();
+        if let Some(known) = known {
+            known.set(user.clone());
+        }
+        Ok(user)
+    }
+}
+
+/// The user the session names, unless the password has changed or the account was closed since.
+async fn load(request: &Request) -> Result<Option<User>> {
+    let session = request.session();
+    let Some(id) = session.get::<String>(SESSION_USER).await? else { return Ok(None) };
+    let Ok(id) = id.parse::<i64>() else { return Ok(None) };
+    let found = User::objects().filter(|u| u.id().eq(id)).first(request.site()).await?;
+    let Some(user) = found.filter(|user| user.is_active) else { return Ok(None) };
+    let given = session.get::<String>(SESSION_HASH).await?.unwrap_or_default();
+    match user.check_session_hash(&given, request.settings()) {
+        HashFit::Current => Ok(Some(user)),
+        HashFit::OldKey => {
+            session.cycle_id().await?;
+            session.insert(SESSION_HASH, user.session_hash(request.settings())).await?;
+            Ok(Some(user))
+        }
+        HashFit::None => {
+            session.flush().await?;
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The pages for signing in and out.
+
+use http::HeaderValue;
+use http::header::CACHE_CONTROL;
+
+use super::{authenticate, login, logout};
+use crate::context;
+use crate::error::Result;
+use crate::forms::{Form, FormData};
+use crate::http::{Request, Response, is_safe_next, redirect, render};
+
+/// One sentence for an unknown name, a wrong password and a closed account.
+const REFUSED: &str = "Please enter a correct username and password. Note that both fields may be \
+                       case-sensitive.";
+
+/// The form.
+pub(super) async fn show(request: Request) -> Result<Response> {
+    let next = request.query("next").unwrap_or_default();
+    page(&request, &Form::new(), &next).await
+}
+
+/// The form, filled in.
+pub(super) async fn submit(request: Request, mut data: FormData) -> Result<Response> {
+    let next = wanted_next(&request, &data);
+    let password = data.get("password").unwrap_or_default().to_owned();
+    data.remove("password");
+    let mut form = Form::of(data);
+    let username = form.required("username");
+    if password.is_empty() {
+        form.errors.add("password", "This field is required.");
+    }
+    if form.is_valid() {
+        if let Some(user) = authenticate(&request, &username, &password).await? {
+            login(&request, &user).await?;
+            let home = &request.settings().auth.login_redirect_url;
+            return redirect(&request, safe(&request, &next).unwrap_or(home));
+        }
+        form.fail(REFUSED);
+    }
+    page(&request, &form, &next).await
+}
+
+/// Signs out. Only ever a POST: a link or an image must not be able to do it.
+pub(super) async fn leave(request: Request, data: FormData) -> Result<Response> {
+    logout(&request).await?;
+    let next = wanted_next(&request, &data);
+    let home = request.settings().auth.logout_redirect_url.as_str();
+    match safe(&request, &next).unwrap_or(home) {
+        "" => render(&request, "registration/logged_out.html", context! {}).await.map(not_cached),
+        target => redirect(&request, target),
+    }
+}
+
+async fn page(request: &Request, form: &Form, next: &str) -> Result<Response> {
+    let context = context! { form, next };
+    render(request, "registration/login.html", context).await.map(not_cached)
+}
+
+/// Where the visitor wants to go: the form's word counts more than the URL's.
+fn wanted_next(request: &Request, data: &FormData) -> String {
+    data.get("next").map(str::to_owned).or_else(|| request.query("next")).unwrap_or_default()
+}
+
+fn safe<'n>(request: &Request, next: &'n str) -> Option<&'n str> {
+    is_safe_next(next, request.host(), request.is_secure()).then_some(next)
+}
+
+/// A page with a token of one visitor is nobody else's, and the back button must not show it.
+fn not_cached(mut response: Response) -> Response {
+    let never = "max-age=0, no-cache, no-store, must-revalidate, private";
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(never));
+    response
+}
