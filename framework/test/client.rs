@@ -15,6 +15,7 @@ use super::answer::{Answer, fail};
 use super::jar::Jar;
 use super::site::Running;
 use super::socket::SocketClient;
+use crate::contrib::auth::{self, User};
 use crate::error::Error;
 
 /// The host a client asks for. The site's `allowed_hosts` include it.
@@ -110,6 +111,16 @@ impl Client {
     pub async fn try_socket(&self, path: &str) -> Result<SocketClient, Box<Answer>> {
         let origin = format!("http://{HOST_NAME}");
         SocketClient::connect(self, path, &[("origin", &origin)]).await
+    }
+
+    /// Signs `user` in without a password.
+    ///
+    /// # Panics
+    /// The database refuses.
+    pub async fn force_login(&self, user: &User) {
+        let signed_in = auth::session_of(&self.running.site, user).await;
+        let id = signed_in.expect("a session for the user");
+        self.set_cookie(&self.running.site.settings().sessions.cookie_name, &id);
     }
 
     /// The value of a cookie it holds.

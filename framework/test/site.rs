@@ -18,7 +18,7 @@ use crate::apps::Project;
 use crate::channels::Layer;
 use crate::conf::{self, Override, Secret, Settings, Sources};
 use crate::error::Result;
-use crate::migrations::migrate_all;
+use crate::migrations::{Graph, arrange, diff, migrate_all};
 use crate::server;
 use crate::site::Site;
 
@@ -155,11 +155,21 @@ fn settings(project: &Project, folder: &Folder) -> Result<Settings> {
 
 async fn open(project: &Project, settings: Settings) -> Result<(Site, Router)> {
     let layer = Layer::memory(&settings.channels);
-    let migrations = project.migrations()?;
+    let migrations = graph(project)?;
     let site = project.open(settings, layer).await?;
     migrate_all(site.database(), &migrations).await?;
     let handler = server::handler(project, &site);
     Ok((site, handler))
+}
+
+/// The project's migrations; an app without any gets the tables its models describe today.
+fn graph(project: &Project) -> Result<Graph> {
+    let graph = project.migrations()?;
+    let state = project.state();
+    let mut changes = diff(&graph.state(|_| true)?, &state, &[]);
+    changes.retain(|change| graph.of(&change.app).next().is_none());
+    let made = arrange(changes, &state, &graph, None);
+    Graph::new(graph.migrations().cloned().chain(made))
 }
 
 /// A temporary folder; dropping it removes it.
