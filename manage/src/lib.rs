@@ -15,6 +15,7 @@ mod commands;
 mod context;
 mod hand_over;
 mod output;
+mod prompt;
 mod questions;
 
 use std::process::ExitCode;

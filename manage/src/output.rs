@@ -7,3 +7,9 @@ pub(crate) fn tell(words: impl AsRef<str>) {
     let mut out = stdout();
     drop(out.write_all(words.as_ref().as_bytes()).and_then(|()| out.flush()));
 }
+
+/// Writes a line to stderr.
+#[expect(clippy::print_stderr, reason = "this crate is the one that prints")]
+pub(crate) fn complain(words: &str) {
+    eprintln!("{words}");
+}

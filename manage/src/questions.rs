@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use hulse::migrations::{Change, FieldState, ProjectState, Rename, Value};
 
-use crate::output::tell;
+use crate::output::{complain, tell};
 
 /// The exit code when a question had to be asked and was not answered, Django's.
 const UNANSWERED: u8 = 3;
@@ -180,11 +180,6 @@ fn hint(field: &FieldState) -> &'static str {
         Kind::ForeignKey { .. } => " (the key of the row to point to)",
         _ => "",
     }
-}
-
-#[expect(clippy::print_stderr, reason = "this crate is the one that prints")]
-fn complain(words: &str) {
-    eprintln!("{words}");
 }
 
 #[cfg(test)]

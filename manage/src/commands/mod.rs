@@ -1,6 +1,9 @@
 //! The commands, one file each. To add one: its `mod`, its line in [`Command`], its line in `run`.
 
+mod changepassword;
 mod check;
+mod clearsessions;
+mod createsuperuser;
 mod dbshell;
 mod makemigrations;
 mod migrate;
@@ -18,7 +21,10 @@ use crate::context::Context;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Changepassword(changepassword::Changepassword),
     Check(check::Check),
+    Clearsessions(clearsessions::Clearsessions),
+    Createsuperuser(createsuperuser::Createsuperuser),
     Dbshell(dbshell::Dbshell),
     Makemigrations(makemigrations::Makemigrations),
     Migrate(migrate::Migrate),
@@ -31,7 +37,10 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
+            Self::Changepassword(changepassword) => changepassword.run(context),
             Self::Check(check) => check.run(context),
+            Self::Clearsessions(clearsessions) => clearsessions.run(context),
+            Self::Createsuperuser(createsuperuser) => createsuperuser.run(context),
             Self::Dbshell(dbshell) => dbshell.run(context),
             Self::Makemigrations(makemigrations) => makemigrations.run(context),
             Self::Migrate(migrate) => migrate.run(context),
