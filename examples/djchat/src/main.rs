@@ -8,7 +8,7 @@ mod chat;
 use std::process::ExitCode;
 
 use hulse::Project;
-use hulse::contrib::staticfiles;
+use hulse::contrib::{auth, sessions, staticfiles};
 use hulse::urls::{Urls, include};
 
 fn main() -> ExitCode {
@@ -17,6 +17,8 @@ fn main() -> ExitCode {
 
 fn project() -> Project {
     Project::new("djchat", env!("CARGO_MANIFEST_DIR"))
+        .install(sessions::App)
+        .install(auth::App)
         .install(staticfiles::App)
         .install(chat::App)
         .assets(hulse::assets!())
@@ -24,5 +26,5 @@ fn project() -> Project {
 }
 
 fn urls() -> Urls {
-    Urls::new([include("", chat::urls())])
+    Urls::new([include("", chat::urls()), include("accounts/", auth::urls())])
 }
