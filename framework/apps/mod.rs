@@ -4,8 +4,11 @@
 //! `Site`.
 
 mod assets;
+mod check;
 mod migrations;
 mod open;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -18,12 +21,13 @@ use axum::response::IntoResponse;
 use tower_layer::Layer as TowerLayer;
 use tower_service::Service;
 
-use crate::conf::{Section, Sections};
+use crate::conf::{Section, Sections, Settings};
 use crate::http::Processor;
 use crate::models::Meta;
 use crate::urls::{Resolver, Urls};
 
 pub use assets::{__rust_embed, Assets};
+pub use check::{Check, Level};
 
 /// An installable part of a site: models, templates, static files, migrations.
 pub trait App: Send + Sync + 'static {
@@ -44,6 +48,12 @@ pub trait App: Send + Sync + 'static {
     /// none of its own, the project's cover it.
     fn assets(&self) -> Assets {
         Assets::none()
+    }
+
+    /// What it finds wrong with itself and its settings.
+    fn checks(&self, settings: &Settings) -> Vec<Check> {
+        let _ = settings;
+        Vec::new()
     }
 
     /// Its own sections of `settings.toml`.

@@ -11,9 +11,23 @@ use crate::urls::{Matched, Resolver};
 
 /// What a value whose name tells of a secret is shown as.
 const MASK: &str = "********************";
-/// Words in a name that make its value a secret (Django's list, and what carries a login).
-const SECRETS: [&str; 9] =
-    ["api", "auth", "token", "key", "secret", "pass", "signature", "cookie", "session"];
+/// Words in a name that make its value a secret: Django's list, and what carries a login.
+const SECRETS: [&str; 14] = [
+    "api",
+    "apikey",
+    "auth",
+    "authorization",
+    "csrftoken",
+    "key",
+    "pass",
+    "passwd",
+    "password",
+    "secret",
+    "sessionid",
+    "signature",
+    "token",
+    "csrfmiddlewaretoken",
+];
 const STYLE: &str = include_str!("debug_page.css");
 
 /// The page as HTML, in one file, with no script and nothing loaded.
@@ -212,11 +226,9 @@ fn settings(request: &Request) -> Vec<(String, String)> {
 }
 
 fn unless_secret(name: &str, value: &str) -> String {
-    let name = name.to_ascii_lowercase();
-    // `auth.login_url` is no secret, `auth_token` is: what counts is the last part of the name.
-    let last = name.rsplit('.').next().unwrap_or(&name);
-    let is_secret = SECRETS.iter().any(|word| last.contains(word));
-    // Numbers, lists of origins and such under a telling name are no secrets either way; better
-    // one mask too many.
+    // Of `auth.login_url` only the last part is the name.
+    let name = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
+    let mut words = name.split(|char: char| !char.is_ascii_alphanumeric());
+    let is_secret = name == "cookie" || words.any(|word| SECRETS.contains(&word));
     if is_secret { MASK.to_owned() } else { value.to_owned() }
 }

@@ -1,0 +1,192 @@
+//! Checks: what can be told wrong with a project before it serves anybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::Project;
+use crate::conf::Settings;
+
+/// Characters a secret key should have, and how many different ones (Django's `security.W009`).
+const KEY_CHARS_MIN: usize = 50;
+const KEY_UNLIKE_MIN: usize = 5;
+
+/// Something a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// How bad it is.
+    pub level: Level,
+    /// A name to look up or to silence it by: `urls.W001`.
+    pub id: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// How bad a finding is; from `Error` on a site does not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Worth knowing.
+    Info,
+    /// Probably not meant.
+    Warning,
+    /// Cannot work.
+    Error,
+}
+
+impl Check {
+    /// Something that cannot work.
+    pub fn error(id: &'static str, message: impl Into<String>) -> Self {
+        Self { level: Level::Error, id, message: message.into(), hint: None }
+    }
+
+    /// Something that is probably not meant.
+    pub fn warning(id: &'static str, message: impl Into<String>) -> Self {
+        Self { level: Level::Warning, id, message: message.into(), hint: None }
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// `error chat.E001: what is wrong` and, on a line of its own, the hint.
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.level {
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        };
+        write!(f, "{level} {}: {}", self.id, self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n    {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Project {
+    /// Everything found, the worst first.
+    #[must_use]
+    pub fn check(&self, settings: &Settings) -> Vec<Check> {
+        let mut found = self.check_apps();
+        found.extend(self.check_urls());
+        found.extend(check_settings(settings));
+        found.extend(self.apps().iter().flat_map(|app| app.checks(settings)));
+        found.sort_by_key(|check| std::cmp::Reverse(check.level));
+        found
+    }
+
+    fn check_apps(&self) -> Vec<Check> {
+        let mut found = Vec::new();
+        let mut labels = BTreeSet::new();
+        let mut tables = BTreeMap::new();
+        for app in self.apps() {
+            let label = app.label();
+            if !labels.insert(label) {
+                let words = format!("two installed apps have the label {label:?}");
+                found.push(
+                    Check::error("apps.E001", words).hint("a label names tables: change one"),
+                );
+            }
+            if !is_label(label) {
+                let words = format!("{label:?} is no app label");
+                let hint = "lower-case letters, digits and `_`, a letter first";
+                found.push(Check::error("apps.E002", words).hint(hint));
+            }
+            for model in app.models() {
+                if model.app != label {
+                    let words = format!("the app {label:?} lists the model {}", model.label());
+                    let hint = format!(
+                        "put it below `{label}::models`, or say `#[model(app = \"{label}\")]`"
+                    );
+                    found.push(Check::error("models.E001", words).hint(hint));
+                }
+                if let Some(other) = tables.insert(model.table, model.label()) {
+                    let (table, label) = (model.table, model.label());
+                    let words = format!("{other} and {label} share the table {table:?}");
+                    found.push(Check::error("models.E028", words));
+                }
+            }
+        }
+        found
+    }
+
+    fn check_urls(&self) -> Vec<Check> {
+        let lines = self.resolver().lines();
+        let mut found = Vec::new();
+        let mut routes = BTreeMap::new();
+        let mut names = BTreeMap::new();
+        for line in lines {
+            let route = line.route();
+            if let Some(first) = routes.insert(route, route) {
+                let words =
+                    format!("the route \"/{first}\" is there twice; the second never answers");
+                found.push(Check::warning("urls.W001", words));
+            }
+            // One name for routes with different arguments is common; with equal ones it hides.
+            let arguments = route.matches('<').count();
+            let Some(name) = line.name() else { continue };
+            if let Some(first) = names.insert((name, arguments), route)
+                && first != route
+            {
+                let words = format!("\"/{first}\" and \"/{route}\" are both called {name:?}");
+                let hint =
+                    "the name leads to the first; give `include` a name, or tables an app_name";
+                found.push(Check::warning("urls.W005", words).hint(hint));
+            }
+        }
+        found
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    label.starts_with(|first: char| first.is_ascii_lowercase())
+        && label
+            .chars()
+            .all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_')
+}
+
+/// What concerns a site that others can reach.
+fn check_settings(settings: &Settings) -> Vec<Check> {
+    let mut found = Vec::new();
+    for origin in &settings.csrf.trusted_origins {
+        if !origin.contains("://") {
+            let words = format!("csrf.trusted_origins has {origin:?}, without a scheme");
+            found
+                .push(Check::error("csrf.E001", words).hint(format!("write \"https://{origin}\"")));
+        }
+    }
+    let url = &settings.static_files.url;
+    if !url.ends_with('/') {
+        let words = format!("static.url is {url:?}; it has to end with a slash");
+        found.push(Check::error("static.E001", words));
+    }
+    if settings.debug {
+        return found;
+    }
+    if is_weak(settings.secret_key.expose()) {
+        let words = "secret_key is short or easily guessed";
+        let hint = format!("take {KEY_CHARS_MIN} random characters or more");
+        found.push(Check::warning("security.W009", words).hint(hint));
+    }
+    if settings.secret_key_fallbacks.iter().any(|key| is_weak(key.expose())) {
+        let words = "one of secret_key_fallbacks is short or easily guessed";
+        found.push(Check::warning("security.W025", words));
+    }
+    if settings.allowed_hosts.is_empty() {
+        let words = "allowed_hosts is empty: every request will be refused";
+        let hint = "name the hosts this site answers to: allowed_hosts = [\"example.com\"]";
+        found.push(Check::warning("security.W020", words).hint(hint));
+    }
+    found
+}
+
+fn is_weak(key: &str) -> bool {
+    let unlike: BTreeSet<char> = key.chars().collect();
+    key.chars().count() < KEY_CHARS_MIN || unlike.len() < KEY_UNLIKE_MIN
+}
