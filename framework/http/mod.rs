@@ -14,6 +14,7 @@ mod path;
 mod processors;
 mod redirect;
 mod request;
+mod shortcuts;
 #[cfg(test)]
 mod tests;
 
@@ -32,3 +33,4 @@ pub use path::{Captured, Path};
 pub use processors::{Processor, Processors, render, render_to_string};
 pub use redirect::{is_safe_next, redirect};
 pub use request::{Request, Secure};
+pub use shortcuts::{get_list_or_404, get_object_or_404};
