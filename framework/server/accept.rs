@@ -10,7 +10,9 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +23,9 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, UnixListener};
+use rustix::net::{AddressFamily, sockopt::socket_domain};
+use tokio::io::{Interest, unix::AsyncFd};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio::time::sleep;
@@ -30,13 +34,20 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::error::Result;
-use crate::server::stream::{Io, Stream};
+use crate::server::balance::Share;
+use crate::server::stream::{Io, Place, Stream};
 
 /// A request's head must be there this long after the connection or the last answer, seconds.
 const HEADER_SECONDS_MAX: u64 = 10;
 
 /// Longest request head, bytes, and the size a connection's read buffer grows to.
 const HEAD_BYTES_MAX: usize = 32_768;
+
+/// How long a worker that holds more connections than another leaves a new one to the others.
+const OTHERS_FIRST: Duration = Duration::from_millis(1);
+
+/// Connections taken without leaving them to others, once the others turned out to be busy.
+const HURRY: usize = 16;
 
 /// How long accepting pauses when the process is out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -47,34 +58,55 @@ const LAST_REQUESTS: Duration = Duration::from_millis(100);
 
 /// A listening socket on this worker's runtime.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub(super) struct Socket(AsyncFd<Listening>);
+
+#[derive(Debug)]
+enum Listening {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 impl Socket {
     /// Takes over a socket handed down by the arbiter.
+    #[expect(
+        deprecated,
+        reason = "what replaces it is an unsafe fn that asks for a descriptor which stays the same; \
+                  a std listener's does"
+    )]
     pub(super) fn from_fd(fd: OwnedFd) -> Result<Self> {
-        use rustix::net::{AddressFamily, sockopt::socket_domain};
-        if socket_domain(&fd)? == AddressFamily::UNIX {
-            let listener = std::os::unix::net::UnixListener::from(fd);
-            listener.set_nonblocking(true)?;
-            return Ok(Self::Unix(UnixListener::from_std(listener)?));
-        }
-        let listener = std::net::TcpListener::from(fd);
-        listener.set_nonblocking(true)?;
-        Ok(Self::Tcp(TcpListener::from_std(listener)?))
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        let listening = match socket_domain(&fd)? {
+            AddressFamily::UNIX => Listening::Unix(UnixListener::from(fd)),
+            _ => Listening::Tcp(TcpListener::from(fd)),
+        };
+        Ok(Self(AsyncFd::with_interest(listening, Interest::READABLE)?))
     }
+}
 
-    async fn accept(&self) -> io::Result<Io> {
+impl AsRawFd for Listening {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(listener) => listener.as_raw_fd(),
+            Self::Unix(listener) => listener.as_raw_fd(),
+        }
+    }
+}
+
+impl Listening {
+    fn accept(&self) -> io::Result<Io> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
+                let (stream, peer) = listener.accept()?;
+                stream.set_nonblocking(true)?;
                 // Answers and frames are written whole; waiting to fill a packet only delays them.
                 stream.set_nodelay(true)?;
-                Ok(Io::Tcp(stream, peer))
+                Ok(Io::Tcp(TcpStream::from_std(stream)?, peer))
             }
-            Self::Unix(listener) => Ok(Io::Unix(listener.accept().await?.0)),
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(Io::Unix(UnixStream::from_std(stream)?))
+            }
         }
     }
 }
@@ -84,6 +116,7 @@ impl Socket {
 pub(super) struct Acceptor {
     handler: Router,
     places: Arc<Semaphore>,
+    share: Share,
     /// Cancelled: let nobody new in.
     closing: CancellationToken,
     /// Cancelled: no request after the one that runs.
@@ -93,10 +126,11 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(handler: Router, connections_max: usize) -> Self {
+    pub(super) fn new(handler: Router, connections_max: usize, share: Share) -> Self {
         Self {
             handler,
             places: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
+            share,
             closing: CancellationToken::new(),
             finishing: CancellationToken::new(),
             connections: TaskTracker::new(),
@@ -106,11 +140,12 @@ impl Acceptor {
     /// Accepts until [`close`](Self::close), then empties the kernel's queue and closes the socket.
     pub(super) async fn accept(self, socket: Socket) {
         let mut is_paused = false;
+        let mut hurry = 0;
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = self.closing.cancelled() => break,
-                accepted = self.accept_one(&socket) => accepted,
+                accepted = self.accept_one(&socket, &mut hurry) => accepted,
             };
             match accepted {
                 Ok(stream) => {
@@ -126,15 +161,30 @@ impl Acceptor {
                 }
             }
         }
-        while let Some(Ok(stream)) = self.accept_one(&socket).now_or_never() {
+        self.share.leave();
+        hurry = usize::MAX;
+        while let Some(Ok(stream)) = self.accept_one(&socket, &mut hurry).now_or_never() {
             self.connections.spawn(self.clone().serve(stream));
         }
     }
 
-    async fn accept_one(&self, socket: &Socket) -> io::Result<Stream> {
+    /// Waits for a connection. The next `hurry` ones are not left to others.
+    async fn accept_one(&self, socket: &Socket, hurry: &mut usize) -> io::Result<Stream> {
         let places = Arc::clone(&self.places);
-        let place = places.acquire_owned().await.expect("the semaphore is never closed");
-        Ok(Stream::new(socket.accept().await?, place))
+        let permit = places.acquire_owned().await.expect("the semaphore is never closed");
+        loop {
+            let mut ready = socket.0.readable().await?;
+            let is_left_to_others = *hurry == 0 && self.share.is_ahead();
+            if is_left_to_others {
+                sleep(OTHERS_FIRST).await;
+            }
+            let Ok(accepted) = ready.try_io(|socket| socket.get_ref().accept()) else {
+                *hurry = 0;
+                continue;
+            };
+            *hurry = if is_left_to_others { HURRY } else { hurry.saturating_sub(1) };
+            return Ok(Stream::new(accepted?, Place::new(permit, self.share.count())));
+        }
     }
 
     /// Lets nobody new in; `accept` ends.

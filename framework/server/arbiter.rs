@@ -6,6 +6,7 @@
 //! - It serves no visitor and touches no database while it runs.
 //! - It ends after its last child has.
 
+use std::iter;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -18,6 +19,7 @@ use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::server::address::Listener;
 use crate::server::backoff::Backoff;
+use crate::server::balance::Board;
 use crate::server::children::{Nursery, Role, Running};
 use crate::server::control::{Order, Report, Start};
 
@@ -58,6 +60,8 @@ pub(super) enum Stop {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) workers: usize,
+    /// How many connections each of them holds.
+    pub(super) board: Board,
     pub(super) listeners: Vec<Listener>,
     /// The store's listening socket; none with `memory://`.
     pub(super) store: Option<Listener>,
@@ -204,6 +208,9 @@ impl Arbiter {
         let died = status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
         if let Some(place) = self.places.iter_mut().find(|p| p.holds(id)) {
             place.child = None;
+            if place.role == Role::Worker {
+                self.plan.board.leave(place.number);
+            }
             let wait = place.backoff.wait(lived);
             place.due = Instant::now() + wait;
             match self.phase {
@@ -264,9 +271,12 @@ impl Arbiter {
     /// Starts a child in an empty place.
     fn fill(&mut self, index: usize) {
         let (role, number) = (self.places[index].role, self.places[index].number);
-        let start = Start { number, store: self.plan.store_path.clone() };
+        let (store, workers) = (self.plan.store_path.clone(), self.plan.workers);
+        let start = Start { number, workers, store };
         let sockets: Vec<_> = match role {
-            Role::Worker => self.plan.listeners.iter().map(AsFd::as_fd).collect(),
+            Role::Worker => iter::once(self.plan.board.as_fd())
+                .chain(self.plan.listeners.iter().map(AsFd::as_fd))
+                .collect(),
             Role::Store => self.plan.store.iter().map(AsFd::as_fd).collect(),
         };
         match self.nursery.spawn(role, &start, &sockets) {

@@ -1,6 +1,7 @@
 //! What the arbiter and its children tell each other, over the socketpair that is a child's stdin.
 //!
-//! Flow: arbiter → child: one [`Start`] with the listening sockets beside it, later [`Order`]s.
+//! Flow: arbiter → child: one [`Start`] with descriptors beside it (a worker's: the board, then
+//! the listening sockets; the store's: its socket), later [`Order`]s.
 //! Child → arbiter: [`Report`]s. End of file means that the other one is gone.
 //!
 //! A message is a kind byte, a length (u32, little endian) and that many bytes.
@@ -23,6 +24,9 @@ use crate::error::{Error, Kind, Result};
 /// Most listening sockets handed to a child. The kernel takes 253 descriptors in one message.
 pub(super) const LISTENERS_MAX: usize = 64;
 
+/// Most descriptors in a message: the listening sockets and the board.
+const DESCRIPTORS_MAX: usize = LISTENERS_MAX + 1;
+
 /// Longest message, bytes; a path and an error's words fit.
 const MESSAGE_BYTES_MAX: usize = 65_536;
 
@@ -31,8 +35,10 @@ const HEAD_BYTES: usize = 5;
 /// The first message: what a child is to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Start {
-    /// Its number, for the log.
+    /// A worker's number, from 1.
     pub(super) number: usize,
+    /// How many workers there are.
+    pub(super) workers: usize,
     /// The data store's socket; none with `memory://`.
     pub(super) store: Option<PathBuf>,
 }
@@ -110,7 +116,7 @@ pub(super) fn send_start(
     sockets: &[BorrowedFd<'_>],
 ) -> Result<()> {
     let bytes = message(b'S', &serde_json::to_vec(start)?);
-    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS_MAX))];
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
     if !sockets.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(sockets)) {
         return Err(broken("too many sockets"));
@@ -124,7 +130,7 @@ pub(super) fn send_start(
 pub(super) fn receive_start(mut control: &UnixStream) -> Result<(Start, Vec<OwnedFd>)> {
     let mut head = [0; HEAD_BYTES];
     let mut sockets = Vec::new();
-    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS_MAX))];
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::net::recvmsg(
         control,

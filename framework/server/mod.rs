@@ -14,6 +14,7 @@ mod accept;
 mod address;
 mod arbiter;
 mod backoff;
+mod balance;
 mod child;
 mod children;
 mod control;
@@ -88,8 +89,9 @@ pub fn pulse(
             DataStore::Pulse => prepare::bind_store(settings).map(|(p, l)| (Some(p), Some(l)))?,
             DataStore::Memory => (None, None),
         };
+        let board = balance::Board::new(workers)?;
         let (timeout, graceful_timeout) = Plan::timeouts(settings);
-        let plan = Plan { workers, listeners, store, store_path, timeout, graceful_timeout };
+        let plan = Plan { workers, board, listeners, store, store_path, timeout, graceful_timeout };
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let forwarding = tokio::spawn(signals.forward(sender.clone()));
         let arbiter = Arbiter::new(plan, Nursery::new(options.arguments, sender));

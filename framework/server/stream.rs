@@ -9,12 +9,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::server::balance::Counted;
+
 /// A connection. It moves along into an upgrade, so a WebSocket keeps its place too.
 #[derive(Debug)]
 pub(super) struct Stream {
     io: Io,
-    /// Dropping it lets the next connection in.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// A connection's place in its worker. Dropping it lets the next one in.
+#[derive(Debug)]
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+impl Place {
+    pub(super) fn new(permit: OwnedSemaphorePermit, counted: Counted) -> Self {
+        Self { _permit: permit, _counted: counted }
+    }
 }
 
 #[derive(Debug)]
@@ -24,7 +38,7 @@ pub(super) enum Io {
 }
 
 impl Stream {
-    pub(super) fn new(io: Io, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(io: Io, place: Place) -> Self {
         Self { io, _place: place }
     }
 

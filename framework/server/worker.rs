@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use crate::apps::Project;
 use crate::channels::Layer;
 use crate::conf::Settings;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::server::accept::{Acceptor, Socket};
+use crate::server::balance::{Board, Share};
 use crate::server::child::{self, Control, Heard, ORPHAN_SECONDS_MAX};
 use crate::server::control::Start;
 use crate::server::handler;
@@ -42,8 +43,11 @@ async fn begin(
     project: &Project,
     settings: Settings,
     start: &Start,
-    sockets: Vec<OwnedFd>,
+    descriptors: Vec<OwnedFd>,
 ) -> Result<(Site, Acceptor, Vec<Socket>)> {
+    let mut descriptors = descriptors.into_iter();
+    let board = descriptors.next().map(Board::from_fd);
+    let board = board.ok_or_else(|| Error::of(Kind::Server, "the worker got no board"))?;
     let layer = match &start.store {
         Some(path) => Layer::pulse(path, &settings.channels),
         None => Layer::memory(&settings.channels),
@@ -52,8 +56,9 @@ async fn begin(
     let site = project.open(settings, layer).await?;
     site.layer().ready().await?;
     run_background(&site, project.resolver());
-    let acceptor = Acceptor::new(handler(project, &site), connections_max);
-    let sockets = sockets.into_iter().map(Socket::from_fd).collect::<Result<_>>()?;
+    let share = Share::new(board, start.number, start.workers);
+    let acceptor = Acceptor::new(handler(project, &site), connections_max, share);
+    let sockets = descriptors.map(Socket::from_fd).collect::<Result<_>>()?;
     Ok((site, acceptor, sockets))
 }
 
