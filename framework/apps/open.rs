@@ -11,6 +11,7 @@ use crate::channels::Layer;
 use crate::conf::Settings;
 use crate::db::Database;
 use crate::error::Result;
+use crate::models::Registry;
 use crate::site::{Lifecycle, Parts, Reverse, Site};
 use crate::template::{Sources, Templates, Value};
 
@@ -33,18 +34,10 @@ impl Project {
         let database = Database::connect(&settings.database, &settings.base).await?;
         let reverse = self.resolver.reverse().clone();
         let lifecycle = Lifecycle::default();
+        let site = Site::new(Parts { settings, database, templates, layer, reverse, lifecycle });
         let models = self.apps().iter().flat_map(|app| app.models()).collect();
-        let mut extensions = ::http::Extensions::new();
-        extensions.insert(crate::models::Registry::new(models));
-        Ok(Site::new(Parts {
-            settings,
-            database,
-            templates,
-            layer,
-            reverse,
-            lifecycle,
-            extensions,
-        }))
+        site.keep(|_| Registry::new(models));
+        Ok(site)
     }
 
     fn template_sources(&self, settings: &Settings) -> Sources {

@@ -79,14 +79,14 @@ pub(super) fn is_locked(error: &sqlx::Error) -> bool {
 
 /// Whether the connection broke before or while the statement ran.
 pub(super) fn is_broken(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => {
-            sqlite_code(error.as_ref()).is_none()
-                && error.code().is_some_and(|code| code.starts_with("57P"))
-        }
-        _ => false,
-    }
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) || is_ended_session(error)
+}
+
+/// Whether the server ended the session instead of running the statement (SQLSTATE 57P01 to 57P03),
+/// so that even a writing one may be repeated. PostgreSQL holds this back while it commits.
+pub(super) fn is_ended_session(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    sqlite_code(error).is_none() && error.code().is_some_and(|code| code.starts_with("57P"))
 }
 
 impl Error {

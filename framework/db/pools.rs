@@ -28,6 +28,8 @@ pub(super) struct Pools {
     kind: Kinds,
     /// How long a statement waits for a connection or for SQLite's lock.
     wait: Duration,
+    /// Most connections of the pool.
+    connections: u32,
 }
 
 enum Kinds {
@@ -51,7 +53,7 @@ impl Pools {
             }
             _ => return Err(bad_url("it begins with neither `sqlite://` nor `postgres://`")),
         };
-        Ok(Self { kind, wait })
+        Ok(Self { kind, wait, connections: settings.connections_max.max(1) })
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -93,42 +95,61 @@ impl Pools {
     /// Runs one statement on its own.
     pub(super) async fn run(&self, access: Access, sql: Sql) -> Result<Answer> {
         let mut locked = Locked::new(self.wait);
-        let mut repeated = false;
         let mut wire = self.acquire(access).await.map_err(error::translate)?;
+        let mut repeats = 0;
         loop {
-            match wire.run(sql.clone()).await {
+            let failed = match wire.run(sql.clone()).await {
                 Ok(answer) => return Ok(answer),
-                Err(failed) if error::is_locked(&failed) => locked.pause(failed).await?,
-                // The server was restarted under an idle connection. Reading again harms nobody.
-                Err(failed) if access == Access::Read && !repeated && error::is_broken(&failed) => {
-                    repeated = true;
-                    drop(wire);
-                    wire = self.acquire(access).await.map_err(error::translate)?;
-                }
-                Err(failed) => return Err(error::translate(failed)),
+                Err(failed) => failed,
+            };
+            // The server was restarted under an idle connection. Reading again harms nobody.
+            let may_repeat = match access {
+                Access::Read => error::is_broken(&failed),
+                Access::Write => error::is_ended_session(&failed),
+            };
+            if may_repeat {
+                wire = self.replace(access, wire, failed, &mut repeats).await?;
+            } else if error::is_locked(&failed) {
+                locked.pause(failed).await?;
+            } else {
+                return Err(error::translate(failed));
             }
         }
+    }
+
+    /// Closes a broken connection and takes another. All idle ones may be broken, but no new one.
+    async fn replace(
+        &self,
+        access: Access,
+        wire: Wire,
+        failed: sqlx::Error,
+        repeats: &mut u32,
+    ) -> Result<Wire> {
+        wire.discard();
+        if *repeats >= self.connections {
+            return Err(error::translate(failed));
+        }
+        *repeats += 1;
+        self.acquire(access).await.map_err(error::translate)
     }
 
     /// Runs any number of statements, each on its own.
     pub(super) async fn script(&self, text: String) -> Result<()> {
         let mut wire = self.acquire(Access::Write).await.map_err(error::translate)?;
-        wire.script(text).await.map_err(error::translate)
+        wire.script_alone(text, self.wait).await.map_err(error::translate)
     }
 
     /// Takes a connection and begins a transaction on it.
     pub(super) async fn begin(&self) -> Result<Wire> {
         let mut locked = Locked::new(self.wait);
-        let mut repeated = false;
         let mut wire = self.acquire(Access::Write).await.map_err(error::translate)?;
+        let mut repeats = 0;
         loop {
             match wire.begin().await {
                 Ok(()) => return Ok(wire),
                 Err(failed) if error::is_locked(&failed) => locked.pause(failed).await?,
-                Err(failed) if !repeated && error::is_broken(&failed) => {
-                    repeated = true;
-                    drop(wire);
-                    wire = self.acquire(Access::Write).await.map_err(error::translate)?;
+                Err(failed) if error::is_broken(&failed) => {
+                    wire = self.replace(Access::Write, wire, failed, &mut repeats).await?;
                 }
                 Err(failed) => return Err(error::translate(failed)),
             }

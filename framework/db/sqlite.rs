@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 
 /// How long SQLite itself sleeps and asks for a lock before it gives up and we go on: short,
 /// because its pauses grow to 100 ms, and who began to wait last would ask most often.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(200);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The writer and the readers of one file.
 pub(super) struct Pools {

@@ -1,6 +1,7 @@
 //! One borrowed connection of either database, with or without an open transaction on it.
 
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use sea_query::Value;
@@ -95,6 +96,28 @@ impl Wire {
             #[cfg(feature = "postgres")]
             Self::Postgres(held) => sqlx::Executor::execute(held.raw(), script).await.map(drop),
         }
+    }
+
+    /// As [`script`](Self::script), outside a transaction: each statement waits for SQLite's lock.
+    /// Elsewhere a statement that found it taken is repeated, but here some have run already.
+    pub(super) async fn script_alone(&mut self, text: String, wait: Duration) -> sqlx::Result<()> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => {
+                self.script(format!("PRAGMA busy_timeout = {}", wait.as_millis())).await?;
+                let done = self.script(text).await;
+                let usual = super::sqlite::BUSY_TIMEOUT.as_millis();
+                self.script(format!("PRAGMA busy_timeout = {usual}")).await?;
+                done
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => self.script(text).await,
+        }
+    }
+
+    /// Closes the connection instead of giving it back.
+    pub(super) fn discard(mut self) {
+        self.mark_open(true);
     }
 
     /// Begins a transaction. On SQLite it takes the write lock: one that began by reading could not

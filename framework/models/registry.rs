@@ -1,10 +1,12 @@
 //! `Registry`: the installed models, for whoever must know who points at whom.
 
+use std::sync::Arc;
+
 use crate::models::meta::{Field, Meta};
 use crate::site::Site;
 
-/// The models of all installed apps. `apps` puts it among the site's extensions.
-#[derive(Clone, Debug, Default)]
+/// The models of all installed apps. `apps` has the site keep it.
+#[derive(Debug, Default)]
 pub struct Registry {
     models: Vec<&'static Meta>,
 }
@@ -17,8 +19,8 @@ impl Registry {
     }
 
     /// The models of `site`.
-    pub(super) fn of(site: &Site) -> Self {
-        site.extension::<Self>().cloned().unwrap_or_default()
+    pub(super) fn of(site: &Site) -> Arc<Self> {
+        site.keep(|_| Self::default())
     }
 
     /// All models, in the order of their apps.

@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 
 use crate::channels::Layer;
 use crate::conf::Settings;
-use crate::db::{Connection, Database};
+use crate::db::{Connection, Database, Transaction};
 use crate::error::{Error, Kind, Result};
 use crate::template::Templates;
 
@@ -60,18 +60,29 @@ pub struct Parts {
     pub reverse: Reverse,
     /// Shutdown: who still works, and the word that it is time to stop.
     pub lifecycle: Lifecycle,
-    /// What higher rooms keep with the site, by type: `models` its registry.
-    pub extensions: ::http::Extensions,
 }
 
 type AfterCommit = Box<dyn FnOnce(Site) -> BoxFuture<'static, Result<()>> + Send>;
 
-#[derive(Default)]
-struct Pending(Mutex<Vec<(u32, AfterCommit)>>);
+/// Effects in the order of asking, with the depth they were asked at; `None` once the transaction
+/// is over.
+struct Pending(Mutex<Option<Vec<(u32, AfterCommit)>>>);
+
+impl Default for Pending {
+    fn default() -> Self {
+        Self(Mutex::new(Some(Vec::new())))
+    }
+}
 
 impl Pending {
-    fn with<T>(&self, change: impl FnOnce(&mut Vec<(u32, AfterCommit)>) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Changes the list, if the transaction is still open.
+    fn with<T>(&self, change: impl FnOnce(&mut Vec<(u32, AfterCommit)>) -> T) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(change)
+    }
+
+    /// Takes all; nothing can be added any more.
+    fn close(&self) -> Vec<(u32, AfterCommit)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 }
 
@@ -120,12 +131,6 @@ impl Site {
         &self.shared.lifecycle
     }
 
-    /// What a higher room has put among the [`Parts::extensions`].
-    #[must_use]
-    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.shared.extensions.get()
-    }
-
     /// The URL called `name` with `arguments` in place of its converters, in order.
     ///
     /// # Errors
@@ -170,6 +175,9 @@ impl Site {
     /// returns an error, panics or is dropped (a client that went away). Inside a transaction it is
     /// a savepoint. On SQLite the write lock is taken at the beginning.
     ///
+    /// Once `work` has returned, the commit and what follows it run to their end, whether or not
+    /// anybody still waits: rows that are there are never without their effects.
+    ///
     /// # Errors
     /// That of `work`; the database's; or, with the changes committed, the first of what
     /// [`on_commit`](Self::on_commit) was told (`is_after_commit`).
@@ -193,19 +201,42 @@ impl Site {
                 return Err(error);
             }
         };
-        transaction.commit().await?;
-        undo.disarm();
-        if self.depth == 0 {
-            self.run_pending(&pending).await?;
+        if self.depth > 0 {
+            transaction.commit().await?;
+            undo.disarm();
+            return Ok(value);
         }
+        undo.disarm();
+        self.finish(transaction, pending).await?;
         Ok(value)
+    }
+
+    /// Commits and runs the effects, in a task of the site's lifecycle: dropping the future that
+    /// waits for it stops neither.
+    async fn finish(&self, transaction: Transaction, pending: Arc<Pending>) -> Result<()> {
+        let (done, ended) = tokio::sync::oneshot::channel();
+        let site = self.clone();
+        self.lifecycle().spawn(async move {
+            let committed = transaction.commit().await;
+            let effects = pending.close();
+            let result = match committed {
+                Ok(()) => site.run_effects(effects).await,
+                Err(error) => Err(error),
+            };
+            // Nobody may be waiting any more.
+            drop(done.send(result));
+        });
+        ended.await.unwrap_or_else(|_| {
+            Err(Error::of(Kind::AfterCommit, "committed, but afterwards an effect panicked"))
+        })
     }
 
     /// Calls `effect` once the outermost transaction has committed, in the order of asking; at once
     /// outside one. A rollback, of the savepoint it was asked in too, drops it.
     ///
     /// # Errors
-    /// Outside a transaction that of `effect`; inside none.
+    /// Outside a transaction that of `effect`; inside one only that it is over
+    /// (`is_transaction_closed`).
     pub async fn on_commit<F, Fut>(&self, effect: F) -> Result<()>
     where
         F: FnOnce(Self) -> Fut + Send + 'static,
@@ -215,16 +246,18 @@ impl Site {
             None => effect(self.clone()).await,
             Some(pending) => {
                 let effect: AfterCommit = Box::new(move |site| Box::pin(effect(site)));
-                pending.with(|list| list.push((self.depth, effect)));
-                Ok(())
+                pending.with(|list| list.push((self.depth, effect))).ok_or_else(|| {
+                    let words = "on_commit was asked of a site whose atomic block is over";
+                    Error::of(Kind::TransactionClosed, words)
+                })
             }
         }
     }
 
     /// Runs every effect, also after one has failed; reports the first failure.
-    async fn run_pending(&self, pending: &Pending) -> Result<()> {
+    async fn run_effects(&self, effects: Vec<(u32, AfterCommit)>) -> Result<()> {
         let mut first = None;
-        for (_, effect) in pending.with(std::mem::take) {
+        for (_, effect) in effects {
             if let Err(error) = effect(self.clone()).await {
                 tracing::error!(%error, "after the commit");
                 first.get_or_insert(error);
@@ -257,7 +290,12 @@ impl Undo<'_> {
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        if self.armed {
+        if !self.armed {
+            return;
+        }
+        if self.depth == 1 {
+            drop(self.pending.close());
+        } else {
             self.pending.with(|list| list.retain(|(at, _)| *at < self.depth));
         }
     }

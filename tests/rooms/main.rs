@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
 
+mod atomic;
 mod csrf;
 mod db;
 mod middleware;
