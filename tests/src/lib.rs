@@ -16,3 +16,8 @@ pub use browser::{Browser, Screen, Window};
 pub use databases::{TestDatabase, databases};
 pub use process::{Program, Pulse, Surroundings, site_command, site_folder, site_folder_of};
 pub use visitor::{Answer, Visitor, VisitorSocket};
+
+/// The README's code, so that `cargo test` compiles it.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
