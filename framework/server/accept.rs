@@ -70,8 +70,7 @@ impl Socket {
     /// Takes over a socket handed down by the arbiter.
     #[expect(
         deprecated,
-        reason = "what replaces it is an unsafe fn that asks for a descriptor which stays the same; \
-                  a std listener's does"
+        reason = "what replaces it is an unsafe fn; a std listener's descriptor stays the same"
     )]
     pub(super) fn from_fd(fd: OwnedFd) -> Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;

@@ -1,4 +1,5 @@
-//! Connections spread evenly: the kernel wakes all workers for each, and mostly the same one is first.
+//! Connections spread evenly: the kernel wakes all workers for each, and mostly the same one
+//! comes first.
 //!
 //! Flow: all workers share one small file in memory with a number each, the connections it holds. A
 //! worker that holds more than another lets a moment pass before it accepts; if nobody else came,

@@ -20,16 +20,6 @@ const BACK: Duration = Duration::from_secs(1);
 /// Longest wait for what takes its time.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Waits for a state of the site and says how long it took.
-async fn until(at_most: Duration, what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < at_most, "not in {at_most:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    begun.elapsed()
-}
-
 /// One request on a connection of its own.
 async fn ask(address: &str, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
@@ -106,8 +96,10 @@ async fn all_workers_killed_at_once_refuse_nobody() {
     }
     // The listening socket is the arbiter's: this waits for a worker.
     ask(pulse.address(), "/").await.unwrap();
-    pulse.said_after(seen, "is ready").await;
-    until(BACK, "three workers", || pulse.workers().len() == 3).await;
+    for worker in ["worker 1 is ready", "worker 2 is ready", "worker 3 is ready"] {
+        pulse.said_after(seen, worker).await;
+    }
+    assert_eq!(pulse.workers().len(), 3);
     assert_eq!(pulse.stop().await, 0);
 }
 

@@ -4,29 +4,10 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use hulse_tests::{Pulse, Visitor};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Signal, kill_process};
 
 /// Longest time until all is gone once the arbiter was killed.
 const ORPHANS: Duration = Duration::from_secs(5);
-
-/// Waits until none of the processes is there any more.
-async fn gone(processes: &[Pid], at_most: Duration) {
-    let begun = Instant::now();
-    while processes.iter().any(|pid| is_alive(*pid)) {
-        assert!(begun.elapsed() < at_most, "{processes:?} live on");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Whether it runs: a killed child that nobody has waited for does not.
-fn is_alive(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    test_kill_process(pid).is_ok() && stat.is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-fn all(pulse: &Pulse) -> Vec<Pid> {
-    pulse.workers().into_iter().chain(pulse.store()).collect()
-}
 
 /// Asks for the slow view and comes back once the server has the request.
 async fn ask_slowly(pulse: &mut Pulse, milliseconds: u64) -> tokio::task::JoinHandle<String> {
@@ -41,13 +22,13 @@ async fn ask_slowly(pulse: &mut Pulse, milliseconds: u64) -> tokio::task::JoinHa
 #[tokio::test]
 async fn a_term_lets_requests_in_flight_finish_and_leaves_nothing() {
     let mut pulse = Pulse::start_testsite(&["-w", "4"]).await;
-    let processes = all(&pulse);
-    assert_eq!(processes.len(), 5);
+    assert_eq!((pulse.workers().len(), pulse.store().is_some()), (4, true));
     let slow = ask_slowly(&mut pulse, 1000).await;
     pulse.signal(Signal::TERM);
     assert_eq!(slow.await.unwrap(), "late\n");
     assert_eq!(pulse.ended().await.code(), Some(0));
-    gone(&processes, Duration::ZERO).await;
+    let left = pulse.all_ended().await;
+    assert!(left < Duration::from_secs(1), "the arbiter did not wait for all: {left:?}");
     TcpListener::bind(pulse.address()).expect("the port is free");
     let left = std::fs::read_dir(pulse.folder().join(".hulse")).unwrap().count();
     assert_eq!(left, 0, "the store's socket is left behind");
@@ -92,7 +73,6 @@ async fn a_quit_stops_at_once() {
 #[tokio::test]
 async fn a_killed_arbiter_leaves_no_orphan_not_even_a_hung_or_stopped_one() {
     let mut pulse = Pulse::start_testsite(&["-w", "3"]).await;
-    let processes = all(&pulse);
     let slow = ask_slowly(&mut pulse, 60_000).await;
     let mut visitor = Visitor::new(pulse.address());
     let seen = pulse.log().len();
@@ -101,7 +81,8 @@ async fn a_killed_arbiter_leaves_no_orphan_not_even_a_hung_or_stopped_one() {
     kill_process(pulse.workers()[0], Signal::STOP).unwrap();
     pulse.signal(Signal::KILL);
     assert!(pulse.ended().await.code().is_none());
-    gone(&processes, ORPHANS).await;
+    let left = pulse.all_ended().await;
+    assert!(left < ORPHANS, "{left:?}");
     TcpListener::bind(pulse.address()).expect("the port is free");
     slow.abort();
     hanging.abort();

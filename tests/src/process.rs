@@ -12,7 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
@@ -231,6 +231,21 @@ impl Pulse {
             Ok(status) => status.expect("it is ours to wait for"),
             Err(_) => panic!("djchat does not end:\n{}", self.log()),
         }
+    }
+
+    /// Waits until the last of its processes has ended, also of those the arbiter left behind, and
+    /// says how long that took.
+    ///
+    /// # Panics
+    /// One lives on.
+    pub async fn all_ended(&mut self) -> Duration {
+        let begun = Instant::now();
+        // Each holds an end of the pipes its words come through.
+        let closed = async { while self.log.changed().await.is_ok() {} };
+        if timeout(WAIT, closed).await.is_err() {
+            panic!("some process of it lives on:\n{}", self.log())
+        }
+        begun.elapsed()
     }
 
     /// SIGTERM, then the exit code.
