@@ -1,6 +1,6 @@
 //! What the chat room promises, seen from outside: on one worker and on four.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -30,21 +30,29 @@ async fn enter(visitor: &mut Visitor) -> (VisitorSocket, Value) {
     (socket, first["user"].clone())
 }
 
-/// Opens sockets of new visitors until each worker holds at least one.
-async fn enter_on_every_worker(pulse: &Pulse, workers: usize) -> Vec<(VisitorSocket, Pid)> {
-    const TRIES_MAX: usize = 400;
-    let mut sockets = Vec::new();
-    let mut seen = BTreeSet::new();
-    for _ in 0..TRIES_MAX {
-        let (socket, _) = enter(&mut Visitor::new(pulse.address())).await;
+/// Somebody in the room.
+struct Guest {
+    socket: VisitorSocket,
+    user: Value,
+    /// The worker that holds the connection.
+    worker: Pid,
+}
+
+/// Lets new visitors in, one after the other: `count` of them, and more until every worker holds
+/// one. (Of many at once a worker that happens to be awake takes most.)
+async fn fill(pulse: &Pulse, count: usize, workers: usize) -> Vec<Guest> {
+    const GUESTS_MAX: usize = 800;
+    let mut guests: Vec<Guest> = Vec::new();
+    while guests.len() < GUESTS_MAX {
+        let (socket, user) = enter(&mut Visitor::new(pulse.address())).await;
         let worker = pulse.worker_of(socket.port).expect("some worker holds it");
-        seen.insert(worker.as_raw_nonzero());
-        sockets.push((socket, worker));
-        if seen.len() == workers {
-            return sockets;
+        guests.push(Guest { socket, user, worker });
+        let seen: BTreeSet<_> = guests.iter().map(|guest| guest.worker.as_raw_nonzero()).collect();
+        if guests.len() >= count && seen.len() == workers {
+            return guests;
         }
     }
-    panic!("{TRIES_MAX} connections reached only {} of {workers} workers", seen.len());
+    panic!("{GUESTS_MAX} connections did not reach all of {workers} workers");
 }
 
 #[tokio::test]
@@ -200,12 +208,12 @@ async fn welcome(socket: &mut VisitorSocket) -> (Value, Vec<Value>, Vec<Value>) 
 }
 
 async fn reaches_every_worker(pulse: &Pulse, workers: usize) {
-    let mut sockets = enter_on_every_worker(pulse, workers).await;
-    sockets[0].0.send("to all workers").await;
-    for (socket, _) in &mut sockets {
-        socket.event_where(|event| is_said(event, "to all workers")).await;
+    let mut guests = fill(pulse, workers, workers).await;
+    guests[0].socket.send("to all workers").await;
+    for guest in &mut guests {
+        guest.socket.event_where(|event| is_said(event, "to all workers")).await;
     }
-    join_all(sockets.into_iter().map(|(socket, _)| socket.close())).await;
+    join_all(guests.into_iter().map(|guest| guest.socket.close())).await;
 }
 
 async fn knows_who_is_signed_in(pulse: &Pulse) {
@@ -247,18 +255,8 @@ async fn two_hundred_sockets_get_a_thousand_messages_once_and_in_order() {
     const SENDERS: usize = 8;
     const EACH: usize = 125;
     let pulse = Pulse::start(&["-w", "4"]).await;
-    let address = pulse.address().to_owned();
-    let entered = join_all((0..SOCKETS).map(|_| {
-        let mut visitor = Visitor::new(&address);
-        async move { enter(&mut visitor).await.0 }
-    }));
-    let mut sockets = entered.await;
-    let workers: BTreeSet<_> = sockets
-        .iter()
-        .map(|socket| pulse.worker_of(socket.port).expect("some worker holds it"))
-        .map(Pid::as_raw_nonzero)
-        .collect();
-    assert_eq!(workers.len(), 4, "the sockets are spread over all workers");
+    let guests = fill(&pulse, SOCKETS, 4).await;
+    let mut sockets: Vec<VisitorSocket> = guests.into_iter().map(|guest| guest.socket).collect();
 
     join_all(sockets[..SENDERS].iter_mut().enumerate().map(async |(sender, socket)| {
         for number in 0..EACH {
@@ -299,74 +297,56 @@ async fn hear<const COUNT: usize>(socket: &mut VisitorSocket) -> Vec<String> {
 async fn a_killed_worker_is_replaced_and_nobody_else_notices() {
     const SOCKETS: usize = 100;
     let mut pulse = Pulse::start(&["-w", "4"]).await;
-    let address = pulse.address().to_owned();
-    let entered = join_all((0..SOCKETS).map(|_| {
-        let mut visitor = Visitor::new(&address);
-        async move { enter(&mut visitor).await }
-    }));
-    let mut by_worker: BTreeMap<_, Vec<(VisitorSocket, Value)>> = BTreeMap::new();
-    for (socket, user) in entered.await {
-        let worker = pulse.worker_of(socket.port).expect("some worker holds it");
-        by_worker.entry(worker.as_raw_nonzero()).or_default().push((socket, user));
-    }
-    assert_eq!(by_worker.len(), 4);
-    let (victim, lost) = by_worker.pop_first().expect("four workers");
-    let mut others: Vec<VisitorSocket> =
-        by_worker.into_values().flatten().map(|(socket, _)| socket).collect();
+    let guests = fill(&pulse, SOCKETS, 4).await;
+    let victim = guests[0].worker;
+    let (lost, others): (Vec<Guest>, _) =
+        guests.into_iter().partition(|guest| guest.worker == victim);
+    let gone: Vec<Value> = lost.into_iter().map(|guest| guest.user).collect();
+    let mut others: Vec<VisitorSocket> = others.into_iter().map(|guest| guest.socket).collect();
 
     others[0].send("before").await;
     let seen = pulse.log().len();
     let killed = Instant::now();
-    kill_process(Pid::from_raw(victim.get()).unwrap(), Signal::KILL).unwrap();
+    kill_process(victim, Signal::KILL).unwrap();
     others[0].send("after").await;
-    pulse.said_after(seen, "ready").await;
+    pulse.said_after(seen, "is ready").await;
     let back_after = killed.elapsed();
     others[0].send("healed").await;
     assert!(back_after < Duration::from_secs(1), "the worker came back after {back_after:?}");
     assert_eq!(pulse.workers().len(), 4);
-
-    let gone: BTreeSet<String> = lost.iter().map(|(_, user)| user.to_string()).collect();
     for socket in &mut others {
         assert_eq!(hear::<3>(socket).await, ["before", "after", "healed"]);
     }
     // Whoever comes now finds no ghost.
-    let mut newcomer = Visitor::new(&address).socket("/message").await;
+    let mut newcomer = Visitor::new(pulse.address()).socket("/message").await;
     let (_, present, _) = welcome(&mut newcomer).await;
     assert_eq!(present.len(), others.len());
-    assert!(present.iter().all(|user| !gone.contains(&user.to_string())), "a ghost: {present:?}");
+    assert!(present.iter().all(|user| !gone.contains(user)), "a ghost: {present:?}");
     assert_eq!(pulse.stop().await, 0);
 }
 
 #[tokio::test]
 async fn the_room_hears_that_the_people_of_a_killed_worker_are_gone() {
     let pulse = Pulse::start(&["-w", "4"]).await;
-    let (mut watcher, _) = enter(&mut Visitor::new(pulse.address())).await;
-    let watched = pulse.worker_of(watcher.port).unwrap();
-    let mut lost = None;
-    for _ in 0..100 {
-        let (socket, user) = enter(&mut Visitor::new(pulse.address())).await;
-        let worker = pulse.worker_of(socket.port).unwrap();
-        if worker != watched {
-            lost = Some((socket, user, worker));
-            break;
-        }
-    }
-    let (mut socket, user, worker) = lost.expect("somebody on another worker");
-    kill_process(worker, Signal::KILL).unwrap();
-    assert_eq!(socket.close_code().await, 1006);
-    watcher.event_where(|event| is_of(event, &user, "gone")).await;
+    let mut guests = fill(&pulse, 4, 4).await;
+    let mut watcher = guests.pop().expect("four guests at least");
+    let lost = guests.iter_mut().find(|guest| guest.worker != watcher.worker);
+    let lost = lost.expect("somebody on another worker");
+    kill_process(lost.worker, Signal::KILL).unwrap();
+    assert_eq!(lost.socket.close_code().await, 1006);
+    watcher.socket.event_where(|event| is_of(event, &lost.user, "gone")).await;
 }
 
 #[tokio::test]
 async fn sigterm_tells_every_socket_and_leaves_nothing_behind() {
     let mut pulse = Pulse::start(&["-w", "4"]).await;
-    let sockets = enter_on_every_worker(&pulse, 4).await;
+    let guests = fill(&pulse, 4, 4).await;
     let processes: Vec<Pid> =
         pulse.workers().into_iter().chain(pulse.store()).chain([pulse.arbiter()]).collect();
     assert_eq!(processes.len(), 6);
     pulse.signal(Signal::TERM);
     let codes = join_all(
-        sockets.into_iter().map(|(mut socket, _)| async move { socket.close_code().await }),
+        guests.into_iter().map(|mut guest| async move { guest.socket.close_code().await }),
     );
     assert!(codes.await.iter().all(|&code| code == 1001));
     assert_eq!(pulse.ended().await.code(), Some(0));
