@@ -4,6 +4,8 @@
 //! `chat/consumers.rs` is a connection's life, `chat/events.rs` what it says to the browser.
 
 mod chat;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 
