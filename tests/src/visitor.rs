@@ -12,6 +12,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Longest wait for an answer or a frame.
@@ -211,12 +213,13 @@ impl VisitorSocket {
         }
     }
 
-    /// Closes as a browser does that is told to, and waits for the server's answer; its code.
+    /// Closes with 1000, as a page does, and waits for the server's answer; its code.
     ///
     /// # Panics
     /// The socket is closed already.
     pub async fn close(mut self) -> u16 {
-        self.stream.close(None).await.expect("the socket is open");
+        let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        self.stream.close(Some(normal)).await.expect("the socket is open");
         self.close_code().await
     }
 }
