@@ -22,8 +22,11 @@ use tower_layer::Layer as TowerLayer;
 use tower_service::Service;
 
 use crate::conf::{Section, Sections, Settings};
+use crate::error::Result;
 use crate::http::Processor;
 use crate::models::Meta;
+use crate::signals::Signals;
+use crate::site::Site;
 use crate::urls::{Resolver, Urls};
 
 pub use assets::{__rust_embed, Assets};
@@ -69,6 +72,7 @@ pub struct Project {
     apps: Vec<Arc<dyn App>>,
     resolver: Resolver,
     layers: Vec<AddLayer>,
+    signals: Signals<Site>,
     assets: Assets,
     sections: Sections,
 }
@@ -88,6 +92,7 @@ impl Project {
             apps: Vec::new(),
             resolver: Resolver::default(),
             layers: Vec::new(),
+            signals: Signals::default(),
             assets: Assets::none(),
             sections: Sections::default(),
         }
@@ -123,6 +128,19 @@ impl Project {
         <L::Service as Service<Request>>::Future: Send + 'static,
     {
         self.layers.push(Arc::new(move |router| router.layer(layer.clone())));
+        self
+    }
+
+    /// Calls `receiver` whenever something sends an event of type `E` with
+    /// [`Site::send_signal`](crate::Site::send_signal), after the receivers added before.
+    #[must_use]
+    pub fn on<E, F, Fut>(mut self, receiver: F) -> Self
+    where
+        E: Send + Sync + 'static,
+        F: Fn(Site, Arc<E>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.signals.connect(receiver);
         self
     }
 

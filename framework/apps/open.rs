@@ -37,6 +37,8 @@ impl Project {
         let site = Site::new(Parts { settings, database, templates, layer, reverse, lifecycle });
         let models = self.apps().iter().flat_map(|app| app.models()).collect();
         site.keep(|_| Registry::new(models));
+        let signals = self.signals.clone();
+        site.keep(|_| signals);
         Ok(site)
     }
 

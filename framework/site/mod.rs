@@ -23,6 +23,7 @@ use crate::channels::Layer;
 use crate::conf::Settings;
 use crate::db::{Connection, Database, Transaction};
 use crate::error::{Error, Kind, Result};
+use crate::signals::Signals;
 use crate::template::Templates;
 
 use kept::Kept;
@@ -129,6 +130,15 @@ impl Site {
     #[must_use]
     pub fn lifecycle(&self) -> &Lifecycle {
         &self.shared.lifecycle
+    }
+
+    /// Tells the receivers of the project (`Project::on`) that `event` happened, one after the
+    /// other. Inside [`atomic`](Self::atomic) they are part of the transaction.
+    ///
+    /// # Errors
+    /// The first receiver's that fails; those after it are not called.
+    pub async fn send_signal<E: Send + Sync + 'static>(&self, event: E) -> Result<()> {
+        self.keep(|_| Signals::<Self>::default()).send(self, event).await
     }
 
     /// The URL called `name` with `arguments` in place of its converters, in order.

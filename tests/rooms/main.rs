@@ -5,10 +5,12 @@
 mod atomic;
 mod csrf;
 mod db;
+mod http;
 mod middleware;
 mod migrations;
 mod models;
 mod sessions;
 mod site;
 mod staticfiles;
+mod template;
 mod urls;
