@@ -111,7 +111,7 @@ impl Hub {
         let Inner { store, ports, .. } = &mut *inner;
         let mut full = Vec::new();
         for effect in store.step(now, event) {
-            hand_out(ports, effect, &mut full);
+            hand_out(ports, &effect, &mut full);
         }
         for worker in full {
             store.step(now, Event::Blocked(worker));
@@ -132,7 +132,7 @@ impl Hub {
 }
 
 /// Carries one effect to the workers it is for; notes whose outbox it filled.
-fn hand_out(ports: &HashMap<WorkerId, Port>, effect: Effect, full: &mut Vec<WorkerId>) {
+fn hand_out(ports: &HashMap<WorkerId, Port>, effect: &Effect, full: &mut Vec<WorkerId>) {
     let mut encoded = BytesMut::new();
     for worker in &effect.to {
         match ports.get(worker) {

@@ -58,17 +58,21 @@ pub(super) async fn run(path: PathBuf, worker: Arc<Worker>, state: State) {
             Ok(stream) => {
                 let Err(error) = carry(stream, &worker, resumed, &state).await;
                 state.0.send_replace(false);
+                tracing::warn!(%error, "lost the link to the data store");
                 resumed = true;
                 pause = PAUSE_MIN;
-                tracing::warn!(%error, "lost the link to the data store");
             }
-            Err(error) if pause >= PAUSE_MAX => {
-                tracing::warn!(%error, path = %path.display(), "cannot reach the data store");
-            }
-            Err(error) => tracing::debug!(%error, "cannot reach the data store yet"),
+            Err(error) => log_absence(&error, &path, pause),
         }
         tokio::time::sleep(jittered(pause)).await;
         pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// A store that starts is away for a moment; one that stays away is worth a line.
+fn log_absence(error: &io::Error, path: &Path, pause: Duration) {
+    if pause >= PAUSE_MAX {
+        tracing::warn!(%error, path = %path.display(), "cannot reach the data store");
     }
 }
 

@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::hub::{Hub, Outbox};
 use super::protocol::{Ask, VERSION};
@@ -26,7 +26,7 @@ use crate::error::Result;
 const TICK: Duration = Duration::from_millis(100);
 /// Room for one read, bytes.
 const READ_BYTES: usize = 64 * 1024;
-/// Workers and commands linked at once; beyond it a new link is closed.
+/// Workers and commands linked at once; beyond it a new one waits.
 const LINKS_MAX: usize = 1024;
 /// Pause after a failed accept (no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -50,22 +50,27 @@ pub async fn serve(
         tokio::select! {
             () = &mut shutdown => return Ok(()),
             _ = tick.tick() => hub.step(Event::Tick),
-            Some(ended) = links.join_next(), if !links.is_empty() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a link of the data store failed");
-                }
+            Some(ended) = links.join_next(), if !links.is_empty() => log_failed(ended),
+            stream = accept(&listener), if links.len() < LINKS_MAX => {
+                links.spawn(link(stream, Arc::clone(&hub)));
             }
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if links.len() < LINKS_MAX => {
-                    links.spawn(link(stream, Arc::clone(&hub)));
-                }
-                Ok(_) => tracing::error!("too many links to the data store"),
-                Err(error) => {
-                    tracing::error!(%error, "cannot accept a link");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
         }
+    }
+}
+
+fn log_failed(ended: std::result::Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a link of the data store failed");
+    }
+}
+
+async fn accept(listener: &UnixListener) -> UnixStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => tracing::error!(%error, "cannot accept a link"),
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
 

@@ -25,6 +25,8 @@ use crate::urls::{Route, path};
 
 /// How long `connect` may take, and then the switch of protocols.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// What a consumer that accepts nothing answers.
+const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
 /// The only version there is. RFC 6455 §4.1.
 const VERSION: &str = "13";
 
@@ -50,11 +52,11 @@ async fn upgrade<C: Consumer>(
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
     let request = Request::new(site, &parts);
     if let Err(refused) = check_origin(&request) {
-        return refused;
+        return refused.into_response();
     }
-    let key = match check_handshake(&request) {
+    let key = match check_handshake(request.method(), request.headers()) {
         Ok(key) => key,
-        Err(refused) => return refused,
+        Err(refused) => return refused.into_response(),
     };
     let Some(on_upgrade) = on_upgrade else {
         return refuse(StatusCode::UPGRADE_REQUIRED, "this connection cannot become a WebSocket");
@@ -84,9 +86,7 @@ async fn live<C: Consumer>(
     let _end = EndOnDrop(&shared);
     let mut socket = Socket::new(&shared);
     let decided = match connect(&mut consumer, &mut socket).await {
-        Ok(()) => Ok(shared.accepted()).and_then(|accepted| {
-            if accepted.is_accepted { Ok(accepted) } else { Err(StatusCode::FORBIDDEN) }
-        }),
+        Ok(()) => Some(shared.accepted()).filter(|decided| decided.is_accepted).ok_or(FORBIDDEN),
         Err(status) => Err(status),
     };
     let accepted = match decided {
@@ -136,7 +136,7 @@ async fn connect<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<(
 
 /// Refuses the pages of foreign sites. Programs send no Origin and are no danger: they have nobody
 /// else's cookies.
-fn check_origin(request: &Request) -> Result<(), Response> {
+fn check_origin(request: &Request) -> Result<(), Refusal> {
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
@@ -149,31 +149,61 @@ fn check_origin(request: &Request) -> Result<(), Response> {
         path = request.path(),
         "refused a WebSocket: its Origin is neither this site nor in csrf.trusted_origins"
     );
-    Err(refuse(StatusCode::FORBIDDEN, "the Origin is not allowed"))
+    Err(Refusal::Origin)
 }
 
 /// Checks what RFC 6455 §4.2.1 asks for; the client's key.
-fn check_handshake(request: &Request) -> Result<String, Response> {
-    if request.method() != Method::GET {
-        let refused = refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with a GET");
-        return Err(with(refused, header::ALLOW, "GET"));
+fn check_handshake(method: &Method, headers: &HeaderMap) -> Result<String, Refusal> {
+    if method != Method::GET {
+        return Err(Refusal::Method);
     }
-    let headers = request.headers();
     if !has_token(headers, &header::UPGRADE, "websocket")
         || !has_token(headers, &header::CONNECTION, "upgrade")
     {
-        let refused = refuse(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket");
-        let refused = with(refused, header::UPGRADE, "websocket");
-        return Err(with(refused, header::CONNECTION, "Upgrade"));
+        return Err(Refusal::NoUpgrade);
     }
     if only(headers, &header::SEC_WEBSOCKET_VERSION) != Some(VERSION) {
-        let refused = refuse(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken here");
-        let refused = with(refused, header::SEC_WEBSOCKET_VERSION, VERSION);
-        return Err(with(refused, header::UPGRADE, "websocket"));
+        return Err(Refusal::Version);
     }
-    match only(headers, &header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key)) {
-        Some(key) => Ok(key.to_owned()),
-        None => Err(refuse(StatusCode::BAD_REQUEST, "bad Sec-WebSocket-Key")),
+    let key = only(headers, &header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
+    key.map(ToOwned::to_owned).ok_or(Refusal::Key)
+}
+
+/// Why a handshake is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    Origin,
+    Method,
+    NoUpgrade,
+    Version,
+    Key,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, message) = match self {
+            Self::Origin => (StatusCode::FORBIDDEN, "the Origin is not allowed"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with a GET"),
+            Self::NoUpgrade => (StatusCode::UPGRADE_REQUIRED, "this is a WebSocket"),
+            Self::Version => (StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken here"),
+            Self::Key => (StatusCode::BAD_REQUEST, "bad Sec-WebSocket-Key"),
+        };
+        let mut response = refuse(status, message);
+        let headers = response.headers_mut();
+        if status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        }
+        match self {
+            Self::Version => {
+                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+            }
+            Self::Method => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
+            }
+            Self::Origin | Self::NoUpgrade | Self::Key => {}
+        }
+        response
     }
 }
 
@@ -223,7 +253,54 @@ fn refuse(status: StatusCode, message: &str) -> Response {
     (status, format!("{message}\n")).into_response()
 }
 
-fn with(mut response: Response, name: HeaderName, value: &'static str) -> Response {
-    response.headers_mut().insert(name, HeaderValue::from_static(value));
-    response
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+    use super::{Refusal, check_handshake};
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+    fn headers(changed: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let usual = [
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "WebSocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", KEY),
+        ];
+        for (name, value) in usual.iter().chain(changed) {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[track_caller]
+    fn check(changed: &[(&'static str, &'static str)], expected: Result<&str, Refusal>) {
+        let expected = expected.map(ToOwned::to_owned);
+        assert_eq!(check_handshake(&Method::GET, &headers(changed)), expected, "{changed:?}");
+    }
+
+    #[test]
+    fn only_a_whole_handshake_is_accepted() {
+        check(&[], Ok(KEY));
+        check(&[("connection", "close")], Err(Refusal::NoUpgrade));
+        check(&[("upgrade", "h2c")], Err(Refusal::NoUpgrade));
+        check(&[("sec-websocket-version", "8")], Err(Refusal::Version));
+        check(&[("sec-websocket-version", "13, 8")], Err(Refusal::Version));
+        check(&[("sec-websocket-key", "")], Err(Refusal::Key));
+        check(&[("sec-websocket-key", "c2hvcnQ=")], Err(Refusal::Key));
+        check(&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZSE=")], Err(Refusal::Key));
+        check(&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZR==")], Err(Refusal::Key));
+        let posted = check_handshake(&Method::POST, &headers(&[]));
+        assert_eq!(posted, Err(Refusal::Method));
+    }
+
+    #[test]
+    fn a_header_that_is_there_twice_is_none() {
+        let mut twice = headers(&[]);
+        let key = HeaderName::from_static("sec-websocket-key");
+        twice.append(key, HeaderValue::from_static(KEY));
+        assert_eq!(check_handshake(&Method::GET, &twice), Err(Refusal::Key));
+    }
 }

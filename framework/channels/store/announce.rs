@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{CATCH_UP_BYTES_MAX, Effect, Phase, Store, Topic, WorkerId, presence_entry};
 use crate::channels::GroupName;
-use crate::channels::protocol::{Ask, Entry, Person, Position};
+use crate::channels::protocol::{Ask, Entry, Position};
 
 impl Store {
     pub(super) fn announced(
@@ -19,9 +19,7 @@ impl Store {
                 self.adopt(worker, &group, position, effects);
             }
             Ask::AnnounceEntry { group, epoch, entry } => self.remember(&group, epoch, entry),
-            Ask::AnnouncePerson { group, connection, person } => {
-                self.welcome(now, (worker, connection), group, person, effects);
-            }
+            Ask::AnnouncePerson { .. } => self.welcome(now, worker, ask, effects),
             _ => {}
         }
     }
@@ -73,18 +71,12 @@ impl Store {
     }
 
     /// Counts a presence. While recovering everybody knows of it already.
-    fn welcome(
-        &mut self,
-        now: Duration,
-        owner: (WorkerId, u64),
-        group: GroupName,
-        person: Person,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn welcome(&mut self, now: Duration, worker: WorkerId, ask: Ask, effects: &mut Vec<Effect>) {
+        let Ask::AnnouncePerson { group, connection, person } = ask else { return };
         let is_known = self.topics.contains_key(&group);
         let topic = self.topics.entry(group.clone()).or_insert_with(|| Topic::new(0));
         let joined = person.joined.clone();
-        let is_first = topic.add(owner, person);
+        let is_first = topic.add((worker, connection), person);
         if !self.phase.is_recovering() && !is_known {
             topic.take_over(self.epoch_next);
             self.epoch_next += 1;
@@ -92,7 +84,7 @@ impl Store {
         if is_first && !self.phase.is_recovering() {
             self.publish(now, &group, presence_entry(joined), effects);
         }
-        self.peer(owner.0, |peer| peer.present.insert((group, owner.1)));
+        self.peer(worker, |peer| peer.present.insert((group, connection)));
     }
 
     /// The end of recovery: histories are put together, laggards told, what waited is answered.

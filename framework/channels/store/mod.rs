@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use super::protocol::{Ask, Entry, Key, Position, Tell};
 use super::{GroupName, Limits};
-use queue::{Queue, Sent};
+use queue::{Queue, Sending, Sent};
 use topic::Topic;
 
 /// How long a store process waits for announcements from its first link on, before it orders
@@ -325,7 +325,7 @@ impl Store {
         let handed = match ask {
             Ask::Send { key, retry, frame, .. } => {
                 let request = key.request;
-                match queue.send(now, key, retry, frame, &self.limits) {
+                match queue.send(now, Sending { key, retry, frame }, &self.limits) {
                     Sent::Full => {
                         tell(effects, worker, Tell::Full { request });
                         None

@@ -23,6 +23,14 @@ pub(super) struct Queue {
     remembered: VecDeque<Key>,
 }
 
+/// What is sent, and whether it may have come before.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) key: Key,
+    pub(super) retry: bool,
+    pub(super) frame: Frame,
+}
+
 #[derive(Debug)]
 pub(super) enum Sent {
     Full,
@@ -41,14 +49,8 @@ impl Queue {
         }
     }
 
-    pub(super) fn send(
-        &mut self,
-        now: Duration,
-        key: Key,
-        retry: bool,
-        frame: Frame,
-        limits: &Limits,
-    ) -> Sent {
+    pub(super) fn send(&mut self, now: Duration, sending: Sending, limits: &Limits) -> Sent {
+        let Sending { key, retry, frame } = sending;
         if retry && self.remembered.contains(&key) {
             return Sent::Queued;
         }
