@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
 
 mod atomic;
+mod channels;
 mod csrf;
 mod db;
 mod http;
@@ -11,6 +12,7 @@ mod migrations;
 mod models;
 mod sessions;
 mod site;
+mod sockets;
 mod staticfiles;
 mod template;
 mod urls;

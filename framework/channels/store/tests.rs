@@ -1,1 +1,152 @@
+//! What the store does with time, which no test of the layer should wait for.
 
+use std::time::Duration;
+
+use super::{Event, Store, WorkerId};
+use crate::channels::protocol::{Ask, Key, Position, Tell};
+use crate::channels::{Frame, GroupName, Limits, Message};
+
+const WORKER: WorkerId = WorkerId(1);
+
+fn limits() -> Limits {
+    Limits {
+        history_messages: 10,
+        history_bytes: 10_000,
+        history_age: Duration::from_secs(100),
+        capacity: 5,
+        expiry: Duration::from_secs(3),
+    }
+}
+
+fn store() -> Store {
+    let mut store = Store::new(limits(), 1, Duration::ZERO);
+    store.step(Duration::ZERO, Event::Connected(WORKER));
+    store
+}
+
+fn name(text: &str) -> GroupName {
+    GroupName::new(text).unwrap()
+}
+
+fn frame(text: &str) -> Frame {
+    Frame::new(&Message::from(text))
+}
+
+fn key(request: u64) -> Key {
+    Key { session: 7, request }
+}
+
+/// What `ask` at `seconds` makes the store tell.
+fn ask(store: &mut Store, seconds: f64, ask: Ask) -> Vec<Tell> {
+    let effects = store.step(Duration::from_secs_f64(seconds), Event::Asked(WORKER, ask));
+    effects.into_iter().map(|effect| effect.tell).collect()
+}
+
+fn send(store: &mut Store, seconds: f64, text: &str) -> Vec<Tell> {
+    let request = (seconds * 10.0) as u64;
+    let (channel, frame) = (name("c"), frame(text));
+    ask(store, seconds, Ask::Send { key: key(request), retry: false, channel, frame })
+}
+
+fn receive(store: &mut Store, seconds: f64) -> Option<String> {
+    match &ask(store, seconds, Ask::Receive { request: 99, channel: name("c") })[..] {
+        [Tell::Received { frame, .. }] => frame.message().text().map(ToOwned::to_owned),
+        _ => None,
+    }
+}
+
+fn publish(store: &mut Store, seconds: f64, request: u64, retry: bool) -> Position {
+    let (group, frame) = (name("g"), frame("x"));
+    let told = ask(store, seconds, Ask::Publish { key: key(request), retry, group, frame });
+    match &told[..] {
+        [Tell::Published { position, .. }] => *position,
+        told => panic!("{told:?}"),
+    }
+}
+
+#[test]
+fn unread_messages_expire_one_by_one() {
+    let mut store = store();
+    for (seconds, text) in [(0.0, "first"), (2.0, "second"), (4.0, "third")] {
+        send(&mut store, seconds, text);
+    }
+    assert_eq!(receive(&mut store, 4.5).as_deref(), Some("second"));
+    assert_eq!(receive(&mut store, 4.5).as_deref(), Some("third"));
+    assert_eq!(receive(&mut store, 4.5), None);
+}
+
+#[test]
+fn a_repeated_publish_keeps_its_place() {
+    let mut store = store();
+    let first = publish(&mut store, 0.0, 1, false);
+    let second = publish(&mut store, 0.0, 2, false);
+    assert_eq!((first.offset, second.offset), (1, 2));
+    assert_eq!(publish(&mut store, 0.0, 1, true), first);
+    assert_eq!(publish(&mut store, 0.0, 3, true).offset, 3, "never came before");
+}
+
+#[test]
+fn a_repeated_send_is_one_message() {
+    let mut store = store();
+    send(&mut store, 0.0, "once");
+    let (channel, frame) = (name("c"), frame("once"));
+    ask(&mut store, 0.0, Ask::Send { key: key(0), retry: true, channel, frame });
+    assert_eq!(receive(&mut store, 0.0).as_deref(), Some("once"));
+    assert_eq!(receive(&mut store, 0.0), None);
+}
+
+#[test]
+fn a_forgotten_group_begins_again_in_a_later_epoch() {
+    let mut store = store();
+    let before = publish(&mut store, 0.0, 1, false);
+    store.step(Duration::from_secs(200), Event::Tick);
+    let after = publish(&mut store, 200.0, 2, false);
+    assert_eq!(after.offset, 1);
+    assert!(after > before, "{after:?} {before:?}");
+}
+
+#[test]
+fn a_blocked_worker_is_told_later_what_it_missed_or_that_it_is_lost() {
+    for (missed, is_lost) in [(9, false), (11, true)] {
+        let mut store = store();
+        ask(&mut store, 0.0, Ask::Subscribe { request: 1, group: name("g") });
+        store.step(Duration::ZERO, Event::Blocked(WORKER));
+        (0..missed).for_each(|i| drop(publish(&mut store, 0.0, 2 + i, false)));
+        let told = store.step(Duration::ZERO, Event::Drained(WORKER));
+        let offsets: Vec<u64> = told
+            .iter()
+            .filter_map(|effect| match &effect.tell {
+                Tell::Deliver { entry, .. } => Some(entry.offset),
+                _ => None,
+            })
+            .collect();
+        if is_lost {
+            assert!(matches!(told[0].tell, Tell::Gap { position, .. } if position.offset == 11));
+            assert!(offsets.is_empty());
+        } else {
+            assert_eq!(offsets, (1..=9).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn a_settling_store_waits_for_what_its_workers_know() {
+    let mut store = Store::new(limits(), 100, Duration::from_millis(200));
+    let at = Duration::from_millis;
+    store.step(at(0), Event::Connected(WORKER));
+    let told = ask(&mut store, 0.0, Ask::Subscribe { request: 1, group: name("g") });
+    assert!(told.is_empty(), "not before it knows the order");
+    let late = WorkerId(2);
+    store.step(at(100), Event::Connected(late));
+    store.step(at(100), Event::Asked(late, Ask::Hello { version: 1, resumed: true }));
+    let position = Position { epoch: 50, offset: 12 };
+    store.step(at(100), Event::Asked(late, Ask::Announce { group: name("g"), position }));
+    assert!(store.step(at(250), Event::Tick).is_empty(), "a worker came back: a little longer");
+    let told = store.step(at(350), Event::Tick);
+    let subscribed = told.iter().find_map(|effect| match effect.tell {
+        Tell::Subscribed { position, .. } => Some(position),
+        _ => None,
+    });
+    assert_eq!(subscribed.unwrap().offset, 12, "goes on where the earlier store was");
+    assert!(subscribed.unwrap() > position, "in an epoch of its own");
+}
