@@ -42,7 +42,10 @@ impl Drop for Server {
 }
 
 fn settings() -> Settings {
-    Settings { debug: true, secret_key: Secret::new("test"), ..Default::default() }
+    let mut settings = Settings::default();
+    settings.debug = true;
+    settings.secret_key = Secret::new("test");
+    settings
 }
 
 async fn serve(routes: impl IntoIterator<Item = Route>) -> Server {
@@ -393,10 +396,14 @@ async fn draining_closes_every_socket_with_1001() {
 #[tokio::test]
 async fn two_hundred_sockets_get_a_thousand_messages_once_and_in_order() {
     let server = serve([socket("chat", Chat::default)]).await;
+    let mut clients = Vec::new();
+    for _ in 0..200 {
+        clients.push(server.connect("/chat").await);
+    }
     let mut readers = JoinSet::new();
     let mut senders = Vec::new();
-    for i in 0..200 {
-        let (mut write, mut read) = server.connect("/chat").await.split();
+    for (i, client) in clients.into_iter().enumerate() {
+        let (mut write, mut read) = client.split();
         readers.spawn(async move {
             let mut heard = Vec::with_capacity(1000);
             while heard.len() < 1000 {
