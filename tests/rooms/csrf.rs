@@ -215,7 +215,8 @@ async fn a_multipart_form_brings_its_token_first_and_arrives_whole() {
     let kind = "multipart/form-data; boundary=\"b-1\"";
     let body = format!(
         "--b-1\r\nContent-Disposition: form-data; name=\"csrfmiddlewaretoken\"\r\n\r\n{token}\r\n\
-         --b-1\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x\"\r\n\r\n{}\r\n--b-1--\r\n",
+         --b-1\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x\"\r\n\r\n{}\r\n\
+         --b-1--\r\n",
         "x".repeat(200_000)
     );
     let headers = [("cookie", cookie.as_str()), ("content-type", kind)];

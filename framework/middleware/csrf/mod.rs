@@ -1,7 +1,7 @@
 //! Cross-site request forgery: a page elsewhere must not be able to post with a visitor's cookies.
 //!
-//! Flow: the cookie holds a secret → a form carries it masked, differently each time → a POST has to
-//! bring both. Before that the browser's own word counts: `Origin`, over https `Referer`.
+//! Flow: the cookie holds a secret → a form carries it masked, differently each time → a POST has
+//! to bring both. Before that the browser's own word counts: `Origin`, over https `Referer`.
 //!
 //! Invariants:
 //! - Django's algorithm and its order; secrets are compared in constant time.

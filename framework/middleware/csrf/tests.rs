@@ -41,7 +41,8 @@ fn a_boundary_is_read_with_or_without_quotes() {
 fn a_token_is_found_in_a_whole_part_only() {
     let head = "Content-Disposition: form-data; name=\"csrfmiddlewaretoken\"";
     let body = format!(
-        "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--b\r\n{head}\r\n\r\nT\r\n--b--\r\n"
+        "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n\
+         --b\r\n{head}\r\n\r\nT\r\n--b--\r\n"
     );
     assert_eq!(find(body.as_bytes(), "b").as_deref(), Some("T"));
     assert_eq!(find(&body.as_bytes()[..body.len() - 8], "b"), None);
