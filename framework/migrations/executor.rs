@@ -24,6 +24,10 @@ use super::{Migration, MigrationKey, Operation, ProjectState};
 /// Name of the lock that keeps two runners apart.
 const LOCK: &str = "migrations";
 
+/// Whether renaming a SQLite table leaves what names it alone.
+const LEGACY_ON: &str = "PRAGMA legacy_alter_table = ON";
+const LEGACY_OFF: &str = "PRAGMA legacy_alter_table = OFF";
+
 /// What a run tells while it works.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Progress<'a> {
@@ -187,10 +191,9 @@ async fn run(connection: &Connection, step: PlanStep<'_>, work: Vec<Work>) -> Re
         return in_transaction(connection, step, planned, false).await;
     }
     connection.execute(Sql::raw("PRAGMA foreign_keys = OFF")).await?;
-    // Without it the new table's name would be checked against every view and trigger.
-    connection.execute(Sql::raw("PRAGMA legacy_alter_table = ON")).await?;
     let done = in_transaction(connection, step, planned, true).await;
-    connection.execute(Sql::raw("PRAGMA legacy_alter_table = OFF")).await?;
+    // A failure may have left it on; it outlives the transaction.
+    connection.execute(Sql::raw(LEGACY_OFF)).await?;
     connection.execute(Sql::raw("PRAGMA foreign_keys = ON")).await?;
     done
 }
@@ -277,13 +280,23 @@ async fn make_anew(connection: &Connection, rebuild: &Rebuild) -> Result<()> {
              AND type IN ('index', 'trigger') AND sql IS NOT NULL"
         )))
         .await?;
-    let mut statements = rebuild.statements.clone();
+    // Otherwise views and triggers that name the table would be found wrong while it is away.
+    let mut statements = vec![LEGACY_ON.to_owned()];
+    statements.extend(rebuild.statements.iter().cloned());
+    statements.push(LEGACY_OFF.to_owned());
     for row in &rows {
         if !rebuild.indexes.contains(&row.get::<String>(0)?) {
             statements.push(row.get(1)?);
         }
     }
-    connection.script(&statements.join(";\n")).await
+    connection.script(&statements.join(";\n")).await?;
+    for check in &rebuild.checks {
+        let rows = connection.fetch(Sql::raw(check.sql.clone())).await?;
+        if !rows.is_empty() {
+            return Err(Error::of(ErrorKind::Migration, check.complaint.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// How many rows point to nothing, by their table and the one they point to.

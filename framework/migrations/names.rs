@@ -20,9 +20,8 @@ pub(super) fn single(table: &str, column: &str, unique: bool) -> String {
 }
 
 /// The name of a foreign key constraint: `blog_post_author_id_1a2b3c4d_fk`.
-pub(super) fn foreign_key(table: &str, column: &str, to_table: &str) -> String {
-    let hash = hash(table, &[column, to_table]);
-    joined(&format!("{table}_{column}"), &hash, "fk")
+pub(super) fn foreign_key(table: &str, column: &str) -> String {
+    built(table, &[column], "fk")
 }
 
 /// The name of a model's index over several columns.

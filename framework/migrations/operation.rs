@@ -50,6 +50,13 @@ pub enum Operation {
         /// Name afterwards.
         to: String,
     },
+    /// A table with another name.
+    AlterModelTable {
+        /// The model.
+        model: String,
+        /// Name of the table afterwards.
+        table: String,
+    },
     /// A new index over several columns.
     AddIndex {
         /// The model.
@@ -103,6 +110,9 @@ impl Operation {
             Self::RenameField { model, from, to } => {
                 rename_field(state.existing_mut(&ModelKey::new(app, model))?, from, to)?;
             }
+            Self::AlterModelTable { model, table } => {
+                state.existing_mut(&ModelKey::new(app, model))?.table.clone_from(table);
+            }
             Self::AddIndex { model, index } => {
                 let model = state.existing_mut(&ModelKey::new(app, model))?;
                 for name in &index.fields {
@@ -142,6 +152,10 @@ impl Operation {
             Self::RenameField { model, from, to } => {
                 Self::RenameField { model: model.clone(), from: to.clone(), to: from.clone() }
             }
+            Self::AlterModelTable { model, .. } => Self::AlterModelTable {
+                model: model.clone(),
+                table: model_before(model)?.table.clone(),
+            },
             Self::AddIndex { model, index } => {
                 Self::RemoveIndex { model: model.clone(), name: index.name.clone() }
             }
@@ -184,6 +198,9 @@ impl Operation {
             Self::RenameField { model, from, to } => {
                 format!("Rename field {from} on {} to {to}", model.to_lowercase())
             }
+            Self::AlterModelTable { model, table } => {
+                format!("Rename table for {} to {table}", model.to_lowercase())
+            }
             Self::AddIndex { model, index } => {
                 let fields = index.fields.join(", ");
                 format!(
@@ -205,7 +222,9 @@ impl Operation {
         match self {
             Self::CreateModel(_) | Self::AddField { .. } | Self::AddIndex { .. } => '+',
             Self::DeleteModel { .. } | Self::RemoveField { .. } | Self::RemoveIndex { .. } => '-',
-            Self::AlterField { .. } | Self::RenameField { .. } => '~',
+            Self::AlterField { .. } | Self::RenameField { .. } | Self::AlterModelTable { .. } => {
+                '~'
+            }
             Self::RunSql { .. } => 's',
         }
     }
@@ -224,6 +243,7 @@ impl Operation {
             Self::RenameField { model, from, to } => {
                 format!("rename_{from}_{}_{to}", low(model))
             }
+            Self::AlterModelTable { model, .. } => format!("alter_{}_table", low(model)),
             Self::AddIndex { model, index } => format!("{}_{}", low(model), index.name),
             Self::RemoveIndex { model, name } => format!("remove_{}_{name}", low(model)),
             Self::RunSql { .. } => return None,

@@ -12,13 +12,14 @@ use super::table::{Source, Table};
 use super::{Migration, MigrationKey, words};
 
 /// What an operation's table may begin with.
-const OPERATIONS: [&str; 9] = [
+const OPERATIONS: [&str; 10] = [
     "create_model",
     "delete_model",
     "add_field",
     "alter_field",
     "remove_field",
     "rename_field",
+    "alter_model_table",
     "add_index",
     "remove_index",
     "run_sql",
@@ -75,6 +76,9 @@ fn operation(app: &str, mut table: Table<'_>) -> Result<Operation> {
         "rename_field" => {
             let (model, from) = model_and_field(&table, word, &subject)?;
             Operation::RenameField { model, from, to: table.required("to")? }
+        }
+        "alter_model_table" => {
+            Operation::AlterModelTable { model: subject, table: table.required("table")? }
         }
         "add_index" => Operation::AddIndex { model: subject, index: index(&mut table)? },
         "remove_index" => Operation::RemoveIndex { model: subject, name: table.required("name")? },

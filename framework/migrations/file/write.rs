@@ -46,6 +46,9 @@ fn body(operation: &Operation) -> String {
         Operation::RenameField { model, from, to } => {
             line("rename_field", &quoted(&format!("{model}.{from}"))) + &line("to", &quoted(to))
         }
+        Operation::AlterModelTable { model, table } => {
+            line("alter_model_table", &quoted(model)) + &line("table", &quoted(table))
+        }
         Operation::AddIndex { model, index } => {
             line("add_index", &quoted(model)) + &lines(&index_options(index))
         }

@@ -56,7 +56,7 @@ impl Place<'_> {
         let target = state.existing(target)?;
         let key = &target.primary_key()?.column;
         Ok(Some(Reference {
-            name: names::foreign_key(&model.table, &field.column, &target.table),
+            name: names::foreign_key(&model.table, &field.column),
             sql: format!(
                 "REFERENCES {} ({}) DEFERRABLE INITIALLY DEFERRED",
                 quoted(&target.table),

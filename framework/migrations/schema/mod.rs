@@ -62,6 +62,17 @@ pub(super) struct Rebuild {
     pub(super) indexes: Vec<String>,
     /// The statements.
     pub(super) statements: Vec<String>,
+    /// What must hold for the rows afterwards.
+    pub(super) checks: Vec<Check>,
+}
+
+/// A query that finds rows only if something is wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Check {
+    /// The query.
+    pub(super) sql: String,
+    /// What is wrong then.
+    pub(super) complaint: String,
 }
 
 /// What an operation is told about its surroundings.
@@ -115,6 +126,9 @@ pub(super) fn steps(
             let (old, new) = (old(model)?, new(model)?);
             place.rename_field(old, (old.existing_field(from)?, new.existing_field(to)?))
         }
+        Operation::AlterModelTable { model, .. } => {
+            Ok(place.rename_table(old(model)?, new(model)?))
+        }
         Operation::AddIndex { model, index } => {
             Ok(vec![Step::Sql(create_index(new(model)?, index)?)])
         }
@@ -162,12 +176,43 @@ impl Place<'_> {
                 )),
             }
         }
-        if let (Dialect::Postgres, Some(target)) = (self.dialect, from.target()) {
-            let to_table = &self.before.existing(target)?.table;
-            let name = |column: &str| names::foreign_key(&model.table, column, to_table);
+        if self.dialect == Dialect::Postgres && from.target().is_some() {
+            let name = |column: &str| names::foreign_key(&model.table, column);
             statements.push(rename("CONSTRAINT", &name(&from.column), &name(&to.column)));
         }
         Ok(statements.into_iter().map(Step::Sql).collect())
+    }
+
+    /// Gives a table another name, and to its indexes and keys those that follow from it.
+    fn rename_table(self, old: &ModelState, new: &ModelState) -> Vec<Step> {
+        if old.table == new.table {
+            return Vec::new();
+        }
+        let table = quoted(&new.table);
+        let mut statements = vec![format!("ALTER TABLE {} RENAME TO {table}", quoted(&old.table))];
+        for (before, after) in old.fields.iter().zip(&new.fields) {
+            if let (Some((name, _)), Some((to, create))) =
+                (own_index(old, before), own_index(new, after))
+            {
+                match self.dialect {
+                    Dialect::Sqlite => statements.extend([drop_index(&name), create]),
+                    Dialect::Postgres => statements.push(format!(
+                        "ALTER INDEX {} RENAME TO {}",
+                        quoted(&name),
+                        quoted(&to)
+                    )),
+                }
+            }
+            if self.dialect == Dialect::Postgres && after.target().is_some() {
+                let name = |table: &str| quoted(&names::foreign_key(table, &after.column));
+                statements.push(format!(
+                    "ALTER TABLE {table} RENAME CONSTRAINT {} TO {}",
+                    name(&old.table),
+                    name(&new.table)
+                ));
+            }
+        }
+        statements.into_iter().map(Step::Sql).collect()
     }
 
     fn by_hand(self, sql: &str) -> Vec<Step> {

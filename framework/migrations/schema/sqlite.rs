@@ -2,10 +2,10 @@
 //! table is made anew and the rows copied (<https://sqlite.org/lang_altertable.html#otheralter>).
 
 use crate::error::Result;
-use crate::migrations::state::{FieldState, ModelState, Value};
+use crate::migrations::state::{FieldState, Kind, ModelState, Value};
 
 use super::column::{column_type, quoted};
-use super::{Place, Rebuild, Step, drop_index, indexes, own_index};
+use super::{Check, Place, Rebuild, Step, drop_index, indexes, own_index};
 
 /// The model before and after.
 type Models<'a> = (&'a ModelState, &'a ModelState);
@@ -25,7 +25,8 @@ pub(super) fn add_field(
         let value = fill.or(field.default.as_ref());
         let value = value.map(|value| place.literal(place.after, field, value)).transpose()?;
         let value = value.unwrap_or_else(|| "NULL".to_owned());
-        return Ok(vec![rebuild(place, models, &[(field.column.as_str(), value)])?]);
+        let step = rebuild(place, models, &[(field.column.as_str(), value)])?;
+        return Ok(vec![Step::Rebuild(step)]);
     }
     let column = place.column(place.after, new, field)?;
     let add = format!("ALTER TABLE {} ADD COLUMN {column}", quoted(&new.table));
@@ -40,7 +41,7 @@ pub(super) fn remove_field(
 ) -> Result<Vec<Step>> {
     let (old, _) = models;
     if field.target().is_some() {
-        return Ok(vec![rebuild(place, models, &[])?]);
+        return Ok(vec![Step::Rebuild(rebuild(place, models, &[])?)]);
     }
     let index = own_index(old, field).map(|(name, _)| drop_index(&name));
     let drop = format!("ALTER TABLE {} DROP COLUMN {}", quoted(&old.table), quoted(&field.column));
@@ -69,7 +70,9 @@ pub(super) fn alter_field(
     if let Some(substitute) = substitute {
         value = format!("coalesce({value}, {})", place.literal(place.after, to, substitute)?);
     }
-    let mut steps = vec![rebuild(place, models, &[(to.column.as_str(), value)])?];
+    let mut step = rebuild(place, models, &[(to.column.as_str(), value)])?;
+    step.checks = fitting(place, new, to)?;
+    let mut steps = vec![Step::Rebuild(step)];
     if to.primary_key {
         steps.extend(followers(place, new, (from, to))?);
     }
@@ -94,12 +97,46 @@ fn followers(
             tables.push(other);
         }
     }
-    tables.into_iter().map(|other| rebuild(place, (other, other), &[])).collect()
+    let made = tables.into_iter().map(|other| rebuild(place, (other, other), &[]));
+    made.map(|step| step.map(Step::Rebuild)).collect()
+}
+
+/// Sees that the copied values are what the column now holds, as PostgreSQL does by itself: SQLite
+/// stores anything anywhere.
+fn fitting(place: Place<'_>, model: &ModelState, field: &FieldState) -> Result<Vec<Check>> {
+    let real = place.after.column_kind(field)?;
+    let column = quoted(&field.column);
+    let misfit = match real.kind {
+        Kind::BigAuto | Kind::SmallInteger | Kind::Integer | Kind::BigInteger => {
+            format!("typeof({column}) <> 'integer'")
+        }
+        Kind::Boolean => format!("{column} NOT IN (0, 1)"),
+        Kind::Float => format!("typeof({column}) NOT IN ('real', 'integer')"),
+        Kind::DateTime => format!("datetime({column}) IS NULL"),
+        Kind::Date => format!("date({column}) IS NULL"),
+        Kind::Char => match real.max_length {
+            Some(length) => format!("length({column}) > {length}"),
+            None => return Ok(Vec::new()),
+        },
+        Kind::Text | Kind::ForeignKey { .. } => return Ok(Vec::new()),
+    };
+    Ok(vec![Check {
+        sql: format!(
+            "SELECT 1 FROM {} WHERE {column} IS NOT NULL AND {misfit} LIMIT 1",
+            quoted(&model.table)
+        ),
+        complaint: format!(
+            "a value of {}.{} does not fit a {}",
+            model.key,
+            field.name,
+            column_type(place.dialect, place.after, field)?
+        ),
+    }])
 }
 
 /// Makes the table anew and copies its rows. `values` says what goes into columns that are not
 /// simply the old ones.
-fn rebuild(place: Place<'_>, (old, new): Models<'_>, values: &[(&str, String)]) -> Result<Step> {
+fn rebuild(place: Place<'_>, (old, new): Models<'_>, values: &[(&str, String)]) -> Result<Rebuild> {
     let temporary = format!("new__{}", new.table);
     let (table, fresh) = (quoted(&new.table), quoted(&temporary));
     let columns: Vec<String> = new.fields.iter().map(|field| quoted(&field.column)).collect();
@@ -135,5 +172,6 @@ fn rebuild(place: Place<'_>, (old, new): Models<'_>, values: &[(&str, String)]) 
     let mut known: Vec<String> = indexes(old)?.into_iter().map(|(name, _)| name).collect();
     known.extend(made.iter().map(|(name, _)| name.clone()));
     statements.extend(made.into_iter().map(|(_, sql)| sql));
-    Ok(Step::Rebuild(Rebuild { table: new.table.clone(), indexes: known, statements }))
+    let table = new.table.clone();
+    Ok(Rebuild { table, indexes: known, statements, checks: Vec::new() })
 }

@@ -51,6 +51,10 @@ to = "public"
 remove_field = "Post.lead"
 
 [[operation]]
+alter_model_table = "Post"
+table = "articles"
+
+[[operation]]
 remove_index = "Post"
 name = "posts_idx"
 

@@ -268,3 +268,73 @@ primary_key = true
         database.close().await;
     }
 }
+
+#[tokio::test]
+async fn a_value_that_does_not_fit_its_new_column_stops_the_migration() {
+    let cases = [
+        "type = \"integer\"",
+        "type = \"boolean\"",
+        "type = \"date\"",
+        "type = \"char\"\nmax_length = 2",
+    ];
+    for options in cases {
+        for test in databases().await {
+            let database = open(&test).await;
+            let more = format!("[[operation]]\nalter_field = \"Post.title\"\n{options}\n");
+            assert!(after(&database, &more).await.is_err(), "{options}");
+            let titles = column(&database, "SELECT title FROM blog_post ORDER BY id").await;
+            assert_eq!(titles, ["One", "2"]);
+            database.close().await;
+        }
+    }
+    let numbers = "[[operation]]\nrun_sql = \"UPDATE blog_post SET title = '7'\"\n\
+         [[operation]]\nalter_field = \"Post.title\"\ntype = \"integer\"\n";
+    for test in databases().await {
+        let database = open(&test).await;
+        after(&database, numbers).await.unwrap();
+        let titles = "SELECT CAST(title + 1 AS text) FROM blog_post";
+        assert_eq!(column(&database, titles).await, ["8", "8"]);
+        database.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_renamed_table_keeps_its_rows_and_keys() {
+    let more = r#"
+[[operation]]
+alter_model_table = "Post"
+table = "article"
+
+[[operation]]
+alter_field = "Post.title"
+type = "text"
+"#;
+    let user = r#"
+dependencies = [["auth", "0001_initial"], ["blog", "0002_more"]]
+[[operation]]
+alter_model_table = "User"
+table = "person"
+
+[[operation]]
+alter_field = "User.name"
+type = "text"
+"#;
+    for test in databases().await {
+        let database = open(&test).await;
+        after(&database, more).await.unwrap();
+        let text = format!("dependencies = [[\"blog\", \"0001_initial\"]]\n{more}");
+        let graph = graph(&[
+            ("auth.0001_initial", USER),
+            ("auth.0002_person", user),
+            ("blog.0001_initial", POST),
+            ("blog.0002_more", &text),
+        ]);
+        migrate_all(&database, &graph).await.unwrap();
+        assert_eq!(column(&database, "SELECT title FROM article ORDER BY id").await, ["One", "2"]);
+        run(&database, "INSERT INTO article (title, author_id) VALUES ('3', 2)").await;
+        let nobody = "INSERT INTO article (title, author_id) VALUES ('4', 77)";
+        assert!(database.connection().script(nobody).await.unwrap_err().is_integrity());
+        to(&database, &graph, &["auth", "zero"]).await.unwrap();
+        database.close().await;
+    }
+}

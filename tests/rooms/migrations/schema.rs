@@ -69,7 +69,7 @@ async fn tables_come_as_the_files_say_and_go_again() {
                  public.auth_user USING btree (name)\n\
                  auth_user_pkey: CREATE UNIQUE INDEX auth_user_pkey ON public.auth_user USING \
                  btree (id)\n\
-                 blog_post blog_post_author_id_f7b9b4a8_fk FOREIGN KEY (author_id) REFERENCES \
+                 blog_post blog_post_author_id_9b01223d_fk FOREIGN KEY (author_id) REFERENCES \
                  auth_user(id) DEFERRABLE INITIALLY DEFERRED\n\
                  blog_post blog_post_pkey PRIMARY KEY (id)\n\
                  blog_post.author_id bigint  NO NO -\n\
