@@ -93,7 +93,7 @@ pub fn diff(old: &ProjectState, new: &ProjectState, renames: &[Rename]) -> Vec<C
     for (old, new) in &kept {
         add_and_alter_fields(old, new, &mut changes);
     }
-    for (old, new) in kept.iter().filter(|(old, new)| old.table != new.table) {
+    for (_, new) in kept.iter().filter(|(old, new)| old.table != new.table) {
         let (model, table) = (new.key.model.clone(), new.table.clone());
         changes.push(&new.key, Operation::AlterModelTable { model, table });
     }

@@ -278,3 +278,17 @@ null = true
         database.close().await;
     }
 }
+
+#[test]
+fn the_framework_ships_migrations_that_fit_its_models() {
+    let here = Path::new("/nowhere/at/all");
+    let project = hulse::Project::new("empty", here)
+        .install(hulse::contrib::sessions::App)
+        .install(hulse::contrib::auth::App);
+    let shipped = project.migrations().unwrap().state(|_| true).unwrap();
+    let changes = migrations::diff(&shipped, &project.state(), &[]);
+    assert_eq!(changes, [], "run `makemigrations --folder migrations auth sessions`");
+    for app in project.apps() {
+        assert!(project.has_foreign_migrations(app.as_ref()).unwrap());
+    }
+}

@@ -1,5 +1,5 @@
-//! A site whose models grow, for tests of the migrations' commands: how far they have grown says the
-//! file `stage` in the current folder, which is the project's.
+//! A site whose models grow, for tests of the migrations' commands: how far they have grown says
+//! the file `stage` in the current folder, which is the project's.
 
 use std::process::ExitCode;
 
