@@ -1,5 +1,7 @@
 //! WebSockets over real connections: handshake, life, limits, order, and who does not read.
 
+#![expect(clippy::panic, reason = "helpers fail by panicking, and so do the consumers under test")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -532,8 +534,7 @@ impl Consumer for Present {
     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
         let who: String = socket.path()?;
         let (joined, left) = (format!("{who} joined"), format!("{who} left"));
-        let presence =
-            Presence { key: who, joined: joined.as_str().into(), left: left.into() };
+        let presence = Presence { key: who, joined: joined.as_str().into(), left: left.into() };
         let entered = socket.enter("present", presence).await?;
         socket.send(joined).await?;
         for other in entered.roster {

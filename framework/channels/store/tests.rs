@@ -111,7 +111,9 @@ fn a_blocked_worker_is_told_later_what_it_missed_or_that_it_is_lost() {
         let mut store = store();
         ask(&mut store, 0.0, Ask::Subscribe { request: 1, group: name("g") });
         store.step(Duration::ZERO, Event::Blocked(WORKER));
-        (0..missed).for_each(|i| drop(publish(&mut store, 0.0, 2 + i, false)));
+        for request in 2..2 + missed {
+            publish(&mut store, 0.0, request, false);
+        }
         let told = store.step(Duration::ZERO, Event::Drained(WORKER));
         let offsets: Vec<u64> = told
             .iter()
