@@ -152,6 +152,8 @@ async fn somebody_signed_in_is_shown_with_an_at_sign() {
     assert_eq!(visitor.evaluate(name).await, "@ann");
     say(&mut visitor, "Welcome!").await;
     hear(&mut ann, "Welcome!").await;
+    // Whom ann was before she signed in is gone.
+    visitor.wait_for("document.querySelectorAll('#users li').length === 2").await;
 
     for (window, name) in [(&mut ann, "signed-in"), (&mut visitor, "visitor")] {
         for (screen, kind) in [

@@ -95,7 +95,15 @@ function show(state, words) {
 
 addEventListener("online", () => { if (!socket) connect(); });
 addEventListener("offline", () => { if (!socket) { clearTimeout(retry); comeBack(0); } });
-// A page that comes out of the browser's back/forward cache has lost its socket.
+// A page that is left may stay frozen in the browser's back/forward cache; it leaves the room all
+// the same, and enters again when it is shown again.
+addEventListener("pagehide", () => {
+  clearTimeout(retry);
+  if (!socket) return;
+  socket.onclose = null;
+  socket.close();
+  socket = null;
+});
 addEventListener("pageshow", (event) => { if (event.persisted && !socket) connect(); });
 
 // -- what comes from the server ----------------------------------------------------------------
