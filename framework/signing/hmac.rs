@@ -12,6 +12,7 @@ use crate::conf::Secret;
 /// names the use (`auth.session`), so that what was signed for one is worth nothing for another
 /// (Django's `salted_hmac`).
 #[must_use]
+#[expect(clippy::missing_panics_doc, reason = "HMAC takes a key of any length")]
 pub fn salted_hmac(salt: &str, value: &str, secret: &Secret) -> String {
     let mut key = Sha256::new();
     key.update(salt);
