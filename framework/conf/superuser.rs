@@ -22,7 +22,7 @@ impl Superuser {
     /// One is not UTF-8.
     pub fn from_environment() -> Result<Self> {
         let environment = Environment::read();
-        let read = |name| Ok::<_, crate::Error>(environment.get(name)?.map(str::to_owned));
+        let read = |name| environment.get(name).map(|value| value.map(str::to_owned));
         Ok(Self {
             username: read("DJANGO_SUPERUSER_USERNAME")?,
             email: read("DJANGO_SUPERUSER_EMAIL")?,

@@ -1,5 +1,6 @@
 //! Who is asking: from the session to the user, once a request.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -64,6 +65,13 @@ impl Deref for CurrentUser {
 
     fn deref(&self) -> &User {
         self.0.as_deref().unwrap_or(&NOBODY)
+    }
+}
+
+/// The user's name, or `anonymous`.
+impl fmt::Display for CurrentUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_deref().map_or("anonymous", |user| &user.username))
     }
 }
 

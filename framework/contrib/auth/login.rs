@@ -33,8 +33,8 @@ pub async fn authenticate(site: &Site, username: &str, password: &str) -> Result
     }
 }
 
-/// Signs `user` in on this browser. The session gets a new id, so one that somebody else has planted
-/// before is worth nothing; its data stays, unless it belongs to another user.
+/// Signs `user` in on this browser. The session gets a new id, so one that somebody else has
+/// planted before is worth nothing; its data stays, unless it belongs to another user.
 ///
 /// # Errors
 /// The user was never saved, or the database cannot be reached.

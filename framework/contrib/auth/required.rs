@@ -13,7 +13,8 @@ use crate::site::Site;
 /// What may stand in the value of `next` as it is.
 const NEXT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 
-/// `view`, for visitors who are signed in; others are sent to the login page and come back after it.
+/// `view`, for visitors who are signed in; others are sent to the login page and come back after
+/// it.
 ///
 /// ```
 /// use hulse::contrib::auth::login_required;
