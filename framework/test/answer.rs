@@ -146,6 +146,8 @@ impl fmt::Debug for Answer {
             writeln!(f, "{name}: {}", String::from_utf8_lossy(value.as_bytes()))?;
         }
         let text = String::from_utf8_lossy(&self.body);
+        // A page's head says nothing about what went wrong.
+        let text = text.find("<body").map_or(&*text, |at| &text[at..]);
         let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
         let more = if shown.len() < text.len() { ".." } else { "" };
         write!(f, "\n{shown}{more}")

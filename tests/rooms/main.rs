@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
 
 mod atomic;
+mod auth;
 mod channels;
 mod csrf;
 mod db;
@@ -15,4 +16,5 @@ mod site;
 mod sockets;
 mod staticfiles;
 mod template;
+mod testing;
 mod urls;
