@@ -36,7 +36,7 @@ enum Kinds {
     #[cfg(feature = "sqlite")]
     Sqlite(super::sqlite::Pools),
     #[cfg(feature = "postgres")]
-    Postgres(super::postgres::Pool),
+    Postgres(Box<super::postgres::Pool>),
 }
 
 impl Pools {
@@ -49,7 +49,7 @@ impl Pools {
             "sqlite" => Kinds::Sqlite(super::sqlite::Pools::open(settings, base, wait).await?),
             #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => {
-                Kinds::Postgres(super::postgres::Pool::open(settings, wait).await?)
+                Kinds::Postgres(Box::new(super::postgres::Pool::open(settings, wait).await?))
             }
             _ => return Err(bad_url("it begins with neither `sqlite://` nor `postgres://`")),
         };

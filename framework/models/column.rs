@@ -265,7 +265,7 @@ impl<T: Model> Related<T> {
     /// What `update` sets it to.
     #[must_use]
     pub fn set(self, row: impl PointsTo<T>) -> Assignment {
-        let value = row.target().unwrap_or_else(|| <ForeignKey<T> as FieldType>::null());
+        let value = row.target().unwrap_or_else(<ForeignKey<T> as FieldType>::null);
         Assignment { path: self.path, value }
     }
 

@@ -22,11 +22,15 @@ pub struct Meta {
     /// Indexes over several columns.
     pub indexes: &'static [Index],
     /// For a model with hooks: reads one of its rows, so that deleting it can call them.
-    pub load: Option<fn(&Row) -> Result<Box<dyn Instance>>>,
+    pub load: Option<Load>,
 }
+
+/// Reads a row of a model with hooks from its columns.
+pub type Load = fn(&Row) -> Result<Box<dyn Instance>>;
 
 /// One column.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, read by its name")]
 pub struct Field {
     /// Name of the struct's field: `author`.
     pub name: &'static str,

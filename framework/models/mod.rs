@@ -37,7 +37,7 @@ pub use hooks::{Change, Hooks};
 pub use hulse_macros::{Choices, Model};
 pub use id::Id;
 pub use lookup::Q;
-pub use meta::{Choice, Default, Field, FieldKind, Index, Meta, OnDelete, Relation};
+pub use meta::{Choice, Default, Field, FieldKind, Index, Load, Meta, OnDelete, Relation};
 pub use model::Model;
 pub use operand::Operand;
 pub use query::{QuerySet, refresh};

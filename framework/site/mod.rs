@@ -191,7 +191,6 @@ impl Site {
     /// # Errors
     /// That of `work`; the database's; or, with the changes committed, the first of what
     /// [`on_commit`](Self::on_commit) was told (`is_after_commit`).
-    #[expect(clippy::future_not_send, reason = "as Send as `work`; callers on a server need Send")]
     pub async fn atomic<T>(&self, work: impl AsyncFnOnce(Self) -> Result<T>) -> Result<T> {
         let transaction = self.connection.begin().await?;
         let pending = self.pending.clone().unwrap_or_default();

@@ -76,6 +76,7 @@ fn column(name: &Expr) -> Result<LitStr> {
 
 /// What `#[field(..)]` says.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one word of the attribute")]
 pub(crate) struct FieldAttributes {
     pub(crate) max_length: Option<LitInt>,
     pub(crate) text: bool,
