@@ -55,8 +55,8 @@ struct Client {
     /// Counted as present under this key, once the store has said so.
     key: Option<String>,
     /// Kept so that the request stays wanted; the answer is for the table.
-    subscribed: Option<oneshot::Receiver<Reply>>,
-    entered: Option<oneshot::Receiver<Reply>>,
+    _subscribed: Option<oneshot::Receiver<Reply>>,
+    entered: Option<(u64, oneshot::Receiver<Reply>)>,
     /// Who it believes is there; `None` until it is told.
     believed: Option<BTreeSet<String>>,
     seen: Vec<(Position, String)>,
@@ -246,8 +246,15 @@ impl World {
             let make = |key: Key| Ask::Subscribe { request: key.request, group: name };
             subscribed = Some(worker.table.request(make).1);
         }
-        let mut client =
-            Client { id, group, key, subscribed, entered: None, believed: None, seen: Vec::new() };
+        let mut client = Client {
+            id,
+            group,
+            key,
+            _subscribed: subscribed,
+            entered: None,
+            believed: None,
+            seen: Vec::new(),
+        };
         if let Some(key) = &client.key {
             let person = Person {
                 key: key.as_str().into(),
@@ -256,7 +263,7 @@ impl World {
             };
             let (connection, group) = (id, client.group.clone());
             let make = |key: Key| Ask::Enter { request: key.request, group, connection, person };
-            client.entered = Some(worker.table.request(make).1);
+            client.entered = Some(worker.table.request(make));
         }
         worker.clients.push(client);
     }
@@ -266,8 +273,12 @@ impl World {
         if count > 0 {
             let at = self.chance.below(count);
             let client = self.workers[index].clients.swap_remove(at);
-            // A client that never got its answer gives up its request, as a dropped future does.
-            drop((client.subscribed, client.entered));
+            // A client that did not get its answer yet gives up its request, as a dropped future.
+            if let Some((request, mut answer)) = client.entered
+                && answer.try_recv().is_err()
+            {
+                self.workers[index].table.withdraw(request);
+            }
             self.workers[index].table.disconnect(client.id);
         }
     }
@@ -430,7 +441,7 @@ impl World {
 
 impl Client {
     fn hear_entered(&mut self) {
-        if let Some(entered) = &mut self.entered
+        if let Some((_, entered)) = &mut self.entered
             && let Ok(Reply::Entered { roster, .. }) = entered.try_recv()
         {
             let mut believed: BTreeSet<String> = self.key.iter().cloned().collect();

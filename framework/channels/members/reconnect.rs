@@ -1,5 +1,7 @@
 //! What a store must hear over a new link: all this worker holds, then what was not answered.
 
+use std::collections::BTreeMap;
+
 use super::Table;
 use crate::channels::protocol::{Ask, VERSION};
 
@@ -24,7 +26,8 @@ impl Table {
     }
 
     fn announce_groups(&self, asks: &mut Vec<Ask>) {
-        for (group, local) in &self.groups {
+        // In one order always, so that a simulated schedule can be replayed.
+        for (group, local) in self.groups.iter().collect::<BTreeMap<_, _>>() {
             let Some(position) = local.position else { continue };
             asks.push(Ask::Announce { group: group.clone(), position });
             let mut bytes = 0;
@@ -42,7 +45,7 @@ impl Table {
 
     /// Who is present, and who is gone without the store's confirmation: the others must be told.
     fn announce_people(&self, asks: &mut Vec<Ask>) {
-        for (connection, held) in &self.connections {
+        for (connection, held) in self.connections.iter().collect::<BTreeMap<_, _>>() {
             for (group, membership) in &held.groups {
                 if let Some(person) = membership.person.clone() {
                     let (group, connection) = (group.clone(), *connection);
