@@ -1,5 +1,5 @@
-// The README's code needs `hulse-manage` too, so `hulse-tests` compiles it.
 #![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
+// The README's code needs `hulse-manage` too, so `hulse-tests` compiles it.
 
 // The derives name this crate; its own models use them too.
 extern crate self as hulse;

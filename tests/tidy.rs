@@ -186,7 +186,9 @@ impl Source {
     fn is_test(&self) -> bool {
         self.path.starts_with("tests/")
             || self.path.contains("/tests/")
-            || self.path.ends_with("/tests.rs")
+            || ["tests.rs", "_tests.rs", "/simulation.rs"]
+                .iter()
+                .any(|end| self.path.ends_with(end))
     }
 
     /// The room a file of the library lies in; `None` for `lib.rs` and other packages.
@@ -344,8 +346,8 @@ fn check_shape(source: &Source) -> Vec<Problem> {
             problems.push(source.problem(number + 1, remedy));
         }
     }
-    let is_headed = source.text.starts_with("//!") || source.text.starts_with("#![");
-    if !is_headed && !source.path.ends_with("/tests.rs") {
+    let is_headed = ["//!", "#!["].iter().any(|with| source.text.starts_with(with));
+    if !is_headed && !source.path.ends_with("tests.rs") {
         problems.push(source.problem(1, "open with `//!`: purpose, flow, invariants"));
     }
     let stem = Path::new(&source.path).file_stem().and_then(|stem| stem.to_str());
@@ -396,7 +398,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
         if path.is_dir() {
-            if !name.starts_with('.') && !["target", "cases"].contains(&name.as_str()) {
+            if !name.starts_with('.') && !["target", "compile_fail"].contains(&name.as_str()) {
                 walk(&path, found);
             }
         } else if name.ends_with(".rs") {

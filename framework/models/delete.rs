@@ -1,8 +1,8 @@
 //! Deleting rows and what hangs on them, as the foreign keys say. The framework does it, not the
 //! database, so that hooks run.
 //!
-//! Flow: [`collect`] the doomed rows, breadth first → `before_delete` of each → NULLs → DELETE, those
-//! that point before those they point to → `after_delete` → at the commit `after_commit`.
+//! Flow: [`collect`] the doomed rows, breadth first → `before_delete` of each → NULLs → DELETE,
+//! those that point before those they point to → `after_delete` → at the commit `after_commit`.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -50,7 +50,8 @@ impl<M: Model> Instance for Live<M> {
     }
 }
 
-/// What a description keeps for models with hooks: how to read a row so that its hooks can be called.
+/// What a description keeps for models with hooks: how to read a row so that its hooks can be
+/// called.
 #[doc(hidden)]
 pub fn load<M: Model>(row: &Row) -> Result<Box<dyn Instance>> {
     Ok(Box::new(Live(M::from_row(row, 0)?)))
@@ -59,7 +60,8 @@ pub fn load<M: Model>(row: &Row) -> Result<Box<dyn Instance>> {
 /// Deletes `row` and what hangs on it; its key is unset then.
 ///
 /// # Errors
-/// It has no key (`is_field`), is protected (`is_protected`), a hook fails, or the database refuses.
+/// It has no key (`is_field`), is protected (`is_protected`), a hook fails, or the database
+/// refuses.
 pub async fn delete<M: Model>(row: &mut M, site: &Site) -> Result<()> {
     let meta = M::meta();
     let Some(key) = row.key() else {
@@ -280,8 +282,8 @@ fn plain(key: &Value) -> String {
 }
 
 /// Puts those that point before those they point to, and of one model those found last first: rows
-/// of one model that point at each other go in one statement. A circle of several models goes in any
-/// order; that takes constraints that wait for the commit.
+/// of one model that point at each other go in one statement. A circle of several models goes in
+/// any order; that takes constraints that wait for the commit.
 fn sort(doomed: &mut Vec<(&'static Meta, Vec<Doomed>)>) {
     let mut merged: Vec<(&'static Meta, Vec<Doomed>)> = Vec::new();
     for (meta, rows) in doomed.drain(..).rev() {

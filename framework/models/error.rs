@@ -18,7 +18,8 @@ impl Error {
         self.kind() == Kind::MultipleObjects
     }
 
-    /// A required field is unset, a value does not fit its field, or a query asks for what cannot be.
+    /// A required field is unset, a value does not fit its field, or a query asks for what cannot
+    /// be.
     #[must_use]
     pub fn is_field(&self) -> bool {
         self.kind() == Kind::Field

@@ -16,8 +16,8 @@ use crate::models::sql::Plan;
 use crate::models::{delete, save};
 use crate::site::Site;
 
-/// Rows of `M` to be: narrowed by `filter` and `exclude`, ordered, cut; nothing is asked until one of
-/// the methods that take a [`Site`] is awaited.
+/// Rows of `M` to be: narrowed by `filter` and `exclude`, ordered, cut; nothing is asked until one
+/// of the methods that take a [`Site`] is awaited.
 pub struct QuerySet<M> {
     plan: Plan,
     /// What is wrong with it, told when it is asked.
@@ -90,7 +90,8 @@ impl<M: Model> QuerySet<M> {
         self.filter(|columns| !condition(columns))
     }
 
-    /// Reads the row behind a foreign key along, in the same query. May be called again for another.
+    /// Reads the row behind a foreign key along, in the same query. May be called again for
+    /// another.
     #[must_use]
     pub fn select_related<T: Model>(
         mut self,

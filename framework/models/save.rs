@@ -16,8 +16,8 @@ use crate::site::Site;
 /// Digits of a second that both databases keep.
 const MICROSECONDS: u16 = 6;
 
-/// Writes `row`: a new one is inserted and gets its key, another is updated. A row with a key of its
-/// own choice is updated if it is there, else inserted.
+/// Writes `row`: a new one is inserted and gets its key, another is updated. A row with a key of
+/// its own choice is updated if it is there, else inserted.
 ///
 /// # Errors
 /// A field is unset or does not fit (`is_field`), a constraint refuses the row (`is_integrity`), a

@@ -24,8 +24,8 @@ impl Store {
         }
     }
 
-    /// `worker` knows `group` up to `position`: take that over if it is the latest, and see that the
-    /// worker gets what it misses.
+    /// `worker` knows `group` up to `position`: take that over if it is the latest, and see that
+    /// the worker gets what it misses.
     fn adopt(
         &mut self,
         worker: WorkerId,

@@ -1,5 +1,5 @@
-//! The derives of the Hulse web framework. They expand to impls of public traits and calls of public
-//! functions that one could write by hand; use them through `hulse::models`.
+//! The derives of the Hulse web framework. They expand to impls of public traits and calls of
+//! public functions that one could write by hand; use them through `hulse::models`.
 
 mod attributes;
 mod choices;
@@ -9,7 +9,8 @@ mod parts;
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
 
-/// Makes a struct a table: `#[derive(Model)]`, `#[model(..)]` on the struct, `#[field(..)]` on fields.
+/// Makes a struct a table: `#[derive(Model)]`, `#[model(..)]` on the struct, `#[field(..)]` on
+/// fields.
 ///
 /// On the struct: `ordering = ["-created"]`, `index(author, created)`, `unique(author, slug)`,
 /// `app = "blog"`, `table = "posts"`, `hooks`. On a field: `max_length = 200`, `text`, `unique`,
@@ -22,7 +23,8 @@ pub fn derive_model(input: TokenStream) -> TokenStream {
 }
 
 /// Makes an enum the values of a field, stored as text: `Draft` as `draft`, `InReview` as
-/// `in_review`, with the label `In review`; `#[choice(value = "d", label = "Not yet")]` says others.
+/// `in_review`, with the label `In review`; `#[choice(value = "d", label = "Not yet")]` says
+/// others.
 #[proc_macro_derive(Choices, attributes(choice))]
 pub fn derive_choices(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

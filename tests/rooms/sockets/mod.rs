@@ -2,23 +2,21 @@
 
 #![expect(clippy::panic, reason = "helpers fail by panicking, and so do the consumers under test")]
 
+mod calls;
+
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use hulse::channels::{Layer, Message, Presence};
 use hulse::conf::{Secret, Settings};
-use hulse::http::Request;
-use hulse::sockets::{Consumer, Event, Routing, Socket, route, run_background, socket};
-use hulse::urls::{Route, Urls, path};
+use hulse::sockets::{Consumer, Socket, run_background, socket};
+use hulse::urls::{Route, Urls};
 use hulse::{Project, Result, Site};
-use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -453,7 +451,7 @@ async fn who_does_not_read_is_cut_off_and_the_others_get_all() {
     }
     let seen = async {
         while server.site.layer().statistics().connections > 1 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::task::yield_now().await;
         }
     };
     timeout(WAIT, seen).await.expect("the deaf one is cut off");
@@ -561,161 +559,4 @@ async fn everybody_sees_who_comes_and_goes_once() {
     assert_eq!(text(&mut ann).await, "bob left");
     server.site.group("present").send("end").await.unwrap();
     assert_eq!(text(&mut ann).await, "end");
-}
-
-async fn ws_connect(event: Event) -> Result<()> {
-    event.reply.join("routed").await?;
-    event.reply.accept().await
-}
-
-async fn ws_receive(event: Event) -> Result<()> {
-    match event.text() {
-        "thumbnail" => event.channel("thumbnails").send(json!({ "id": 7 })).await,
-        text => event.reply.send(format!("{} said {text}", event.request()?.path())).await,
-    }
-}
-
-async fn make(event: Event) -> Result<()> {
-    let body: serde_json::Value = event.json()?;
-    assert!(event.reply.send("nobody").await.unwrap_err().is_socket_closed());
-    event.group("routed").send(format!("made {}", body["id"])).await
-}
-
-#[tokio::test]
-async fn functions_are_called_by_the_name_of_the_event() {
-    let routing = Routing::new([
-        route("websocket.connect", ws_connect),
-        route("websocket.receive", ws_receive),
-        route("thumbnails", make),
-    ]);
-    let server = serve([routing.socket("routed")]).await;
-    let mut client = server.connect("/routed").await;
-    client.send(Frame::text("hi")).await.unwrap();
-    assert_eq!(text(&mut client).await, "/routed said hi");
-    client.send(Frame::text("thumbnail")).await.unwrap();
-    assert_eq!(text(&mut client).await, "made 7");
-    timeout(WAIT, server.site.lifecycle().drain()).await.expect("background readers end");
-}
-
-static RUNNING: AtomicUsize = AtomicUsize::new(0);
-
-/// Takes its time.
-struct Slow(watch::Receiver<bool>);
-
-impl Consumer for Slow {
-    async fn receive(&mut self, socket: &mut Socket, text: &str) -> Result<()> {
-        assert_eq!(RUNNING.fetch_add(1, Ordering::SeqCst), 0, "one call at a time");
-        socket.send(format!("begun {text}")).await?;
-        self.0.wait_for(|is_open| *is_open).await?;
-        RUNNING.fetch_sub(1, Ordering::SeqCst);
-        socket.send(format!("done {text}")).await
-    }
-}
-
-#[tokio::test]
-async fn calls_run_one_after_the_other_and_what_they_send_leaves_at_once() {
-    let (open, gate) = watch::channel(false);
-    let server = serve([socket("slow", move || Slow(gate.clone()))]).await;
-    let mut client = server.connect("/slow").await;
-    client.send(Frame::text("a")).await.unwrap();
-    client.send(Frame::text("b")).await.unwrap();
-    assert_eq!(text(&mut client).await, "begun a");
-    open.send(true).unwrap();
-    for expected in ["done a", "begun b", "done b"] {
-        assert_eq!(text(&mut client).await, expected);
-    }
-}
-
-/// Sends a lot at once.
-#[derive(Default)]
-struct Flood;
-
-impl Consumer for Flood {
-    async fn receive(&mut self, socket: &mut Socket, _: &str) -> Result<()> {
-        for i in 0..10_000 {
-            socket.send(format!("{i} {}", "x".repeat(1000))).await?;
-        }
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn a_consumer_waits_for_a_client_that_reads_slowly() {
-    let server = serve([socket("flood", Flood::default)]).await;
-    let mut client = server.connect("/flood").await;
-    client.send(Frame::text("go")).await.unwrap();
-    for i in 0..10_000 {
-        assert!(text(&mut client).await.starts_with(&format!("{i} ")));
-    }
-}
-
-#[tokio::test]
-async fn a_client_that_never_reads_ends_the_call_that_sends_to_it() {
-    let mut settings = settings();
-    settings.server.ping_timeout = 1;
-    let (ended, mut ends) = mpsc::channel(1);
-    struct Deaf(mpsc::Sender<bool>);
-    impl Consumer for Deaf {
-        async fn receive(&mut self, socket: &mut Socket, _: &str) -> Result<()> {
-            loop {
-                if let Err(error) = socket.send("x".repeat(100_000)).await {
-                    self.0.send(error.is_socket_closed()).await.unwrap();
-                    return Err(error);
-                }
-            }
-        }
-    }
-    let server = serve_with(settings, [socket("deaf", move || Deaf(ended.clone()))]).await;
-    let mut client = server.connect("/deaf").await;
-    client.send(Frame::text("go")).await.unwrap();
-    assert!(timeout(WAIT, ends.recv()).await.expect("dropped in time").unwrap());
-    drop(client);
-}
-
-#[tokio::test]
-async fn a_send_in_a_transaction_that_rolls_back_reaches_nobody() {
-    let server = serve([socket("chat", Chat::default), path("plain", plain)]).await;
-    let mut client = server.connect("/chat").await;
-    let site = &server.site;
-    let failed: Result<()> = site
-        .atomic(async |site| {
-            site.group("room").send("never").await?;
-            Err(hulse::Error::new("rolled back"))
-        })
-        .await;
-    assert!(failed.is_err());
-    site.atomic(async |site| site.group("room").send("committed").await).await.unwrap();
-    assert_eq!(text(&mut client).await, "committed");
-}
-
-async fn plain(_: Request) -> &'static str {
-    "plain"
-}
-
-#[tokio::test]
-async fn a_handle_kept_elsewhere_reaches_the_client_until_it_is_gone() {
-    let (kept, mut handles) = mpsc::channel(1);
-    struct Keep(mpsc::Sender<hulse::sockets::Reply>);
-    impl Consumer for Keep {
-        async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
-            self.0.send(socket.reply().clone()).await?;
-            socket.accept().await
-        }
-    }
-    let server = serve([socket("keep", move || Keep(kept.clone()))]).await;
-    let mut client = server.connect("/keep").await;
-    let handle = Arc::new(handles.recv().await.unwrap());
-    handle.send("from elsewhere").await.unwrap();
-    assert_eq!(text(&mut client).await, "from elsewhere");
-    assert!(handle.close(1005, "").await.is_err());
-    assert!(handle.close(4001, &"x".repeat(124)).await.is_err());
-    handle.close(4001, "enough").await.unwrap();
-    assert_eq!(goodbye(&mut client).await, (4001, "enough".to_owned()));
-    let refused = async {
-        while handle.join("late").await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(WAIT, refused).await.unwrap();
-    assert!(handle.send("too late").await.unwrap_err().is_socket_closed());
 }
