@@ -28,7 +28,6 @@ const ROWS: &[&[&str]] = &[
 /// Uses inside one row: who, whom, and why it is no knot.
 const SAME_ROW: &[(&str, &str, &str)] = &[
     ("conf", "error", "everything fails with the one error type"),
-    ("signing", "error", "everything fails with the one error type"),
     ("signing", "conf", "keys are settings"),
     ("middleware", "urls", "csrf, slash and the debug page ask for the line that matched"),
     ("sockets", "urls", "`socket(..)` is a line of the URL table"),
@@ -209,6 +208,7 @@ fn the_repository_is_tidy() {
     let mut problems: Vec<Problem> = sources.iter().flat_map(check_file).collect();
     problems.extend(check_room_sizes(&sources));
     problems.extend(check_doors(root, &sources));
+    problems.extend(check_same_row(&sources));
     problems.sort();
     let list: String = problems.iter().map(|problem| format!("\n{problem}")).collect();
     assert!(problems.is_empty(), "{} problems:{list}\n", problems.len());
@@ -246,6 +246,22 @@ fn check_layers(source: &Source) -> Vec<Problem> {
         problems.push(source.problem(line, remedy));
     }
     problems
+}
+
+/// What is listed as used inside a row is used.
+fn check_same_row(sources: &[Source]) -> Vec<Problem> {
+    let uses = |who: &str, whom: &str| {
+        let mut of = sources.iter().filter(|source| source.room() == Some(who));
+        of.any(|source| crate_paths(&source.code).iter().any(|(_, used)| used == whom))
+    };
+    let stale = SAME_ROW.iter().filter(|(who, whom, _)| !uses(who, whom));
+    stale
+        .map(|(who, whom, _)| Problem {
+            file: "tests/tidy.rs".to_owned(),
+            line: 1,
+            remedy: format!("`{who}` does not use `{whom}`: take it off the list"),
+        })
+        .collect()
 }
 
 fn row_of(room: &str) -> Option<usize> {
@@ -507,6 +523,13 @@ fn an_import_from_a_higher_room_is_found() {
     check("framework/db/x.rs", "//! X.\nuse crate::Site;\n", &[(2, "is no room")]);
     check("framework/attic/x.rs", "//! X.\n", &[(1, "a row")]);
     check("framework/lib.rs", "//! X.\npub use crate::server::A;\n", &[]);
+}
+
+#[test]
+fn a_listed_use_that_is_gone_is_found() {
+    assert_eq!(check_same_row(&[]).len(), SAME_ROW.len());
+    let used = Source::new("framework/conf/x.rs", "use crate::error::Error;");
+    assert_eq!(check_same_row(&[used]).len(), SAME_ROW.len() - 1);
 }
 
 #[test]

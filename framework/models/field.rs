@@ -113,7 +113,8 @@ plain! {
     f64: Float, Double, 0.0, Default::Float(value) => Some(*value);
     String: Text, String, Self::new(), Default::Text(value) => Some((*value).to_owned());
     DateTime<Utc>: DateTime, ChronoDateTimeUtc, Self::UNIX_EPOCH, Default::Bool(_) => None;
-    NaiveDate: Date, ChronoDate, <Self as std::default::Default>::default(), Default::Bool(_) => None;
+    NaiveDate: Date, ChronoDate, <Self as std::default::Default>::default(),
+        Default::Bool(_) => None;
 }
 
 impl Timed for DateTime<Utc> {
