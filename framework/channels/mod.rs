@@ -23,9 +23,9 @@ mod name;
 mod protocol;
 mod ring;
 mod serve;
-#[cfg(test)]
-mod simulation;
 mod store;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod worker;
 
