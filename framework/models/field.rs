@@ -73,6 +73,8 @@ pub trait Timed: FieldType {
 
 macro_rules! plain {
     ($($type:ty: $kind:ident, $variant:ident, $unset:expr, $default:pat => $made:expr;)+) => {$(
+        // The note of the trait names them better than a list of impls.
+        #[diagnostic::do_not_recommend]
         impl FieldType for $type {
             const KIND: FieldKind = FieldKind::$kind;
             type Column = Column<Self>;
@@ -135,6 +137,7 @@ impl<T: Timed> Timed for Option<T> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: FieldType> FieldType for Option<T> {
     const KIND: FieldKind = T::KIND;
     const NULL: bool = true;

@@ -119,6 +119,7 @@ impl<T: Model> Serialize for ForeignKey<T> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Model> FieldType for ForeignKey<T> {
     const KIND: FieldKind = <T::Key as FieldType>::KIND;
     const RELATION: Option<fn() -> &'static Meta> = Some(T::meta);

@@ -61,6 +61,7 @@ impl fmt::Display for Id {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl FieldType for Id {
     const KIND: FieldKind = FieldKind::BigAuto;
     type Column = Column<i64>;

@@ -79,6 +79,7 @@ fn field(input: &DeriveInput) -> TokenStream {
         }
 
         #[automatically_derived]
+        #[diagnostic::do_not_recommend]
         impl ::hulse::models::FieldType for #name {
             const KIND: ::hulse::models::FieldKind = ::hulse::models::FieldKind::Char;
             const MAX_LENGTH: ::core::option::Option<u32> = ::hulse::models::derive::length(

@@ -35,9 +35,7 @@ fn check(parts: &Parts<'_>, at: usize, field: &FieldParts<'_>) -> Result<TokenSt
     let mut checks = TokenStream::new();
     let mut demand = |condition: TokenStream, why: &str| {
         let words = format!("{label} {why}");
-        checks.extend(quote_spanned! { kind.span() =>
-            const _: () = ::core::assert!(#condition, #words);
-        });
+        checks.extend(quote_spanned! { kind.span() => ::core::assert!(#condition, #words); });
     };
     let derive = quote! { ::hulse::models::derive };
     let has_length = attributes.max_length.is_some() || attributes.text;
@@ -84,7 +82,8 @@ fn check(parts: &Parts<'_>, at: usize, field: &FieldParts<'_>) -> Result<TokenSt
         let default = default_value(default);
         demand(quote! { #derive::takes::<#kind>(&#default) }, "cannot have this default");
     }
-    Ok(checks)
+    // One constant: in several the compiler would say once for each that a type is no field.
+    Ok(quote_spanned! { kind.span() => const _: () = { #checks }; })
 }
 
 fn default_value(default: &FieldDefault) -> TokenStream {
@@ -129,6 +128,7 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
     });
     Ok(quote! {
         #[automatically_derived]
+        #[diagnostic::do_not_recommend]
         impl ::hulse::models::Model for #name {
             type Key = <#key_kind as #derive::Key>::Plain;
             type Columns = #columns;

@@ -1,0 +1,9 @@
+use hulse::models::{Id, Model};
+
+#[derive(Model, Debug, Clone)]
+struct Post {
+    id: Id,
+    title: String,
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use hulse::models::{Id, Model};
+
+#[derive(Model, Debug, Clone)]
+struct Post {
+    id: Id,
+    size: u64,
+}
+
+fn main() {}
