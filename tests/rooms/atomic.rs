@@ -272,7 +272,8 @@ async fn a_restarted_server_is_not_noticed() {
         for id in 0..3 {
             // Several connections in the pool.
             let (one, two) = tokio::join!(add(&site, id * 2), add(&site, id * 2 + 1));
-            (one.unwrap(), two.unwrap());
+            one.unwrap();
+            two.unwrap();
             site.db().fetch(Sql::raw(end)).await.unwrap();
             assert_eq!(ids(&site).await.len(), usize::try_from(id * 2 + 2).unwrap());
             site.atomic(async |site| add(&site, 100 + id).await).await.unwrap();

@@ -117,15 +117,7 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
     let names: Vec<_> = parts.fields.iter().map(|field| &field.name).collect();
     let places = (0..parts.fields.len()).map(Literal::usize_unsuffixed);
     let (key, key_kind) = (parts.fields[parts.key].ident, &parts.fields[parts.key].kind);
-    let times = parts.fields.iter().filter_map(|field| {
-        let (ident, attributes) = (field.ident, &field.attributes);
-        let set = quote! { ::hulse::models::Timed::set_now(&mut self.#ident, now); };
-        match (attributes.auto_now, attributes.auto_now_add) {
-            (true, _) => Some(set),
-            (false, true) => Some(quote! { if adding { #set } }),
-            (false, false) => None,
-        }
-    });
+    let times = times(parts);
     Ok(quote! {
         #[automatically_derived]
         #[diagnostic::do_not_recommend]
@@ -170,7 +162,7 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
 
             fn set_times(&mut self, now: #derive::DateTime<#derive::Utc>, adding: bool) {
                 let _ = (now, adding);
-                #(#times)*
+                #times
             }
 
             fn attach(
@@ -186,6 +178,20 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
             }
         }
     })
+}
+
+/// Setting the `auto_now` and `auto_now_add` fields.
+fn times(parts: &Parts<'_>) -> TokenStream {
+    let times = parts.fields.iter().filter_map(|field| {
+        let (ident, attributes) = (field.ident, &field.attributes);
+        let set = quote! { ::hulse::models::Timed::set_now(&mut self.#ident, now); };
+        match (attributes.auto_now, attributes.auto_now_add) {
+            (true, _) => Some(set),
+            (false, true) => Some(quote! { if adding { #set } }),
+            (false, false) => None,
+        }
+    });
+    times.collect()
 }
 
 /// The expression of the description.

@@ -30,7 +30,8 @@ async fn check(site: &Site, condition: impl FnOnce(&PostColumns) -> Q, expected:
     let mut found = titles(site, Post::objects().filter(condition)).await;
     let mut expected = expected.to_vec();
     // Databases order upper and lower case differently.
-    (found.sort_unstable(), expected.sort_unstable());
+    found.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(found, expected);
 }
 
