@@ -347,7 +347,8 @@ fn djchat() -> &'static Path {
     PROGRAM.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = std::process::Command::new(cargo)
-            .args(["build", "--quiet", "-p", "djchat"])
+            // As `tests/run` builds it: with other features everything would be built again.
+            .args(["build", "--quiet", "--workspace", "--bins"])
             .current_dir(repository())
             .status();
         assert!(built.expect("cargo runs").success(), "djchat does not build");
