@@ -49,8 +49,10 @@ pub use rust_embed as __rust_embed;
 
 /// The `templates/`, `static/` and `migrations/` of the calling crate, built into the binary.
 ///
-/// ```ignore
-/// Project::new("blog", env!("CARGO_MANIFEST_DIR")).assets(hulse::assets!())
+/// ```
+/// use hulse::Project;
+///
+/// let project = Project::new("blog", env!("CARGO_MANIFEST_DIR")).assets(hulse::assets!());
 /// ```
 #[macro_export]
 macro_rules! assets {
