@@ -1,4 +1,4 @@
-//! The signals the arbiter and its workers listen to.
+//! The signals the arbiter and its workers listen to, and the store does not.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;

@@ -4,6 +4,7 @@ use crate::channels;
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::server::child;
+use crate::server::signals::Signals;
 
 /// It computes nothing on other threads.
 const BLOCKING_THREADS: usize = 1;
@@ -12,6 +13,9 @@ const BLOCKING_THREADS: usize = 1;
 pub(super) fn keep(settings: &Settings) -> Result<()> {
     let (mut control, _, sockets) = child::begin(settings)?;
     child::runtime(BLOCKING_THREADS)?.block_on(async {
+        // A terminal's INT and a service manager's TERM go to the whole group. They pass unheard:
+        // workers that drain still need the store, and the arbiter says when they no longer do.
+        let _unheard = Signals::new()?;
         let socket = sockets.into_iter().next();
         let socket = socket.ok_or_else(|| Error::of(Kind::Server, "the store got no socket"))?;
         let listener = std::os::unix::net::UnixListener::from(socket);

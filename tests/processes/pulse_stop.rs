@@ -35,6 +35,22 @@ async fn a_term_lets_requests_in_flight_finish_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_signal_to_the_whole_group_leaves_draining_workers_their_store() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut pulse = Pulse::start_testsite(&["-w", "2"]).await;
+        let slow = ask_slowly(&mut pulse, 500).await;
+        for process in pulse.store().into_iter().chain(pulse.workers()) {
+            kill_process(process, signal).unwrap();
+        }
+        pulse.signal(signal);
+        assert_eq!(slow.await.unwrap(), "late\n");
+        assert_eq!(pulse.ended().await.code(), Some(0));
+        let log = pulse.log();
+        assert!(!log.contains("lost the link"), "{log}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_never_ends_ends_with_the_grace() {
     let mut pulse = Pulse::start_testsite(&["-w", "2", "--graceful-timeout", "1"]).await;
     let slow = ask_slowly(&mut pulse, 60_000).await;
