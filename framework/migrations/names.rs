@@ -6,7 +6,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::models::{Index, Meta};
+use crate::models::Meta;
 
 /// Longest identifier, bytes: PostgreSQL cuts longer ones.
 const IDENTIFIER_BYTES_MAX: usize = 63;
@@ -25,10 +25,10 @@ pub(super) fn foreign_key(table: &str, column: &str) -> String {
 }
 
 /// The name of a model's index over several columns.
-pub(super) fn several(meta: &Meta, index: &Index) -> String {
-    let columns: Vec<String> = index.fields.iter().map(|name| column(meta, name)).collect();
+pub(super) fn several(meta: &Meta, fields: &[&str], unique: bool) -> String {
+    let columns: Vec<String> = fields.iter().map(|name| column(meta, name)).collect();
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-    built(meta.table, &columns, if index.unique { "uniq" } else { "idx" })
+    built(meta.table, &columns, if unique { "uniq" } else { "idx" })
 }
 
 /// `-created` becomes `-created`, `author` becomes `author_id`.

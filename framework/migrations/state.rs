@@ -9,7 +9,7 @@
 use std::fmt;
 
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::models::{self, FieldKind, Meta, OnDelete};
+use crate::models::{self, ConstraintKind, FieldKind, Meta, OnDelete};
 
 use super::names;
 
@@ -211,16 +211,21 @@ impl ModelState {
     /// The state of one of today's models.
     #[must_use]
     pub fn of(meta: &Meta) -> Self {
-        let index = |index: &models::Index| IndexState {
-            name: names::several(meta, index),
-            fields: index.fields.iter().map(|&name| name.to_owned()).collect(),
-            unique: index.unique,
+        let index = |fields: &[&str], unique| IndexState {
+            name: names::several(meta, fields, unique),
+            fields: fields.iter().map(|&name| name.to_owned()).collect(),
+            unique,
         };
+        let mut indexes: Vec<_> = meta.indexes.iter().map(|one| index(one.fields, false)).collect();
+        indexes.extend(meta.constraints.iter().filter_map(|one| match one.kind {
+            ConstraintKind::Unique { fields, .. } => Some(index(fields, true)),
+            ConstraintKind::Check(_) => None,
+        }));
         Self {
             key: ModelKey::new(meta.app, meta.model),
             table: meta.table.to_owned(),
             fields: meta.fields.iter().map(FieldState::of).collect(),
-            indexes: meta.indexes.iter().map(index).collect(),
+            indexes,
         }
     }
 

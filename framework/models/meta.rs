@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use sea_query::Value;
+
 use crate::db::Row;
 use crate::error::Result;
 use crate::models::delete::Instance;
+use crate::models::lookup::Q;
 
 /// The description of a model, made once by `#[derive(Model)]` (Django's `_meta`).
 #[derive(Debug)]
@@ -19,8 +22,20 @@ pub struct Meta {
     pub fields: Vec<Field>,
     /// Default order: field names, `-` in front for descending.
     pub ordering: &'static [&'static str],
-    /// Indexes over several columns.
-    pub indexes: &'static [Index],
+    /// Relations without a column: many-to-many fields and the other sides of foreign keys.
+    pub many: Vec<Many>,
+    /// Indexes over several columns, over part of the rows, or with a name.
+    pub indexes: Vec<Index>,
+    /// What every row must fulfil, alone or among the others.
+    pub constraints: Vec<Constraint>,
+    /// What people call a row: `blog post`.
+    pub verbose_name: &'static str,
+    /// What people call several: `blog posts`.
+    pub verbose_name_plural: &'static str,
+    /// The fields that `latest` and `earliest` go by, `-` in front for descending.
+    pub get_latest_by: &'static [&'static str],
+    /// Whether migrations make and change its table.
+    pub managed: bool,
     /// For a model with hooks: reads one of its rows, so that deleting it can call them.
     pub load: Option<Load>,
 }
@@ -58,6 +73,90 @@ pub struct Field {
     pub relation: Option<Relation>,
     /// The only values allowed, with their labels.
     pub choices: &'static [Choice],
+    /// Most digits of a decimal, and how many of them stand after the point.
+    pub digits: Option<(u32, u32)>,
+    /// What `full_clean` and forms ask of a value, beside its type and length.
+    pub validators: &'static [Validator],
+    /// Whether `full_clean` and forms accept nothing.
+    pub blank: bool,
+    /// Whether forms show it.
+    pub editable: bool,
+    /// What people call it: `first name`.
+    pub verbose_name: &'static str,
+    /// A sentence below its input.
+    pub help_text: &'static str,
+    /// Whether it is left out when a row is serialized.
+    pub secret: bool,
+    /// Whether it is read only when it is asked for (`Deferred<..>`).
+    pub deferred: bool,
+}
+
+/// A question to a value, with what to answer if it fails.
+#[derive(Clone, Copy)]
+pub struct Validator {
+    /// What it is, for messages and forms: `email`, `slug`.
+    pub name: &'static str,
+    /// Says what is wrong with a value that is not NULL.
+    pub check: fn(&Value) -> std::result::Result<(), String>,
+}
+
+impl fmt::Debug for Validator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Validator({})", self.name)
+    }
+}
+
+/// A relation that is no column of its model's table.
+#[derive(Clone, Copy)]
+pub struct Many {
+    /// Name of the struct's field: `tags`.
+    pub name: &'static str,
+    /// How it gets there.
+    pub kind: ManyKind,
+}
+
+/// How a relation without a column gets to its rows.
+#[derive(Clone, Copy)]
+pub enum ManyKind {
+    /// Over the rows of a model between the two.
+    ManyToMany {
+        /// The other model.
+        to: fn() -> &'static Meta,
+        /// The model between: made for the field, or the site's own.
+        through: fn() -> &'static Meta,
+        /// Its foreign key to this model.
+        from_field: &'static str,
+        /// Its foreign key to the other one.
+        to_field: &'static str,
+        /// Whether the model between has no struct: it was made for the field.
+        auto: bool,
+        /// Whether being related goes both ways (a relation of a model to itself).
+        symmetrical: bool,
+    },
+    /// The rows that point here: the other side of a foreign key.
+    Reverse {
+        /// Their model.
+        from: fn() -> &'static Meta,
+        /// Their foreign key; empty for the only one there is.
+        field: &'static str,
+        /// Whether there is at most one.
+        one: bool,
+    },
+}
+
+impl fmt::Debug for Many {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Many({})", self.name)
+    }
+}
+
+impl fmt::Debug for ManyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ManyToMany { .. } => "ManyToMany",
+            Self::Reverse { .. } => "Reverse",
+        })
+    }
 }
 
 /// What a column holds. The database's type follows from it and the dialect.
@@ -135,13 +234,50 @@ pub struct Choice {
     pub label: &'static str,
 }
 
-/// An index over columns, by field names; `-` in front for descending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An index over columns.
+#[derive(Clone, Debug)]
 pub struct Index {
-    /// The fields, in order.
+    /// Its name in the database; empty for one made from table and columns.
+    pub name: &'static str,
+    /// The fields, in order, `-` in front for descending.
     pub fields: &'static [&'static str],
-    /// Whether no two rows may share all of them.
-    pub unique: bool,
+    /// Which rows are in it; all if `None`.
+    pub condition: Option<Condition>,
+}
+
+/// What every row must fulfil.
+#[derive(Clone, Debug)]
+pub struct Constraint {
+    /// Its name in the database; empty for one made from table and columns.
+    pub name: &'static str,
+    /// What it demands.
+    pub kind: ConstraintKind,
+}
+
+/// What a constraint demands.
+#[derive(Clone, Debug)]
+pub enum ConstraintKind {
+    /// No two rows share all of these fields.
+    Unique {
+        /// The fields, in order.
+        fields: &'static [&'static str],
+        /// Among which rows; all if `None`.
+        condition: Option<Condition>,
+        /// Whether two NULLs differ, as SQL has it.
+        nulls_distinct: bool,
+    },
+    /// The condition holds for every row.
+    Check(Condition),
+}
+
+/// A condition on a model's own columns, made when it is asked for.
+#[derive(Clone, Copy)]
+pub struct Condition(pub fn() -> Q);
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Condition")
+    }
 }
 
 impl Meta {

@@ -37,7 +37,10 @@ pub use hooks::{Change, Hooks};
 pub use hulse_macros::{Choices, Model};
 pub use id::Id;
 pub use lookup::Q;
-pub use meta::{Choice, Default, Field, FieldKind, Index, Load, Meta, OnDelete, Relation};
+pub use meta::{
+    Choice, Condition, Constraint, ConstraintKind, Default, Field, FieldKind, Index, Load, Many,
+    ManyKind, Meta, OnDelete, Relation, Validator,
+};
 pub use model::Model;
 pub use operand::Operand;
 pub use query::{QuerySet, refresh};

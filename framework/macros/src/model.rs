@@ -212,9 +212,29 @@ fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
         .map(|(at, field)| describe(field, at == parts.key))
         .collect::<Result<Vec<_>>>()?;
     let ordering = &parts.attributes.ordering;
-    let indexes = parts.attributes.indexes.iter().map(|Index { fields, unique }| {
-        quote! { ::hulse::models::Index { fields: &[#(#fields),*], unique: #unique } }
-    });
+    let indexes = parts.attributes.indexes.iter().filter(|index| !index.unique).map(
+        |Index { fields, .. }| {
+            let path = quote! { ::hulse::models::Index };
+            let none = quote! { ::core::option::Option::None };
+            quote! { #path { name: "", fields: &[#(#fields),*], condition: #none } }
+        },
+    );
+    let constraints = parts.attributes.indexes.iter().filter(|index| index.unique).map(
+        |Index { fields, .. }| {
+            quote! {
+                ::hulse::models::Constraint {
+                    name: "",
+                    kind: ::hulse::models::ConstraintKind::Unique {
+                        fields: &[#(#fields),*],
+                        condition: ::core::option::Option::None,
+                        nulls_distinct: true,
+                    },
+                }
+            }
+        },
+    );
+    let verbose_name = words(&label);
+    let verbose_name_plural = format!("{verbose_name}s");
     let name = parts.name;
     let load = parts.attributes.hooks.then(|| quote! { ::hulse::models::derive::load::<#name> });
     let load = optional(load);
@@ -226,10 +246,28 @@ fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
             table: #table,
             fields: ::std::vec![#(#fields),*],
             ordering: &[#(#ordering),*],
-            indexes: &[#(#indexes),*],
+            many: ::std::vec::Vec::new(),
+            indexes: ::std::vec![#(#indexes),*],
+            constraints: ::std::vec![#(#constraints),*],
+            verbose_name: #verbose_name,
+            verbose_name_plural: #verbose_name_plural,
+            get_latest_by: &[],
+            managed: true,
             load: #load,
         }
     }})
+}
+
+/// `blog post` for `BlogPost`.
+fn words(name: &str) -> String {
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
 }
 
 /// The expression of one field's description.
@@ -251,6 +289,7 @@ fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<TokenStream> {
         Some("set_null") => quote! { SetNull },
         _ => quote! { DoNothing },
     };
+    let (secret, verbose_name) = (attributes.secret, name.replace('_', " "));
     let derive = quote! { ::hulse::models::derive };
     let field_type = quote! { <#kind as ::hulse::models::FieldType> };
     Ok(quote! {
@@ -271,6 +310,14 @@ fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<TokenStream> {
                 on_delete: ::hulse::models::OnDelete::#on_delete,
             }),
             choices: #field_type::CHOICES,
+            digits: ::core::option::Option::None,
+            validators: &[],
+            blank: false,
+            editable: true,
+            verbose_name: #verbose_name,
+            help_text: "",
+            secret: #secret,
+            deferred: false,
         }
     })
 }

@@ -2,8 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use hulse::models::{
-    Choice, Choices, Default as FieldDefault, FieldKind, ForeignKey, Hooks, Id, Index, Model,
-    OnDelete,
+    Choice, Choices, Default as FieldDefault, FieldKind, ForeignKey, Hooks, Id, Model, OnDelete,
 };
 use serde_json::json;
 
@@ -15,7 +14,8 @@ fn a_description_names_table_and_columns() {
     assert_eq!((meta.app, meta.model, meta.table), ("blog", "Post", "blog_post"));
     assert_eq!(meta.label(), "blog.Post");
     assert_eq!(meta.ordering, ["-created", "id"]);
-    assert_eq!(meta.indexes, [Index { fields: &["author", "-created"], unique: false }]);
+    let indexes: Vec<_> = meta.indexes.iter().map(|index| index.fields).collect();
+    assert_eq!(indexes, [["author", "-created"]]);
     assert_eq!(meta.primary_key().name, "id");
     assert_eq!(meta.primary_key().kind, FieldKind::BigAuto);
     assert_eq!(meta.load.is_some(), <Post as Model>::HOOKS);
