@@ -68,6 +68,7 @@ impl Connection {
     /// As [`fetch`](Self::fetch). Outside a transaction those before the failing one have run on
     /// SQLite, and none has on PostgreSQL.
     pub async fn script(&self, text: &str) -> Result<()> {
+        let _watch = self.pools.records.watch(text);
         match &self.inside {
             None => self.pools.script(text.to_owned()).await,
             Some((shared, level)) => shared.turn(*level).await?.script(text.to_owned()).await,
@@ -87,6 +88,7 @@ impl Connection {
     }
 
     async fn run(&self, access: Access, sql: Sql) -> Result<(Vec<Row>, u64)> {
+        let _watch = self.pools.records.watch(&sql.text);
         match &self.inside {
             None => self.pools.run(access, sql).await,
             Some((shared, level)) => shared.turn(*level).await?.run(sql).await,

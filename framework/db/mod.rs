@@ -12,6 +12,7 @@
 mod connection;
 mod error;
 mod exclusive;
+mod log;
 mod pools;
 mod row;
 mod shell;
@@ -31,6 +32,7 @@ use crate::error::Result;
 
 pub use connection::Connection;
 pub use exclusive::Exclusive;
+pub use log::{Query, QueryLog};
 pub use row::{Column, Row};
 pub use sea_query::{Value, Values};
 pub use shell::Shell;
@@ -117,6 +119,14 @@ impl Database {
     /// The database cannot be reached, or the lock is held for longer than ten minutes.
     pub async fn exclusive(&self, name: &str) -> Result<Exclusive> {
         exclusive::take(&self.pools, name).await
+    }
+
+    /// Records the statements that run from now on, until the record is dropped.
+    ///
+    /// The target `hulse::queries` of the log has each statement too, at level `debug`.
+    #[must_use]
+    pub fn record(&self) -> QueryLog {
+        self.pools.records.begin()
     }
 
     /// Waits until every connection is back and closes them.

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::conf;
+use crate::db::log::Records;
 use crate::db::wire::{Answer, Wire};
 use crate::db::{Dialect, Sql, error};
 use crate::error::{Error, Kind, Result};
@@ -30,6 +32,8 @@ pub(super) struct Pools {
     wait: Duration,
     /// Most connections of the pool.
     connections: u32,
+    /// Who wants to know what runs.
+    pub(super) records: Arc<Records>,
 }
 
 enum Kinds {
@@ -53,7 +57,8 @@ impl Pools {
             }
             _ => return Err(bad_url("it begins with neither `sqlite://` nor `postgres://`")),
         };
-        Ok(Self { kind, wait, connections: settings.connections_max.max(1) })
+        let connections = settings.connections_max.max(1);
+        Ok(Self { kind, wait, connections, records: Arc::default() })
     }
 
     pub(super) fn dialect(&self) -> Dialect {

@@ -12,10 +12,12 @@ mod answer;
 mod client;
 mod jar;
 mod listener;
+mod queries;
 mod site;
 mod socket;
 
 pub use answer::Answer;
 pub use client::{Call, Client};
+pub use queries::assert_queries;
 pub use site::TestSite;
 pub use socket::SocketClient;

@@ -331,3 +331,27 @@ fn sea_query_values(instant: chrono::DateTime<chrono::Utc>, date: chrono::NaiveD
         ]),
     }
 }
+
+#[tokio::test]
+async fn a_record_holds_what_ran_while_it_was_open() {
+    for test in databases().await {
+        let database = with_table(&test).await;
+        let plain = database.connection();
+        let (log, other) = (database.record(), database.record());
+        assert_eq!(log.count(), 0, "what ran before is not in it");
+        let transaction = plain.begin().await.unwrap();
+        let savepoint = transaction.connection().begin().await.unwrap();
+        run(&savepoint.connection(), "INSERT INTO note VALUES (1, 'a')").await;
+        savepoint.commit().await.unwrap();
+        transaction.commit().await.unwrap();
+        drop(other);
+        plain.execute(Sql::raw("INSERT INTO note VALUES (1, 'a')")).await.unwrap_err();
+        let texts: Vec<_> = log.queries().into_iter().map(|query| query.sql).collect();
+        assert_eq!(texts, ["INSERT INTO note VALUES (1, 'a')"; 2], "the refused one too");
+        assert!(log.duration() > std::time::Duration::ZERO);
+        log.clear();
+        assert_eq!((log.count(), log.queries().len()), (0, 0));
+        assert_eq!(count(&plain).await, 1);
+        assert_eq!(log.count(), 1);
+    }
+}

@@ -6,7 +6,7 @@ use hulse::forms::FormData;
 use hulse::http::{Json, Method, Request, Response, get, post, redirect};
 use hulse::models::{Id, Model};
 use hulse::sockets::{Consumer, Socket, socket};
-use hulse::test::{SocketClient, TestSite};
+use hulse::test::{SocketClient, TestSite, assert_queries};
 use hulse::urls::{Urls, path};
 use hulse::{App, Error, Project, Result};
 use serde_json::{Value, json};
@@ -192,4 +192,27 @@ async fn a_refused_socket_gives_the_answer() {
 #[should_panic(expected = "the WebSocket was refused by WebSocket /shut/: 403")]
 async fn a_socket_that_must_open_fails_the_test_in_words() {
     TestSite::new(project()).await.socket("/shut/").await;
+}
+
+#[tokio::test]
+async fn queries_are_counted_and_listed_when_they_are_too_many() {
+    let site = TestSite::new(project()).await;
+    let note = assert_queries(&site, 1, async || {
+        let mut note = Note { id: Id::default(), text: "a".into() };
+        note.save(&site).await.unwrap();
+        note
+    })
+    .await;
+    assert_eq!(assert_queries(&site, 0, async || note.text.clone()).await, "a");
+    let spawned = tokio::spawn(async move {
+        assert_queries(&site, 1, async || {
+            Note::objects().count(&site).await.unwrap();
+            Note::objects().all(&site).await.unwrap();
+        })
+        .await;
+    });
+    let panic = spawned.await.unwrap_err().into_panic();
+    let words = panic.downcast_ref::<String>().unwrap();
+    assert!(words.contains("testing.rs:") && words.contains("1 queries were expected, 2 made"));
+    assert!(words.contains("1. SELECT COUNT(") && words.contains("2. SELECT \""), "{words}");
 }
