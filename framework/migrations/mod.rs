@@ -6,8 +6,8 @@
 //! Flow, running (`migrate`): files → [`Graph`] → [`migrate`]: lock, record, plan, DDL.
 //!
 //! Invariants:
-//! - Works on descriptions: never asks the live database what it looks like, nor the models what
-//!   they looked like.
+//! - Works on descriptions: never asks the models what they looked like, nor the live database,
+//!   but for `--fake-initial`, `inspectdb` and tests ([`inspect`](mod@inspect)).
 //! - Everything up to the executor is pure; files are read by [`Source`] alone, written by
 //!   `manage`.
 //! - Asks nobody: questions are asked by `manage`, between [`diff`] and [`arrange`].
@@ -17,6 +17,7 @@ mod diff;
 mod executor;
 mod file;
 mod graph;
+pub mod inspect;
 mod names;
 mod operation;
 mod plan;

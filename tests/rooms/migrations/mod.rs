@@ -1,6 +1,7 @@
 //! Migrations from outside: what the files say is what the databases have.
 
 mod executor;
+mod inspect;
 mod rows;
 mod schema;
 
