@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::Project;
 use crate::conf::Settings;
+use crate::models::Meta;
 
 /// Characters a secret key should have, and how many different ones (Django's `security.W009`).
 const KEY_CHARS_MIN: usize = 50;
@@ -98,7 +99,7 @@ impl Project {
                 let hint = "lower-case letters, digits and `_`, a letter first";
                 found.push(Check::error("apps.E002", words).hint(hint));
             }
-            for model in app.models() {
+            for model in Meta::with_throughs(app.models()) {
                 if model.app != label {
                     let words = format!("the app {label:?} lists the model {}", model.label());
                     let hint = format!(

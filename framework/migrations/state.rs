@@ -143,10 +143,10 @@ pub struct IndexState {
 }
 
 impl ProjectState {
-    /// The state of today's models.
+    /// The state of today's models, with those between that many-to-many fields have made.
     #[must_use]
-    pub fn of<'a>(models: impl IntoIterator<Item = &'a Meta>) -> Self {
-        Self { models: models.into_iter().map(ModelState::of).collect() }
+    pub fn of(models: impl IntoIterator<Item = &'static Meta>) -> Self {
+        Self { models: Meta::with_throughs(models).into_iter().map(ModelState::of).collect() }
     }
 
     /// The models, in the order they were created.

@@ -12,6 +12,7 @@ pub use crate::models::choices::{
     from_default, length, read as read_choice, value as choice_value,
 };
 pub use crate::models::delete::load;
+pub use crate::models::through::{is_same, through};
 pub use crate::site::Site;
 
 use crate::models::Choices;

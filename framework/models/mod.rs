@@ -22,6 +22,7 @@ mod query;
 mod registry;
 mod save;
 mod sql;
+mod through;
 
 #[doc(hidden)]
 pub mod derive;

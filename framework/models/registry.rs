@@ -12,10 +12,10 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Holds these models.
+    /// Holds these models and those between them (`Meta::with_throughs`).
     #[must_use]
     pub fn new(models: Vec<&'static Meta>) -> Self {
-        Self { models }
+        Self { models: Meta::with_throughs(models) }
     }
 
     /// The models of `site`.
