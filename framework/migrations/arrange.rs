@@ -88,7 +88,7 @@ impl Work<'_> {
         let operations = folded(operations, self.new);
         let key = MigrationKey::new(app, &self.next_name(app, &operations));
         self.place.extend(places.into_iter().map(|place| (place, key.clone())));
-        self.made.push(Migration { key, dependencies, operations });
+        self.made.push(Migration::new(key, dependencies, operations));
     }
 
     /// The last migration of `app`, made just now or known before.

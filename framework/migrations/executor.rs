@@ -182,6 +182,10 @@ async fn run(connection: &Connection, step: PlanStep<'_>, work: Vec<Work>) -> Re
     let dialect = Dialect::from(connection.dialect());
     let mut planned = Vec::with_capacity(work.len());
     for (operation, states) in &work {
+        if let Operation::Run { function, .. } = operation {
+            let words = format!("`run = \"{function}\"` needs a site, and this run has none");
+            return Err(step.migration.blame(operation, Error::of(ErrorKind::Migration, words)));
+        }
         planned.push((operation, steps(step.migration, operation, states, dialect)?));
     }
     let rebuilds = |(_, steps): &(&Operation, Vec<Step>)| {

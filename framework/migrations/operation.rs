@@ -6,6 +6,9 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 
 use super::state::{FieldState, IndexState, ModelKey, ModelState, ProjectState, Value};
 
+/// A function that does nothing: the way back of what needs none.
+pub(super) const NOOP: &str = "noop";
+
 /// One step. Models are named within the migration's own app.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
@@ -71,6 +74,15 @@ pub enum Operation {
         /// Its name.
         name: String,
     },
+    /// A function of an app, for rows rather than tables; the state stays as it is.
+    Run {
+        /// App and name, `blog.fill_slugs`; or `noop`.
+        function: String,
+        /// The function that undoes it; without one the migration cannot be undone.
+        back: Option<String>,
+        /// Whether squashing may leave it out: rows that are not there yet do not need it.
+        elidable: bool,
+    },
     /// SQL by hand; the state stays as it is.
     RunSql {
         /// One or more statements.
@@ -125,7 +137,7 @@ impl Operation {
                 existing_index(model, name)?;
                 model.indexes.retain(|index| index.name != *name);
             }
-            Self::RunSql { .. } => {}
+            Self::Run { .. } | Self::RunSql { .. } => {}
         }
         Ok(())
     }
@@ -162,6 +174,13 @@ impl Operation {
             Self::RemoveIndex { model, name } => Self::AddIndex {
                 model: model.clone(),
                 index: existing_index(model_before(model)?, name)?.clone(),
+            },
+            Self::Run { function, back, elidable } => Self::Run {
+                function: back.clone().ok_or_else(|| {
+                    wrong(format!("`run = \"{function}\"` without a `run_back` cannot be undone"))
+                })?,
+                back: Some(function.clone()),
+                elidable: *elidable,
             },
             Self::RunSql { forwards, backwards } => Self::RunSql {
                 forwards: backwards.clone().ok_or_else(|| {
@@ -212,6 +231,7 @@ impl Operation {
             Self::RemoveIndex { model, name } => {
                 format!("Remove index {name} from {}", model.to_lowercase())
             }
+            Self::Run { function, .. } => format!("Run {function}"),
             Self::RunSql { .. } => "Raw SQL operation".to_owned(),
         }
     }
@@ -225,6 +245,7 @@ impl Operation {
             Self::AlterField { .. } | Self::RenameField { .. } | Self::AlterModelTable { .. } => {
                 '~'
             }
+            Self::Run { .. } => 'p',
             Self::RunSql { .. } => 's',
         }
     }
@@ -246,7 +267,7 @@ impl Operation {
             Self::AlterModelTable { model, .. } => format!("alter_{}_table", low(model)),
             Self::AddIndex { model, index } => format!("{}_{}", low(model), index.name),
             Self::RemoveIndex { model, name } => format!("remove_{}_{name}", low(model)),
-            Self::RunSql { .. } => return None,
+            Self::Run { .. } | Self::RunSql { .. } => return None,
         })
     }
 }

@@ -66,8 +66,29 @@ impl fmt::Display for MigrationKey {
 pub struct Migration {
     /// Its app and name.
     pub key: MigrationKey,
-    /// What must be applied before it.
+    /// What must be applied before it. The name `__first__` is the app's first, `__latest__` its
+    /// last.
     pub dependencies: Vec<MigrationKey>,
+    /// What may be applied only after it, though it does not say so: another app's.
+    pub run_before: Vec<MigrationKey>,
+    /// The migrations it stands for: those it was squashed from.
+    pub replaces: Vec<MigrationKey>,
+    /// Whether all of it runs in one transaction. Without, each operation stands alone, and it is
+    /// recorded only when the last is done.
+    pub atomic: bool,
     /// Its steps, in order.
     pub operations: Vec<Operation>,
+}
+
+impl Migration {
+    /// A migration that does these steps in one transaction, after `dependencies`.
+    #[must_use]
+    pub fn new(
+        key: MigrationKey,
+        dependencies: Vec<MigrationKey>,
+        operations: Vec<Operation>,
+    ) -> Self {
+        let (run_before, replaces) = (Vec::new(), Vec::new());
+        Self { key, dependencies, run_before, replaces, atomic: true, operations }
+    }
 }

@@ -6,13 +6,14 @@ use toml::de::{DeTable, DeValue};
 use crate::conf::nearest;
 use crate::error::{Error, Result};
 use crate::migrations::Operation;
+use crate::migrations::operation::NOOP;
 use crate::migrations::state::{FieldState, IndexState, Kind, ModelKey, ModelState};
 
 use super::table::{Source, Table};
 use super::{Migration, MigrationKey, words};
 
 /// What an operation's table may begin with.
-const OPERATIONS: [&str; 10] = [
+const OPERATIONS: [&str; 11] = [
     "create_model",
     "delete_model",
     "add_field",
@@ -23,6 +24,7 @@ const OPERATIONS: [&str; 10] = [
     "add_index",
     "remove_index",
     "run_sql",
+    "run",
 ];
 
 /// Reads the migration `key` from `text`; `path` is for messages.
@@ -32,24 +34,28 @@ pub(in crate::migrations) fn read(key: MigrationKey, path: &str, text: &str) -> 
         source.error(error.span().map_or(0, |span| span.start), error.message())
     })?;
     let mut file = Table::new(source, 0, parsed.get_ref());
-    let dependencies = dependencies(&mut file)?;
+    let dependencies = keys(&mut file, "dependencies")?;
+    let run_before = keys(&mut file, "run_before")?;
+    let replaces = keys(&mut file, "replaces")?;
+    let atomic = file.boolean("atomic")?.unwrap_or(true);
     let tables = file.tables("operation")?;
     file.finish()?;
     let operations = tables.into_iter().map(|table| operation(&key.app, table));
     let operations = operations.collect::<Result<_>>()?;
-    Ok(Migration { key, dependencies, operations })
+    Ok(Migration { key, dependencies, run_before, replaces, atomic, operations })
 }
 
-fn dependencies(file: &mut Table<'_>) -> Result<Vec<MigrationKey>> {
+/// A list of pairs of app and name.
+fn keys(file: &mut Table<'_>, word: &'static str) -> Result<Vec<MigrationKey>> {
     const WANTED: &str = "must be a list of pairs like [[\"auth\", \"0001_initial\"]]";
-    let Some(value) = file.value("dependencies") else { return Ok(Vec::new()) };
+    let Some(value) = file.value(word) else { return Ok(Vec::new()) };
     let pair = |item: &Spanned<DeValue<'_>>| {
         let pair = item.get_ref().as_array()?;
         let word = |index: usize| pair.get(index)?.get_ref().as_str();
         (pair.len() == 2).then_some(MigrationKey::new(word(0)?, word(1)?))
     };
     let pairs = value.get_ref().as_array().and_then(|list| list.iter().map(pair).collect());
-    pairs.ok_or_else(|| file.wrong("dependencies", WANTED))
+    pairs.ok_or_else(|| file.wrong(word, WANTED))
 }
 
 fn operation(app: &str, mut table: Table<'_>) -> Result<Operation> {
@@ -82,6 +88,11 @@ fn operation(app: &str, mut table: Table<'_>) -> Result<Operation> {
         }
         "add_index" => Operation::AddIndex { model: subject, index: index(&mut table)? },
         "remove_index" => Operation::RemoveIndex { model: subject, name: table.required("name")? },
+        "run" => Operation::Run {
+            function: function(&table, "run", subject)?,
+            back: table.text("run_back")?.map(|f| function(&table, "run_back", f)).transpose()?,
+            elidable: table.boolean("elidable")?.unwrap_or(false),
+        },
         _ => Operation::RunSql { forwards: subject, backwards: table.text("backwards")? },
     };
     table.finish()?;
@@ -105,6 +116,16 @@ fn model_and_field(table: &Table<'_>, key: &str, subject: &str) -> Result<(Strin
         table.wrong(key, format!("must be a model and a field like \"Post.slug\", not {subject:?}"))
     })?;
     Ok((model.to_owned(), field.to_owned()))
+}
+
+/// `blog.fill_slugs`, or `noop` for nothing to do.
+fn function(table: &Table<'_>, key: &str, text: String) -> Result<String> {
+    let parts = text.split_once('.').filter(|(app, name)| is_word(app) && is_word(name));
+    if parts.is_none() && text != NOOP {
+        let words = format!("must be an app and a function like \"blog.fill_slugs\", not {text:?}");
+        return Err(table.wrong(key, words));
+    }
+    Ok(text)
 }
 
 fn is_word(text: &str) -> bool {

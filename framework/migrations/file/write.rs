@@ -9,7 +9,15 @@ use super::{Migration, words};
 
 /// The file's text; `heading` becomes its first line, a comment.
 pub(in crate::migrations) fn write(migration: &Migration, heading: &str) -> String {
-    let mut text = format!("# {heading}\n\n{}", dependencies(migration));
+    let mut text = format!("# {heading}\n\n{}", keys("dependencies", &migration.dependencies));
+    for (word, list) in [("run_before", &migration.run_before), ("replaces", &migration.replaces)] {
+        if !list.is_empty() {
+            text.push_str(&keys(word, list));
+        }
+    }
+    if !migration.atomic {
+        text.push_str(&line("atomic", "false"));
+    }
     for operation in &migration.operations {
         text.push_str("\n[[operation]]\n");
         text.push_str(&body(operation));
@@ -17,15 +25,15 @@ pub(in crate::migrations) fn write(migration: &Migration, heading: &str) -> Stri
     text
 }
 
-fn dependencies(migration: &Migration) -> String {
+fn keys(word: &str, list: &[super::MigrationKey]) -> String {
     let pair = |key: &super::MigrationKey| format!("[{}, {}]", quoted(&key.app), quoted(&key.name));
-    let pairs: Vec<String> = migration.dependencies.iter().map(pair).collect();
+    let pairs: Vec<String> = list.iter().map(pair).collect();
     match pairs.as_slice() {
-        [] => "dependencies = []\n".to_owned(),
-        [one] => format!("dependencies = [{one}]\n"),
+        [] => format!("{word} = []\n"),
+        [one] => format!("{word} = [{one}]\n"),
         several => {
             let lines: String = several.iter().map(|pair| format!("    {pair},\n")).collect();
-            format!("dependencies = [\n{lines}]\n")
+            format!("{word} = [\n{lines}]\n")
         }
     }
 }
@@ -54,6 +62,12 @@ fn body(operation: &Operation) -> String {
         }
         Operation::RemoveIndex { model, name } => {
             line("remove_index", &quoted(model)) + &line("name", &quoted(name))
+        }
+        Operation::Run { function, back, elidable } => {
+            let mut options = vec![("run", quoted(function))];
+            options.extend(back.as_ref().map(|back| ("run_back", quoted(back))));
+            options.extend(elidable.then(|| ("elidable", "true".to_owned())));
+            lines(&options)
         }
         Operation::RunSql { forwards, backwards } => {
             let backwards = backwards.as_ref().map(|sql| line("backwards", &quoted(sql)));

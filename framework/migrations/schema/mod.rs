@@ -133,6 +133,7 @@ pub(super) fn steps(
             Ok(vec![Step::Sql(create_index(new(model)?, index)?)])
         }
         Operation::RemoveIndex { name, .. } => Ok(vec![Step::Sql(drop_index(name))]),
+        Operation::Run { .. } => Ok(Vec::new()),
         Operation::RunSql { forwards, .. } => Ok(place.by_hand(forwards)),
     }
 }

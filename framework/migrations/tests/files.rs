@@ -16,6 +16,12 @@ dependencies = [
     ["blog", "0001_initial"],
     ["auth", "0001_initial"],
 ]
+run_before = [["shop", "0002_orders"]]
+replaces = [
+    ["blog", "0001_first"],
+    ["blog", "0002_second"],
+]
+atomic = false
 
 [[operation]]
 create_model = "Post"
@@ -57,6 +63,11 @@ table = "articles"
 [[operation]]
 remove_index = "Post"
 name = "posts_idx"
+
+[[operation]]
+run = "blog.fill_slugs"
+run_back = "noop"
+elidable = true
 
 [[operation]]
 add_index = "Post"

@@ -164,11 +164,8 @@ impl Makemigrations {
             None => "initial".to_owned(),
             Some(_) => "custom".to_owned(),
         });
-        Migration {
-            key: MigrationKey::new(app, &format!("{number:04}_{words}")),
-            dependencies: leaf.cloned().into_iter().collect(),
-            operations: Vec::new(),
-        }
+        let key = MigrationKey::new(app, &format!("{number:04}_{words}"));
+        Migration::new(key, leaf.cloned().into_iter().collect(), Vec::new())
     }
 
     fn merge(&self, project: &Project, graph: &Graph) -> Result<ExitCode> {
@@ -189,11 +186,8 @@ impl Makemigrations {
                 .name
                 .clone()
                 .unwrap_or_else(|| format!("merge_{}", chrono::Utc::now().format("%Y%m%d_%H%M")));
-            written.push(Migration {
-                key: MigrationKey::new(&app, &format!("{number:04}_{name}")),
-                dependencies: leaves,
-                operations: Vec::new(),
-            });
+            let key = MigrationKey::new(&app, &format!("{number:04}_{name}"));
+            written.push(Migration::new(key, leaves, Vec::new()));
         }
         if written.is_empty() {
             tell("No conflicts detected to merge.\n");
