@@ -6,12 +6,13 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use futures_util::future::BoxFuture;
 use sea_query::{Expr, ExprTrait, Query, Value};
 
 use crate::db::Row;
 use crate::error::{Error, Kind, Result};
+use crate::models::error::plain;
 use crate::models::hooks::Change;
+use crate::models::live::{Act, Live, Moment, Rows, is_observed, when_committed};
 use crate::models::meta::{Field, Meta, OnDelete};
 use crate::models::model::Model;
 use crate::models::registry::{Registry, points_to};
@@ -24,39 +25,6 @@ const KEYS_MAX: usize = 500;
 /// Most protecting rows that an error names.
 const NAMED_MAX: usize = 5;
 
-/// A row of a model that has hooks, whatever its type.
-pub trait Instance: Send + Sync {
-    /// Calls the hook.
-    fn before<'a>(&'a mut self, site: &'a Site) -> BoxFuture<'a, Result<()>>;
-    /// Calls the hook.
-    fn after<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<()>>;
-    /// Calls the hook.
-    fn committed<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<()>>;
-}
-
-struct Live<M>(M);
-
-impl<M: Model> Instance for Live<M> {
-    fn before<'a>(&'a mut self, site: &'a Site) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.0.before_delete(site))
-    }
-
-    fn after<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.0.after_delete(site))
-    }
-
-    fn committed<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.0.after_commit(site, Change::Deleted))
-    }
-}
-
-/// What a description keeps for models with hooks: how to read a row so that its hooks can be
-/// called.
-#[doc(hidden)]
-pub fn load<M: Model>(row: &Row) -> Result<Box<dyn Instance>> {
-    Ok(Box::new(Live(M::from_row(row, 0)?)))
-}
-
 /// Deletes `row` and what hangs on it; its key is unset then.
 ///
 /// # Errors
@@ -64,12 +32,9 @@ pub fn load<M: Model>(row: &Row) -> Result<Box<dyn Instance>> {
 /// refuses.
 pub async fn delete<M: Model>(row: &mut M, site: &Site) -> Result<()> {
     let meta = M::meta();
-    let Some(key) = row.key() else {
-        let words = format!("this {} cannot be deleted: it is not saved", meta.label());
-        return Err(Error::of(Kind::Field, words));
-    };
-    let instance: Option<Box<dyn Instance>> =
-        if M::HOOKS { Some(Box::new(Live(row.clone()))) } else { None };
+    let Some(key) = row.key() else { return Err(Error::not_saved(meta, "deleted")) };
+    let instance: Option<Box<dyn Live>> =
+        if is_observed(meta, site, Act::Delete) { Some(Box::new(row.clone())) } else { None };
     run(meta, vec![Doomed { key, instance }], site).await?;
     row.unset_key();
     Ok(())
@@ -79,35 +44,42 @@ pub async fn delete<M: Model>(row: &mut M, site: &Site) -> Result<()> {
 pub(super) async fn matching(plan: &Plan, site: &Site) -> Result<u64> {
     let (db, meta) = (site.db(), plan.meta);
     let dialect = db.dialect();
-    if meta.load.is_none() && Registry::of(site).referring(meta).next().is_none() {
+    let load = loads(meta, site);
+    if load.is_none() && Registry::of(site).referring(meta).next().is_none() {
         let mut statement = Query::delete();
         statement.from_table(meta.table).and_where(plan.filter(dialect));
         return db.execute(dialect.build(&statement)).await;
     }
-    let select = match meta.load {
+    let select = match load {
         Some(_) => plan.select(dialect),
         None => plan.select_keys(dialect),
     };
     let rows = db.fetch(dialect.build(&select)).await?;
-    let doomed = rows.iter().map(|row| Doomed::read(meta, row)).collect::<Result<Vec<_>>>()?;
+    let doomed =
+        rows.iter().map(|row| Doomed::read(meta, load, row)).collect::<Result<Vec<_>>>()?;
     run(meta, doomed, site).await
 }
 
 /// A row that goes.
 struct Doomed {
     key: Value,
-    /// `Some` if its model has hooks.
-    instance: Option<Box<dyn Instance>>,
+    /// `Some` if its model has hooks or somebody listens.
+    instance: Option<Box<dyn Live>>,
 }
 
 impl Doomed {
-    fn read(meta: &'static Meta, row: &Row) -> Result<Self> {
+    fn read(meta: &'static Meta, load: Option<Rows>, row: &Row) -> Result<Self> {
         let key = meta.fields.iter().position(|field| field.primary_key).unwrap_or_default();
-        let Some(load) = meta.load else {
+        let Some(rows) = load else {
             return Ok(Self { key: read_key(meta, row, 0)?, instance: None });
         };
-        Ok(Self { key: read_key(meta, row, key)?, instance: Some(load(row)?) })
+        Ok(Self { key: read_key(meta, row, key)?, instance: Some((rows.read)(row, 0)?) })
     }
+}
+
+/// How to read rows of `meta`, if that must be done before they go.
+fn loads(meta: &'static Meta, site: &Site) -> Option<Rows> {
+    meta.rows.filter(|_| is_observed(meta, site, Act::Delete))
 }
 
 fn read_key(meta: &Meta, row: &Row, index: usize) -> Result<Value> {
@@ -135,8 +107,7 @@ struct Collected {
 
 async fn run(meta: &'static Meta, doomed: Vec<Doomed>, site: &Site) -> Result<u64> {
     let registry = Registry::of(site);
-    let alone = registry.referring(meta).next().is_none() && meta.load.is_none();
-    if alone || site.in_transaction() {
+    if registry.referring(meta).next().is_none() && loads(meta, site).is_none() {
         return within(&registry, meta, doomed, site).await;
     }
     site.atomic(async |site| within(&registry, meta, doomed, &site).await).await
@@ -150,7 +121,7 @@ async fn within(
 ) -> Result<u64> {
     let mut collected = collect(registry, meta, doomed, site).await?;
     for row in instances(&mut collected) {
-        row.before(site).await?;
+        row.at(site, Moment::BeforeDelete).await?;
     }
     for (meta, field, keys) in &collected.nulls {
         for keys in keys.chunks(KEYS_MAX) {
@@ -173,17 +144,17 @@ async fn within(
         }
     }
     for row in instances(&mut collected) {
-        row.after(site).await?;
+        row.at(site, Moment::AfterDelete).await?;
     }
     for row in collected.doomed.into_iter().flat_map(|(_, rows)| rows) {
         if let Some(row) = row.instance {
-            site.on_commit(move |site| async move { row.committed(&site).await }).await?;
+            when_committed(row.as_ref(), site, Change::Deleted).await?;
         }
     }
     Ok(count)
 }
 
-fn instances(collected: &mut Collected) -> impl Iterator<Item = &mut Box<dyn Instance>> {
+fn instances(collected: &mut Collected) -> impl Iterator<Item = &mut Box<dyn Live>> {
     collected.doomed.iter_mut().flat_map(|(_, rows)| rows).filter_map(|row| row.instance.as_mut())
 }
 
@@ -242,18 +213,18 @@ async fn pointing(
     keys: &[Value],
     site: &Site,
 ) -> Result<Vec<Doomed>> {
-    let db = site.db();
+    let (db, load) = (site.db(), loads(meta, site));
     let mut found = Vec::new();
     for keys in keys.chunks(KEYS_MAX) {
         let mut select = Query::select();
         select.from(meta.table).and_where(Expr::col(field.column).is_in(keys.iter().cloned()));
-        if meta.load.is_some() {
+        if load.is_some() {
             select.columns(meta.fields.iter().map(|field| field.column));
         } else {
             select.column(meta.primary_key().column);
         }
         for row in db.fetch(db.dialect().build(&select)).await? {
-            found.push(Doomed::read(meta, &row)?);
+            found.push(Doomed::read(meta, load, &row)?);
         }
     }
     Ok(found)
@@ -271,14 +242,6 @@ fn protected(meta: &Meta, by: &Meta, field: &Field, rows: &[Doomed]) -> Error {
         keys.join(", ")
     );
     Error::of(Kind::Protected, words)
-}
-
-fn plain(key: &Value) -> String {
-    match key {
-        Value::BigInt(Some(number)) => number.to_string(),
-        Value::String(Some(text)) => text.clone(),
-        other => format!("{other:?}"),
-    }
 }
 
 /// Puts those that point before those they point to, and of one model those found last first: rows

@@ -11,7 +11,7 @@ pub use crate::error::{Error, Result};
 pub use crate::models::choices::{
     from_default, length, read as read_choice, value as choice_value,
 };
-pub use crate::models::delete::load;
+pub use crate::models::live::rows;
 pub use crate::models::through::{is_same, through};
 pub use crate::site::Site;
 

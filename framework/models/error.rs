@@ -1,5 +1,7 @@
 //! What goes wrong with models, and the questions to ask an error.
 
+use sea_query::Value;
+
 use crate::error::{Error, Kind};
 use crate::models::{Field, Meta};
 
@@ -35,11 +37,34 @@ impl Error {
         Self::of(Kind::DoesNotExist, format!("no {} matches the query", meta.label()))
     }
 
+    /// The row with this key is gone.
+    pub(super) fn gone(meta: &Meta, key: &Value) -> Self {
+        let words = format!("there is no {} with the key {} any more", meta.label(), plain(key));
+        Self::of(Kind::DoesNotExist, words)
+    }
+
+    /// The row has no key, so it cannot be `done`.
+    pub(super) fn not_saved(meta: &Meta, done: &str) -> Self {
+        let words = format!("this {} cannot be {done}: it is not saved", meta.label());
+        Self::of(Kind::Field, words)
+    }
+
     pub(super) fn multiple_objects(meta: &Meta) -> Self {
         Self::of(Kind::MultipleObjects, format!("more than one {} matches the query", meta.label()))
     }
 
     pub(super) fn field(meta: &Meta, field: &Field, why: impl std::fmt::Display) -> Self {
         Self::of(Kind::Field, format!("{}.{} {why}", meta.label(), field.name))
+    }
+}
+
+/// A key as messages name it.
+pub(super) fn plain(key: &Value) -> String {
+    match key {
+        Value::SmallInt(Some(number)) => number.to_string(),
+        Value::Int(Some(number)) => number.to_string(),
+        Value::BigInt(Some(number)) => number.to_string(),
+        Value::String(Some(text)) => text.clone(),
+        other => format!("{other:?}"),
     }
 }

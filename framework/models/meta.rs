@@ -4,9 +4,7 @@ use std::fmt;
 
 use sea_query::Value;
 
-use crate::db::Row;
-use crate::error::Result;
-use crate::models::delete::Instance;
+use crate::models::live::Rows;
 use crate::models::lookup::Q;
 
 /// The description of a model, made once by `#[derive(Model)]` (Django's `_meta`).
@@ -36,12 +34,13 @@ pub struct Meta {
     pub get_latest_by: &'static [&'static str],
     /// Whether migrations make and change its table.
     pub managed: bool,
-    /// For a model with hooks: reads one of its rows, so that deleting it can call them.
-    pub load: Option<Load>,
+    /// The fields that name a row where keys mean nothing, as in a fixture for another database;
+    /// none if there are no such.
+    pub natural_key: &'static [&'static str],
+    /// How its struct is made and called; `None` if it has none (a model between two others, or of
+    /// the past).
+    pub rows: Option<Rows>,
 }
-
-/// Reads a row of a model with hooks from its columns.
-pub type Load = fn(&Row) -> Result<Box<dyn Instance>>;
 
 /// One column.
 #[derive(Clone, Debug)]

@@ -14,6 +14,7 @@ mod field;
 mod foreign_key;
 mod hooks;
 mod id;
+mod live;
 mod lookup;
 mod meta;
 mod model;
@@ -21,6 +22,7 @@ mod operand;
 mod query;
 mod registry;
 mod save;
+mod signals;
 mod sql;
 mod through;
 
@@ -31,19 +33,21 @@ pub use choices::Choices;
 pub use column::{
     Assignment, AtPath, Column, Columns, FieldPath, OneOrMore, Order, PointsTo, Related, Trail,
 };
-pub use delete::{Instance, delete};
+pub use delete::delete;
 pub use field::{FieldType, Plain, Timed};
 pub use foreign_key::ForeignKey;
 pub use hooks::{Change, Hooks};
 pub use hulse_macros::{Choices, Model};
 pub use id::Id;
+pub use live::Rows;
 pub use lookup::Q;
 pub use meta::{
-    Choice, Condition, Constraint, ConstraintKind, Default, Field, FieldKind, Index, Load, Many,
+    Choice, Condition, Constraint, ConstraintKind, Default, Field, FieldKind, Index, Many,
     ManyKind, Meta, OnDelete, Relation, Validator,
 };
 pub use model::Model;
 pub use operand::Operand;
 pub use query::{QuerySet, refresh};
 pub use registry::Registry;
-pub use save::{create, save};
+pub use save::{create, force_update, save};
+pub use signals::{PostDelete, PostSave, PreDelete, PreSave};

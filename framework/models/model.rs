@@ -17,7 +17,7 @@ use crate::models::meta::Meta;
     message = "`{Self}` is not a model",
     note = "put `#[derive(Model)]` on the struct"
 )]
-pub trait Model: Hooks + Clone + Serialize + 'static {
+pub trait Model: Hooks + Clone + Default + Serialize + 'static {
     /// What its primary key is: `i64` for an `Id`.
     type Key: Plain + PartialEq;
     /// What a query's closure gets.

@@ -1,7 +1,11 @@
-//! Saving one row: hooks around an INSERT or UPDATE.
+//! Saving one row: hooks and receivers around an INSERT or UPDATE.
 //!
-//! Flow: `before_save` → checks → UPDATE if there is a key, INSERT if that touched nothing →
-//! `after_save` → at the commit `after_commit`.
+//! Flow: `before_save` → `PreSave` → checks → UPDATE if there is a key, INSERT if that touched
+//! nothing → `PostSave` → `after_save` → at the commit `after_commit`.
+//!
+//! Invariants:
+//! - What was never read (`Deferred`) is never written.
+//! - Not generic: a row comes as a `&mut dyn Live`.
 
 use chrono::{SubsecRound, Utc};
 use sea_query::{Expr, ExprTrait, Query, Value};
@@ -9,6 +13,7 @@ use sea_query::{Expr, ExprTrait, Query, Value};
 use crate::error::Error;
 use crate::error::Result;
 use crate::models::hooks::Change;
+use crate::models::live::{Act, Live, Moment, Saved, is_observed, when_committed};
 use crate::models::meta::{Field, FieldKind, Meta};
 use crate::models::model::Model;
 use crate::site::Site;
@@ -16,17 +21,37 @@ use crate::site::Site;
 /// Digits of a second that both databases keep.
 const MICROSECONDS: u16 = 6;
 
+/// How a row is to be written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Saving<'a> {
+    /// What the database must do.
+    pub(crate) force: Force,
+    /// What is told of it, and the fields it is about.
+    pub(crate) saved: Saved<'a>,
+    /// It is part of something that is undone as a whole, so it needs no savepoint of its own.
+    pub(crate) as_part: bool,
+}
+
+/// What the database must do with a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Force {
+    /// UPDATE if there is a key, INSERT if that touched nothing.
+    #[default]
+    Nothing,
+    /// INSERT.
+    Insert,
+    /// UPDATE, of a row that is there.
+    Update,
+}
+
 /// Writes `row`: a new one is inserted and gets its key, another is updated. A row with a key of
 /// its own choice is updated if it is there, else inserted.
 ///
 /// # Errors
 /// A field is unset or does not fit (`is_field`), a constraint refuses the row (`is_integrity`), a
-/// hook fails, or the database cannot be reached.
+/// hook or receiver fails, or the database cannot be reached.
 pub async fn save<M: Model>(row: &mut M, site: &Site) -> Result<()> {
-    if !M::HOOKS {
-        return write(row, site, false).await.map(drop);
-    }
-    in_transaction(row, site, false).await
+    run(row, site, Saving::default()).await.map(drop)
 }
 
 /// Writes `row` as a new one, and returns it with its key.
@@ -34,61 +59,99 @@ pub async fn save<M: Model>(row: &mut M, site: &Site) -> Result<()> {
 /// # Errors
 /// As [`save`].
 pub async fn create<M: Model>(site: &Site, mut row: M) -> Result<M> {
-    if M::HOOKS {
-        in_transaction(&mut row, site, true).await?;
-    } else {
-        write(&mut row, site, true).await?;
-    }
+    run(&mut row, site, Saving { force: Force::Insert, ..Saving::default() }).await?;
     Ok(row)
 }
 
-/// A hook that fails must undo the save, so there is a transaction around both.
-async fn in_transaction<M: Model>(row: &mut M, site: &Site, new: bool) -> Result<()> {
-    if site.in_transaction() {
-        return with_hooks(row, site, new).await;
+/// Writes `row`, which is there.
+///
+/// # Errors
+/// As [`save`]; it is gone (`is_does_not_exist`).
+pub async fn force_update<M: Model>(row: &mut M, site: &Site) -> Result<()> {
+    run(row, site, Saving { force: Force::Update, ..Saving::default() }).await.map(drop)
+}
+
+/// A hook or receiver that fails must undo the save, so there is a transaction around all.
+pub(crate) async fn run(row: &mut dyn Live, site: &Site, saving: Saving<'_>) -> Result<Change> {
+    if !is_observed(row.meta(), site, Act::Save) {
+        return write(row, site, saving).await;
     }
-    site.atomic(async |site| with_hooks(row, &site, new).await).await
+    if saving.as_part {
+        return observed(row, site, saving).await;
+    }
+    site.atomic(async |site| observed(row, &site, saving).await).await
 }
 
-async fn with_hooks<M: Model>(row: &mut M, site: &Site, new: bool) -> Result<()> {
-    row.before_save(site).await?;
-    let change = write(row, site, new).await?;
-    row.after_save(site, change).await?;
-    let saved = row.clone();
-    site.on_commit(move |site| async move { saved.after_commit(&site, change).await }).await
+async fn observed(row: &mut dyn Live, site: &Site, saving: Saving<'_>) -> Result<Change> {
+    row.at(site, Moment::BeforeSave(saving.saved)).await?;
+    let change = write(row, site, saving).await?;
+    row.at(site, Moment::AfterSave(saving.saved, change)).await?;
+    when_committed(row, site, change).await?;
+    Ok(change)
 }
 
-async fn write<M: Model>(row: &mut M, site: &Site, new: bool) -> Result<Change> {
-    let meta = M::meta();
+async fn write(row: &mut dyn Live, site: &Site, saving: Saving<'_>) -> Result<Change> {
+    let Saving { force, saved: Saved { raw, update_fields: only }, .. } = saving;
+    let meta = row.meta();
     let now = Utc::now().trunc_subsecs(MICROSECONDS);
-    if let Some(key) = row.key().filter(|_| !new) {
-        row.set_times(now, false);
-        if update(meta, key, row.values(), site).await? {
+    let must_be_there = force == Force::Update || only.is_some() || is_partly_read(row);
+    if let Some(key) = row.key().filter(|_| force != Force::Insert) {
+        let is_timed = only.is_none_or(|only| only.iter().any(|field| field.auto_now));
+        if !raw && is_timed {
+            row.set_times(now, false);
+        }
+        if update(meta, key.clone(), chosen(row, only), site).await? {
             return Ok(Change::Updated);
         }
+        if must_be_there {
+            return Err(Error::gone(meta, &key));
+        }
+    } else if must_be_there && force != Force::Insert {
+        return Err(Error::not_saved(meta, "updated"));
     }
-    row.set_times(now, true);
+    if !raw {
+        row.set_times(now, true);
+    }
     insert(row, meta, site).await?;
     Ok(Change::Created)
+}
+
+/// Whether a field was never read, so that the row cannot be a new one.
+fn is_partly_read(row: &dyn Live) -> bool {
+    let meta = row.meta();
+    row.key().is_some()
+        && meta.fields.iter().any(|field| field.deferred)
+        && meta
+            .fields
+            .iter()
+            .zip(row.values())
+            .any(|(field, value)| field.deferred && value.is_none())
+}
+
+/// What an UPDATE writes: the fields asked for, else all but those that were never read.
+fn chosen(row: &dyn Live, only: Option<&[&'static Field]>) -> Vec<(&'static Field, Option<Value>)> {
+    let all = row.meta().fields.iter().zip(row.values());
+    let chosen = all.filter(|(field, value)| match only {
+        Some(only) => only.iter().any(|one| one.name == field.name),
+        None => !field.primary_key && !(field.deferred && value.is_none()),
+    });
+    chosen.collect()
 }
 
 /// Whether there was such a row.
 async fn update(
     meta: &'static Meta,
     key: Value,
-    values: Vec<Option<Value>>,
+    values: Vec<(&'static Field, Option<Value>)>,
     site: &Site,
 ) -> Result<bool> {
     let primary_key = meta.primary_key();
     let mut statement = Query::update();
     statement.table(meta.table).and_where(Expr::col(primary_key.column).eq(key.clone()));
     let mut empty = true;
-    for (field, value) in meta.fields.iter().zip(values) {
-        let value = check(meta, field, value)?;
-        if !field.primary_key {
-            statement.value(field.column, value);
-            empty = false;
-        }
+    for (field, value) in values {
+        statement.value(field.column, check(meta, field, value)?);
+        empty = false;
     }
     if empty {
         // Nothing but a key: an update that changes nothing still tells whether it is there.
@@ -98,7 +161,7 @@ async fn update(
     Ok(db.execute(db.dialect().build(&statement)).await? > 0)
 }
 
-async fn insert<M: Model>(row: &mut M, meta: &'static Meta, site: &Site) -> Result<()> {
+async fn insert(row: &mut dyn Live, meta: &'static Meta, site: &Site) -> Result<()> {
     let mut statement = Query::insert();
     statement.into_table(meta.table);
     let (mut columns, mut values) = (Vec::new(), Vec::new());
@@ -123,7 +186,7 @@ async fn insert<M: Model>(row: &mut M, meta: &'static Meta, site: &Site) -> Resu
     statement.returning_col(meta.primary_key().column);
     let rows = db.fetch_writing(db.dialect().build(&statement)).await?;
     let [given] = rows.as_slice() else { return Err(Error::does_not_exist(meta)) };
-    row.read_key(given, 0)
+    row.take_key(given, 0)
 }
 
 /// The value if it may be stored. The database would not say it as well, and SQLite not at all.

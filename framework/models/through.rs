@@ -70,7 +70,8 @@ pub fn through<From: Model, To: Model>(field: &str) -> Meta {
         verbose_name_plural: plural,
         get_latest_by: &[],
         managed: from.managed,
-        load: None,
+        natural_key: &[],
+        rows: None,
     }
 }
 

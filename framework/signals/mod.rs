@@ -45,18 +45,24 @@ impl<C: Clone> Signals<C> {
         self.receivers.push((TypeId::of::<E>(), erased));
     }
 
-    /// Calls the receivers of `event`, one after the other.
+    /// Whether anybody asked for events of type `E`.
+    #[must_use]
+    pub fn is_heard<E: Any>(&self) -> bool {
+        self.receivers.iter().any(|(kind, _)| *kind == TypeId::of::<E>())
+    }
+
+    /// Calls the receivers of `event`, one after the other, and returns it as they leave it.
     ///
     /// # Errors
     /// The first receiver's that fails; those after it are not called.
-    pub async fn send<E: Any + Send + Sync>(&self, context: &C, event: E) -> Result<()> {
+    pub async fn send<E: Any + Send + Sync>(&self, context: &C, event: E) -> Result<Arc<E>> {
         let event: Arc<E> = Arc::new(event);
         for (kind, receiver) in &self.receivers {
             if *kind == TypeId::of::<E>() {
                 receiver(context.clone(), Arc::<E>::clone(&event)).await?;
             }
         }
-        Ok(())
+        Ok(event)
     }
 }
 

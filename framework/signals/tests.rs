@@ -5,6 +5,7 @@ use crate::error::Error;
 
 type Heard = Arc<Mutex<Vec<String>>>;
 
+#[derive(Debug)]
 struct Saved(u32);
 struct Deleted;
 

@@ -133,12 +133,20 @@ impl Site {
     }
 
     /// Tells the receivers of the project (`Project::on`) that `event` happened, one after the
-    /// other. Inside [`atomic`](Self::atomic) they are part of the transaction.
+    /// other, and returns it as they leave it. Inside [`atomic`](Self::atomic) they are part of the
+    /// transaction.
     ///
     /// # Errors
     /// The first receiver's that fails; those after it are not called.
-    pub async fn send_signal<E: Send + Sync + 'static>(&self, event: E) -> Result<()> {
+    pub async fn send_signal<E: Send + Sync + 'static>(&self, event: E) -> Result<Arc<E>> {
         self.keep(|_| Signals::<Self>::default()).send(self, event).await
+    }
+
+    /// Whether anybody asked for events of type `E`: an event that costs something to make is made
+    /// only then.
+    #[must_use]
+    pub fn hears<E: Send + Sync + 'static>(&self) -> bool {
+        self.keep(|_| Signals::<Self>::default()).is_heard::<E>()
     }
 
     /// The URL called `name` with `arguments` in place of its converters, in order.

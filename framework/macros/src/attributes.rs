@@ -14,6 +14,7 @@ pub(crate) struct ModelAttributes {
     pub(crate) ordering: Vec<LitStr>,
     pub(crate) indexes: Vec<Index>,
     pub(crate) hooks: bool,
+    pub(crate) natural_key: Vec<LitStr>,
 }
 
 /// Columns by field names, `-` in front for descending.
@@ -22,7 +23,7 @@ pub(crate) struct Index {
     pub(crate) unique: bool,
 }
 
-const MODEL: [&str; 6] = ["app", "table", "ordering", "index", "unique", "hooks"];
+const MODEL: [&str; 7] = ["app", "table", "ordering", "index", "unique", "hooks", "natural_key"];
 
 impl ModelAttributes {
     pub(crate) fn parse(attributes: &[Attribute]) -> Result<Self> {
@@ -45,6 +46,7 @@ impl ModelAttributes {
                 let names = Punctuated::<LitStr, Token![,]>::parse_terminated(&content)?;
                 self.ordering = names.into_iter().collect();
             }
+            "natural_key" => self.natural_key = columns(meta)?,
             "index" => self.indexes.push(Index { fields: columns(meta)?, unique: false }),
             "unique" => self.indexes.push(Index { fields: columns(meta)?, unique: true }),
             other => return Err(unknown(meta.path.span(), "model", other, &MODEL)),

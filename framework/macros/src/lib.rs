@@ -13,7 +13,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// fields.
 ///
 /// On the struct: `ordering = ["-created"]`, `index(author, created)`, `unique(author, slug)`,
-/// `app = "blog"`, `table = "posts"`, `hooks`. On a field: `max_length = 200`, `text`, `unique`,
+/// `app = "blog"`, `table = "posts"`, `hooks`, `natural_key(slug)`. On a field: `max_length = 200`, `text`, `unique`,
 /// `index`, `primary_key`, `default = ..`, `auto_now`, `auto_now_add`, `on_delete = cascade`
 /// (`protect`, `set_null`, `do_nothing`), `secret` (left out when serialized).
 #[proc_macro_derive(Model, attributes(model, field))]

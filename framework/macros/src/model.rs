@@ -236,8 +236,7 @@ fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
     let verbose_name = words(&label);
     let verbose_name_plural = format!("{verbose_name}s");
     let name = parts.name;
-    let load = parts.attributes.hooks.then(|| quote! { ::hulse::models::derive::load::<#name> });
-    let load = optional(load);
+    let natural_key = &parts.attributes.natural_key;
     Ok(quote! {{
         let app = #app;
         ::hulse::models::Meta {
@@ -253,7 +252,8 @@ fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
             verbose_name_plural: #verbose_name_plural,
             get_latest_by: &[],
             managed: true,
-            load: #load,
+            natural_key: &[#(#natural_key),*],
+            rows: ::core::option::Option::Some(::hulse::models::derive::rows::<#name>()),
         }
     }})
 }

@@ -57,7 +57,9 @@ impl<'a> Parts<'a> {
     fn check_names(&self) -> Result<()> {
         let known: Vec<_> = self.fields.iter().map(|field| field.name.as_str()).collect();
         let indexed = self.attributes.indexes.iter().flat_map(|index| &index.fields);
-        for name in self.attributes.ordering.iter().chain(indexed) {
+        for name in
+            self.attributes.ordering.iter().chain(indexed).chain(&self.attributes.natural_key)
+        {
             let value = name.value();
             let plain = value.strip_prefix('-').unwrap_or(&value);
             if !known.contains(&plain) {

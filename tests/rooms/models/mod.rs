@@ -4,6 +4,7 @@ mod deletes;
 mod derive;
 mod queries;
 mod saves;
+mod signals;
 
 use std::fmt::Write;
 
