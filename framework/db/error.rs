@@ -27,6 +27,7 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
         sqlx::Error::PoolClosed => {
             Error::of(Kind::DatabaseUnavailable, "the database is already closed")
         }
+        sqlx::Error::Encode(error) => Error::of(Kind::Field, error.to_string()),
         error @ (sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)

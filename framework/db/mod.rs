@@ -9,6 +9,7 @@
 //! - A transaction that is not committed is rolled back, however it ends: error, panic or drop.
 //! - Values are bound, never formatted into SQL. No message holds the URL's password.
 
+mod bind;
 mod connection;
 mod error;
 mod exclusive;

@@ -2,10 +2,14 @@
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{Row as _, ValueRef as _};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
+use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
+use uuid::Uuid;
 
 use crate::error::{Error, Kind, Result};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// One row of an answer.
 pub struct Row(pub(super) Native);
@@ -105,7 +109,7 @@ macro_rules! columns {
     )+};
 }
 
-columns!(bool, i16, f64, String, Vec<u8>, DateTime<Utc>, NaiveDate);
+columns!(bool, i16, f64, String, Vec<u8>, DateTime<Utc>, NaiveDate, NaiveTime);
 
 /// PostgreSQL's whole numbers have three widths; a narrower one fits into a wider type.
 macro_rules! widened {
@@ -132,6 +136,90 @@ macro_rules! widened {
 
 widened!(i32, i16);
 widened!(i64, i32);
+
+/// Types kept as another one that both databases have.
+macro_rules! converted {
+    ($($type:ty: $other:ty => $convert:expr;)+) => {$(
+        impl sealed::Sealed for $type {}
+
+        impl Column for $type {
+            fn read(row: &Row, index: usize) -> sqlx::Result<Self> {
+                let convert: fn($other) -> std::result::Result<Self, BoxError> = $convert;
+                convert(<$other>::read(row, index)?).map_err(sqlx::Error::Decode)
+            }
+        }
+    )+};
+}
+
+converted! {
+    u16: i32 => |number| Ok(Self::try_from(number)?);
+    u32: i64 => |number| Ok(Self::try_from(number)?);
+    u64: i64 => |number| Ok(Self::try_from(number)?);
+    TimeDelta: i64 => |microseconds| Ok(Self::microseconds(microseconds));
+}
+
+/// Types that PostgreSQL has and SQLite keeps as others.
+macro_rules! native {
+    ($($type:ty: $sqlite:expr, $postgres:expr;)+) => {$(
+        impl sealed::Sealed for $type {}
+
+        impl Column for $type {
+            fn read(row: &Row, index: usize) -> sqlx::Result<Self> {
+                match &row.0 {
+                    #[cfg(feature = "sqlite")]
+                    Native::Sqlite(native) => {
+                        let read: fn(&sqlx::sqlite::SqliteRow, usize) -> _ = $sqlite;
+                        read(native, index)
+                    }
+                    #[cfg(feature = "postgres")]
+                    Native::Postgres(native) => match native.try_get(index) {
+                        Err(error @ sqlx::Error::ColumnDecode { .. }) => {
+                            let other: fn(&Row, usize) -> Option<Self> = $postgres;
+                            other(row, index).ok_or(error)
+                        }
+                        value => value,
+                    },
+                }
+            }
+        }
+    )+};
+}
+
+native! {
+    Uuid: |row, index| decoded(row.try_get::<&str, _>(index)?.parse()), |_, _| None;
+    // A sum of whole numbers may be one itself.
+    Decimal: sqlite_decimal, |row, index| i64::read(row, index).ok().map(Self::from);
+    serde_json::Value: sqlite_json, |_, _| None;
+}
+
+#[cfg(feature = "sqlite")]
+fn decoded<T, E: Into<BoxError>>(value: std::result::Result<T, E>) -> sqlx::Result<T> {
+    value.map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite_decimal(row: &sqlx::sqlite::SqliteRow, index: usize) -> sqlx::Result<Decimal> {
+    let kind = row.try_get_raw(index)?.type_info().name().to_owned();
+    match kind.as_str() {
+        "INTEGER" => row.try_get::<i64, _>(index).map(Decimal::from),
+        "REAL" => {
+            let number = row.try_get(index)?;
+            let decimal = super::bind::decimal(number);
+            decimal.ok_or_else(|| sqlx::Error::Decode(format!("{number} is no decimal").into()))
+        }
+        _ => decoded(row.try_get::<&str, _>(index)?.parse()),
+    }
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite_json(row: &sqlx::sqlite::SqliteRow, index: usize) -> sqlx::Result<serde_json::Value> {
+    let kind = row.try_get_raw(index)?.type_info().name().to_owned();
+    match kind.as_str() {
+        "INTEGER" => row.try_get::<i64, _>(index).map(Into::into),
+        "REAL" => row.try_get::<f64, _>(index).map(Into::into),
+        _ => decoded(serde_json::from_str(row.try_get(index)?)),
+    }
+}
 
 impl<T: Column> Column for Option<T> {
     const NULLABLE: bool = true;

@@ -4,13 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use sea_query::Value;
 use sea_query_sqlx::SqlxValues;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Database, Either};
 
-use crate::db::Sql;
+use crate::db::bind::bindable;
 use crate::db::row::{Native, Row};
+use crate::db::{Dialect, Sql};
 
 /// Rows and how many rows were touched.
 pub(super) type Answer = (Vec<Row>, u64);
@@ -57,7 +57,7 @@ impl Wire {
     pub(super) async fn run(&mut self, sql: Sql) -> sqlx::Result<Answer> {
         let Sql { text, values } = sql;
         let query = AssertSqlSafe(text);
-        let values = SqlxValues(bindable(values));
+        let values = SqlxValues(bindable(values, self.dialect())?);
         let mut rows = Vec::new();
         let mut touched = 0;
         match self {
@@ -85,6 +85,15 @@ impl Wire {
             }
         }
         Ok((rows, touched))
+    }
+
+    fn dialect(&self) -> Dialect {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Dialect::Sqlite,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Dialect::Postgres,
+        }
     }
 
     /// Runs any number of statements without values, unprepared.
@@ -161,23 +170,4 @@ impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire").finish_non_exhaustive()
     }
-}
-
-/// Cuts instants to microseconds, PostgreSQL's precision, so that both databases keep and compare
-/// the same.
-fn bindable(mut values: sea_query::Values) -> sea_query::Values {
-    for value in &mut values.0 {
-        if let Value::ChronoDateTimeUtc(Some(instant)) = value {
-            *instant = microseconds(*instant);
-        }
-    }
-    values
-}
-
-/// `instant` without what is below a microsecond.
-pub(crate) fn microseconds(
-    instant: chrono::DateTime<chrono::Utc>,
-) -> chrono::DateTime<chrono::Utc> {
-    chrono::DurationRound::duration_trunc(instant, chrono::Duration::microseconds(1))
-        .unwrap_or(instant)
 }

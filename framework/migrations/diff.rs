@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::models;
+
 use super::Operation;
 use super::state::{FieldState, IndexState, Kind, ModelKey, ModelState, ProjectState, Value};
 
@@ -307,21 +309,27 @@ impl Kind {
     #[must_use]
     pub fn parse(&self, typed: &str) -> Option<Value> {
         let typed = typed.trim();
+        let text = |fits: bool| fits.then(|| Value::Text(typed.to_owned()));
         match self {
             Self::Boolean => typed.to_lowercase().parse().ok().map(Value::Bool),
             Self::BigAuto | Self::SmallInteger | Self::Integer | Self::BigInteger => {
                 typed.parse().ok().map(Value::Int)
             }
+            Self::PositiveSmallInteger | Self::PositiveInteger | Self::PositiveBigInteger => {
+                typed.parse().ok().filter(|number| *number >= 0).map(Value::Int)
+            }
             Self::Float => typed.parse().ok().map(Value::Float),
             Self::Char | Self::Text => Some(Value::Text(unquoted(typed).to_owned())),
             Self::DateTime => {
-                let ok = typed == "now" || chrono::DateTime::parse_from_rfc3339(typed).is_ok();
-                ok.then(|| Value::Text(typed.to_owned()))
+                text(typed == "now" || chrono::DateTime::parse_from_rfc3339(typed).is_ok())
             }
-            Self::Date => {
-                let ok = typed == "now" || typed.parse::<chrono::NaiveDate>().is_ok();
-                ok.then(|| Value::Text(typed.to_owned()))
-            }
+            Self::Date => text(typed == "now" || typed.parse::<chrono::NaiveDate>().is_ok()),
+            Self::Time => text(typed == "now" || typed.parse::<chrono::NaiveTime>().is_ok()),
+            Self::Decimal => text(typed.parse::<rust_decimal::Decimal>().is_ok()),
+            Self::Duration => text(models::duration::parse(typed).is_some()),
+            Self::Uuid => text(typed.parse::<uuid::Uuid>().is_ok()),
+            Self::Json => text(typed.parse::<serde_json::Value>().is_ok()),
+            Self::Binary => None,
             Self::ForeignKey { .. } => {
                 let number = typed.parse().ok().map(Value::Int);
                 number.or_else(|| Some(Value::Text(unquoted(typed).to_owned())))

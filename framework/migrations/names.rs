@@ -24,6 +24,11 @@ pub(super) fn foreign_key(table: &str, column: &str) -> String {
     built(table, &[column], "fk")
 }
 
+/// The name of the check that a column is not negative: `blog_post_stars_1a2b3c4d_check`.
+pub(super) fn unsigned(table: &str, column: &str) -> String {
+    built(table, &[column], "check")
+}
+
 /// The name of a model's index over several columns.
 pub(super) fn several(meta: &Meta, fields: &[&str], unique: bool) -> String {
     let columns: Vec<String> = fields.iter().map(|name| column(meta, name)).collect();

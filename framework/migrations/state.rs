@@ -78,6 +78,8 @@ pub struct FieldState {
     pub index: bool,
     /// Longest text, characters.
     pub max_length: Option<u32>,
+    /// Most digits of a decimal, and how many of them stand after the point.
+    pub digits: Option<(u32, u32)>,
     /// The column's default in the database.
     pub default: Option<Value>,
     /// Set to now at every save.
@@ -109,6 +111,24 @@ pub enum Kind {
     DateTime,
     /// A day.
     Date,
+    /// `u16`
+    PositiveSmallInteger,
+    /// `u32`
+    PositiveInteger,
+    /// `u64`, up to `i64::MAX`
+    PositiveBigInteger,
+    /// A decimal number, exact.
+    Decimal,
+    /// A time of day.
+    Time,
+    /// A span of time, in microseconds.
+    Duration,
+    /// A UUID.
+    Uuid,
+    /// A JSON value.
+    Json,
+    /// Bytes.
+    Binary,
     /// The key of a row of another model.
     ForeignKey {
         /// That model.
@@ -278,6 +298,7 @@ impl FieldState {
             unique: field.unique && !field.primary_key,
             index: field.index && !field.primary_key && !field.unique,
             max_length,
+            digits: if field.relation.is_some() { None } else { field.digits },
             default: field.default.as_ref().map(Value::of),
             auto_now: field.auto_now,
             auto_now_add: field.auto_now_add,
@@ -321,7 +342,29 @@ impl Kind {
             FieldKind::Text => Self::Text,
             FieldKind::DateTime => Self::DateTime,
             FieldKind::Date => Self::Date,
+            FieldKind::PositiveSmallInteger => Self::PositiveSmallInteger,
+            FieldKind::PositiveInteger => Self::PositiveInteger,
+            FieldKind::PositiveBigInteger => Self::PositiveBigInteger,
+            FieldKind::Decimal => Self::Decimal,
+            FieldKind::Time => Self::Time,
+            FieldKind::Duration => Self::Duration,
+            FieldKind::Uuid => Self::Uuid,
+            FieldKind::Json => Self::Json,
+            FieldKind::Binary => Self::Binary,
         }
+    }
+
+    /// Whether a check in the database keeps it from being negative.
+    pub(super) fn is_unsigned(&self) -> bool {
+        matches!(
+            self,
+            Self::PositiveSmallInteger | Self::PositiveInteger | Self::PositiveBigInteger
+        )
+    }
+
+    /// Whether its column has a constraint of its own, with a name, on PostgreSQL.
+    pub(super) fn has_constraint(&self) -> bool {
+        self.is_unsigned() || matches!(self, Self::ForeignKey { .. })
     }
 
     /// As Django names such a field.
@@ -338,6 +381,15 @@ impl Kind {
             Self::Text => "TextField",
             Self::DateTime => "DateTimeField",
             Self::Date => "DateField",
+            Self::PositiveSmallInteger => "PositiveSmallIntegerField",
+            Self::PositiveInteger => "PositiveIntegerField",
+            Self::PositiveBigInteger => "PositiveBigIntegerField",
+            Self::Decimal => "DecimalField",
+            Self::Time => "TimeField",
+            Self::Duration => "DurationField",
+            Self::Uuid => "UUIDField",
+            Self::Json => "JSONField",
+            Self::Binary => "BinaryField",
             Self::ForeignKey { .. } => "ForeignKey",
         }
     }

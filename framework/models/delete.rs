@@ -71,29 +71,18 @@ impl Doomed {
     fn read(meta: &'static Meta, load: Option<Rows>, row: &Row) -> Result<Self> {
         let key = meta.fields.iter().position(|field| field.primary_key).unwrap_or_default();
         let Some(rows) = load else {
-            return Ok(Self { key: read_key(meta, row, 0)?, instance: None });
+            return Ok(Self { key: meta.primary_key().kind.read(row, 0)?, instance: None });
         };
-        Ok(Self { key: read_key(meta, row, key)?, instance: Some((rows.read)(row, 0)?) })
+        Ok(Self {
+            key: meta.primary_key().kind.read(row, key)?,
+            instance: Some((rows.read)(row, 0)?),
+        })
     }
 }
 
 /// How to read rows of `meta`, if that must be done before they go.
 fn loads(meta: &'static Meta, site: &Site) -> Option<Rows> {
     meta.rows.filter(|_| is_observed(meta, site, Act::Delete))
-}
-
-fn read_key(meta: &Meta, row: &Row, index: usize) -> Result<Value> {
-    use crate::models::meta::FieldKind as Kind;
-    Ok(match meta.primary_key().kind {
-        Kind::BigAuto | Kind::BigInteger => row.get::<i64>(index)?.into(),
-        Kind::Integer => row.get::<i32>(index)?.into(),
-        Kind::SmallInteger => row.get::<i16>(index)?.into(),
-        Kind::Boolean => row.get::<bool>(index)?.into(),
-        Kind::Float => row.get::<f64>(index)?.into(),
-        Kind::Char | Kind::Text => row.get::<String>(index)?.into(),
-        Kind::DateTime => row.get::<chrono::DateTime<chrono::Utc>>(index)?.into(),
-        Kind::Date => row.get::<chrono::NaiveDate>(index)?.into(),
-    })
 }
 
 /// Everything that one delete does.

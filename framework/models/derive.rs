@@ -67,8 +67,12 @@ pub fn table(app: &str, model: &str) -> &'static str {
 ///
 /// # Errors
 /// The column holds something else.
-pub fn read<T: FieldType>(row: &Row, index: usize, meta: &Meta, field: &str) -> Result<T> {
-    T::read(row, index).map_err(|error| error.context(format!("{}.{field}", meta.label())))
+pub fn read<T: FieldType>(row: &Row, index: usize, meta: &Meta, at: usize) -> Result<T> {
+    let field = &meta.fields[at];
+    match T::read(row, index + at) {
+        Ok(value) => Ok(value.fitted(field)),
+        Err(error) => Err(error.context(format!("{}.{}", meta.label(), field.name))),
+    }
 }
 
 /// What a column of type `T` with this length holds.
@@ -100,6 +104,18 @@ pub const fn is_text<T: FieldType>() -> bool {
     matches!(T::KIND, FieldKind::Text | FieldKind::Char)
 }
 
+/// Whether a decimal says how many digits it has.
+#[must_use]
+pub const fn has_digits<T: FieldType>(said: bool) -> bool {
+    said || !is_decimal::<T>()
+}
+
+/// Whether `max_digits` and `decimal_places` mean something.
+#[must_use]
+pub const fn is_decimal<T: FieldType>() -> bool {
+    matches!(T::KIND, FieldKind::Decimal) && T::RELATION.is_none()
+}
+
 /// Whether it is an `Id`.
 #[must_use]
 pub const fn is_id<T: FieldType>() -> bool {
@@ -119,13 +135,27 @@ pub const fn takes<T: FieldType>(default: &Default) -> bool {
         return false;
     }
     match default {
-        Default::Bool(_) => matches!(T::KIND, FieldKind::Boolean),
-        Default::Float(_) => matches!(T::KIND, FieldKind::Float),
-        Default::Text(_) => is_text::<T>(),
+        Default::Bool(_) => matches!(T::KIND, FieldKind::Boolean | FieldKind::Json),
+        Default::Float(_) => matches!(T::KIND, FieldKind::Float | FieldKind::Json),
+        Default::Text(_) => matches!(
+            T::KIND,
+            FieldKind::Text
+                | FieldKind::Char
+                | FieldKind::DateTime
+                | FieldKind::Date
+                | FieldKind::Time
+                | FieldKind::Duration
+                | FieldKind::Decimal
+                | FieldKind::Uuid
+                | FieldKind::Json
+        ),
         Default::Int(number) => match T::KIND {
             FieldKind::SmallInteger => *number >= i16::MIN as i64 && *number <= i16::MAX as i64,
             FieldKind::Integer => *number >= i32::MIN as i64 && *number <= i32::MAX as i64,
-            FieldKind::BigInteger => true,
+            FieldKind::PositiveSmallInteger => *number >= 0 && *number <= u16::MAX as i64,
+            FieldKind::PositiveInteger => *number >= 0 && *number <= u32::MAX as i64,
+            FieldKind::PositiveBigInteger => *number >= 0,
+            FieldKind::BigInteger | FieldKind::Decimal | FieldKind::Json => true,
             _ => false,
         },
     }
@@ -139,8 +169,24 @@ pub fn choice_default<T: Choices>(choice: T) -> Default {
 /// The value a default means.
 ///
 /// # Panics
-/// It fits the field: the derive has checked it.
+/// It does not fit the field. The derive checks what can be seen without reading a text.
 #[must_use]
 pub fn default<T: FieldType>(default: &Default) -> T {
-    T::from_default(default).expect("the derive has checked the default")
+    T::from_default(default).unwrap_or_else(|| unfit(std::any::type_name::<T>(), default))
+}
+
+/// The default, if it fits the field; a description is made when the site starts, so a text that is
+/// no date is told then.
+///
+/// # Panics
+/// It does not fit.
+#[must_use]
+pub fn fitting<T: FieldType>(given: Default) -> Default {
+    let _: T = default(&given);
+    given
+}
+
+#[expect(clippy::panic, reason = "a mistake in the model, told at its first use")]
+fn unfit(kind: &str, default: &Default) -> ! {
+    panic!("the default {default:?} is no value of a {kind} field")
 }

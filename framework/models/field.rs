@@ -1,20 +1,22 @@
 //! `FieldType`: what a Rust type is as a column, and the types that are one.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use sea_query::Value;
 use serde::Serialize;
 
 use crate::db::Row;
 use crate::error::Result;
-use crate::models::column::{AtPath, Column};
-use crate::models::meta::{Choice, Default, FieldKind, Meta};
+use crate::models::column::AtPath;
+use crate::models::meta::{Choice, Default, Field, FieldKind, Meta};
 
 /// A type that a model's field may have.
 #[diagnostic::on_unimplemented(
     message = "a model cannot have a field of type `{Self}`",
     label = "not a type of field",
-    note = "a field is an `Id`, `String`, `bool`, `i16`, `i32`, `i64`, `f64`, `DateTime<Utc>`, \
-            `NaiveDate`, `ForeignKey<..>`, an enum with `#[derive(Choices)]`, or an `Option` of one"
+    note = "a field is an `Id`, `String`, `bool`, `i16` to `i64`, `u16` to `u64`, `f64`, \
+            `Decimal`, `DateTime<Utc>`, `NaiveDate`, `NaiveTime`, `TimeDelta`, `Uuid`, \
+            `Json<..>`, `Vec<u8>`, `IpAddr`, `File`, `Image`, `ForeignKey<..>`, an enum with \
+            `#[derive(Choices)]`, or an `Option` of one"
 )]
 pub trait FieldType: Clone + Send + Sync + Serialize + Sized + 'static {
     /// What its column holds.
@@ -48,6 +50,13 @@ pub trait FieldType: Clone + Send + Sync + Serialize + Sized + 'static {
     /// The column holds something else.
     fn read(row: &Row, index: usize) -> Result<Self>;
 
+    /// The value as the field that holds it shows it; nothing to do but for decimals.
+    #[must_use]
+    fn fitted(self, field: &Field) -> Self {
+        let _ = field;
+        self
+    }
+
     /// Reads the related row, whose columns begin at `index`; nothing to do but for a relation.
     ///
     /// # Errors
@@ -64,71 +73,11 @@ pub trait Plain: FieldType {}
 /// A field that `auto_now` and `auto_now_add` can set.
 #[diagnostic::on_unimplemented(
     message = "`auto_now` and `auto_now_add` cannot set a `{Self}`",
-    note = "they need a `DateTime<Utc>` or a `NaiveDate`"
+    note = "they need a `DateTime<Utc>`, a `NaiveDate` or a `NaiveTime`"
 )]
 pub trait Timed: FieldType {
     /// Sets it.
     fn set_now(&mut self, now: DateTime<Utc>);
-}
-
-macro_rules! plain {
-    ($($type:ty: $kind:ident, $variant:ident, $unset:expr, $default:pat => $made:expr;)+) => {$(
-        // The note of the trait names them better than a list of impls.
-        #[diagnostic::do_not_recommend]
-        impl FieldType for $type {
-            const KIND: FieldKind = FieldKind::$kind;
-            type Column = Column<Self>;
-
-            fn unset() -> Self {
-                $unset
-            }
-
-            fn from_default(default: &Default) -> Option<Self> {
-                match default {
-                    $default => $made,
-                    _ => None,
-                }
-            }
-
-            fn value(&self) -> Option<Value> {
-                Some(Value::$variant(Some(self.clone().into())))
-            }
-
-            fn null() -> Value {
-                Value::$variant(None)
-            }
-
-            fn read(row: &Row, index: usize) -> Result<Self> {
-                row.get(index)
-            }
-        }
-
-        impl Plain for $type {}
-    )+};
-}
-
-plain! {
-    bool: Boolean, Bool, false, Default::Bool(value) => Some(*value);
-    i16: SmallInteger, SmallInt, 0, Default::Int(value) => Self::try_from(*value).ok();
-    i32: Integer, Int, 0, Default::Int(value) => Self::try_from(*value).ok();
-    i64: BigInteger, BigInt, 0, Default::Int(value) => Some(*value);
-    f64: Float, Double, 0.0, Default::Float(value) => Some(*value);
-    String: Text, String, Self::new(), Default::Text(value) => Some((*value).to_owned());
-    DateTime<Utc>: DateTime, ChronoDateTimeUtc, Self::UNIX_EPOCH, Default::Bool(_) => None;
-    NaiveDate: Date, ChronoDate, <Self as std::default::Default>::default(),
-        Default::Bool(_) => None;
-}
-
-impl Timed for DateTime<Utc> {
-    fn set_now(&mut self, now: DateTime<Utc>) {
-        *self = now;
-    }
-}
-
-impl Timed for NaiveDate {
-    fn set_now(&mut self, now: DateTime<Utc>) {
-        *self = now.date_naive();
-    }
 }
 
 impl<T: Timed> Timed for Option<T> {
@@ -164,6 +113,10 @@ impl<T: FieldType> FieldType for Option<T> {
 
     fn read(row: &Row, index: usize) -> Result<Self> {
         if row.is_null(index) { Ok(None) } else { T::read(row, index).map(Some) }
+    }
+
+    fn fitted(self, field: &Field) -> Self {
+        self.map(|value| value.fitted(field))
     }
 
     fn attach(&mut self, row: &Row, index: usize) -> Result<()> {

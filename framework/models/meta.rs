@@ -84,6 +84,10 @@ pub struct Field {
     pub verbose_name: &'static str,
     /// A sentence below its input.
     pub help_text: &'static str,
+    /// What makes the value of a new row, if something does; the database is told nothing of it.
+    pub default_fn: Option<fn() -> Value>,
+    /// The folder that the files of a file field go to, below the media folder.
+    pub upload_to: &'static str,
     /// Whether it is left out when a row is serialized.
     pub secret: bool,
     /// Whether it is read only when it is asked for (`Deferred<..>`).
@@ -181,6 +185,24 @@ pub enum FieldKind {
     DateTime,
     /// `NaiveDate`
     Date,
+    /// `u16`
+    PositiveSmallInteger,
+    /// `u32`
+    PositiveInteger,
+    /// `u64` up to `i64::MAX`: no database has more.
+    PositiveBigInteger,
+    /// `Decimal`: exact, with `max_digits` and `decimal_places`.
+    Decimal,
+    /// `NaiveTime`
+    Time,
+    /// `TimeDelta`, in microseconds.
+    Duration,
+    /// `Uuid`
+    Uuid,
+    /// `serde_json::Value` or `Json<..>`.
+    Json,
+    /// `Vec<u8>`
+    Binary,
 }
 
 /// A default the database can be told.
@@ -276,6 +298,38 @@ pub struct Condition(pub fn() -> Q);
 impl fmt::Debug for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Condition")
+    }
+}
+
+impl Field {
+    /// A column without any option: not NULL, no default.
+    #[must_use]
+    pub const fn new(name: &'static str, column: &'static str, kind: FieldKind) -> Self {
+        Self {
+            name,
+            column,
+            kind,
+            null: false,
+            primary_key: false,
+            unique: false,
+            index: false,
+            max_length: None,
+            default: None,
+            auto_now: false,
+            auto_now_add: false,
+            relation: None,
+            choices: &[],
+            digits: None,
+            validators: &[],
+            blank: false,
+            editable: true,
+            verbose_name: name,
+            help_text: "",
+            default_fn: None,
+            upload_to: "",
+            secret: false,
+            deferred: false,
+        }
     }
 }
 

@@ -8,17 +8,23 @@
 
 mod choices;
 mod column;
+mod decimal;
 mod delete;
+pub mod duration;
 mod error;
 mod field;
+mod file;
 mod foreign_key;
 mod hooks;
 mod id;
+mod json;
+mod kind;
 mod live;
 mod lookup;
 mod meta;
 mod model;
 mod operand;
+mod plain;
 mod query;
 mod registry;
 mod save;
@@ -35,10 +41,12 @@ pub use column::{
 };
 pub use delete::delete;
 pub use field::{FieldType, Plain, Timed};
+pub use file::{File, Image};
 pub use foreign_key::ForeignKey;
 pub use hooks::{Change, Hooks};
 pub use hulse_macros::{Choices, Model};
 pub use id::Id;
+pub use json::Json;
 pub use live::Rows;
 pub use lookup::Q;
 pub use meta::{
@@ -49,5 +57,7 @@ pub use model::Model;
 pub use operand::Operand;
 pub use query::{QuerySet, refresh};
 pub use registry::Registry;
+pub use rust_decimal::Decimal;
 pub use save::{create, force_update, save};
 pub use signals::{PostDelete, PostSave, PreDelete, PreSave};
+pub use uuid::Uuid;

@@ -16,6 +16,7 @@ use crate::models::hooks::Change;
 use crate::models::live::{Act, Live, Moment, Saved, is_observed, when_committed};
 use crate::models::meta::{Field, FieldKind, Meta};
 use crate::models::model::Model;
+use crate::models::{decimal, json};
 use crate::site::Site;
 
 /// Digits of a second that both databases keep.
@@ -209,9 +210,19 @@ pub(super) fn check(meta: &Meta, field: &Field, value: Option<Value>) -> Result<
             return Err(Error::field(meta, field, why));
         }
     }
-    if let Value::String(Some(text)) = &value
-        && text.contains('\0')
-    {
+    if let (Some(digits), Value::Decimal(Some(decimal))) = (field.digits, &value) {
+        let rounded = decimal::rounded(*decimal, digits);
+        return rounded.map(Value::from).map_err(|why| Error::field(meta, field, why));
+    }
+    if matches!(value, Value::BigUnsigned(Some(_))) {
+        return Err(Error::field(meta, field, "is greater than a bigint column can keep"));
+    }
+    let has_nul = match &value {
+        Value::String(Some(text)) => text.contains('\0'),
+        Value::Json(Some(json)) => json::has_nul(json),
+        _ => false,
+    };
+    if has_nul {
         return Err(Error::field(meta, field, "has a NUL character, which no database keeps"));
     }
     Ok(value)

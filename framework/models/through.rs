@@ -86,7 +86,7 @@ pub fn is_same<From: 'static, To: 'static>() -> bool {
 }
 
 fn id() -> Field {
-    let id = plain("id", "id", FieldKind::BigAuto);
+    let id = Field::new("id", "id", FieldKind::BigAuto);
     Field { primary_key: true, ..id }
 }
 
@@ -94,37 +94,11 @@ fn id() -> Field {
 fn key<T: Model>(name: &'static str) -> Field {
     let max_length = derive::max_length::<ForeignKey<T>>(None);
     let kind = derive::kind::<ForeignKey<T>>(max_length);
-    let field = plain(name, format!("{name}_id").leak(), kind);
+    let field = Field::new(name, format!("{name}_id").leak(), kind);
     Field {
         index: true,
         max_length,
         relation: ForeignKey::<T>::RELATION.map(|to| Relation { to, on_delete: OnDelete::Cascade }),
         ..field
-    }
-}
-
-fn plain(name: &'static str, column: &'static str, kind: FieldKind) -> Field {
-    Field {
-        name,
-        column,
-        kind,
-        null: false,
-        primary_key: false,
-        unique: false,
-        index: false,
-        max_length: None,
-        default: None,
-        auto_now: false,
-        auto_now_add: false,
-        relation: None,
-        choices: &[],
-        digits: None,
-        validators: &[],
-        blank: false,
-        editable: true,
-        verbose_name: name,
-        help_text: "",
-        secret: false,
-        deferred: false,
     }
 }

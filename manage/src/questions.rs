@@ -177,6 +177,11 @@ fn hint(field: &FieldState) -> &'static str {
         Kind::Boolean => " (true or false)",
         Kind::DateTime => " (like 2026-01-31T12:00:00Z, or now)",
         Kind::Date => " (like 2026-01-31, or now)",
+        Kind::Time => " (like 12:30:00, or now)",
+        Kind::Duration => " (like 1 12:30:00, or seconds)",
+        Kind::Decimal => " (like 9.99)",
+        Kind::Uuid => " (like 550e8400-e29b-41d4-a716-446655440000)",
+        Kind::Json => " (JSON, like {})",
         Kind::ForeignKey { .. } => " (the key of the row to point to)",
         _ => "",
     }

@@ -90,6 +90,9 @@ pub(crate) struct FieldAttributes {
     pub(crate) auto_now_add: bool,
     pub(crate) on_delete: Option<Ident>,
     pub(crate) secret: bool,
+    pub(crate) max_digits: Option<LitInt>,
+    pub(crate) decimal_places: Option<LitInt>,
+    pub(crate) upload_to: Option<LitStr>,
 }
 
 /// A value, or a variant of an enum of choices.
@@ -101,7 +104,7 @@ pub(crate) enum FieldDefault {
     Choice(Expr),
 }
 
-const FIELD: [&str; 10] = [
+const FIELD: [&str; 13] = [
     "max_length",
     "text",
     "unique",
@@ -112,7 +115,13 @@ const FIELD: [&str; 10] = [
     "auto_now_add",
     "on_delete",
     "secret",
+    "max_digits",
+    "decimal_places",
+    "upload_to",
 ];
+
+/// Most digits of a decimal: those that 96 bits always hold.
+const DIGITS_MAX: u32 = 28;
 
 impl FieldAttributes {
     pub(crate) fn parse(attributes: &[Attribute]) -> Result<Self> {
@@ -135,9 +144,37 @@ impl FieldAttributes {
             "auto_now_add" => self.auto_now_add = true,
             "on_delete" => self.on_delete = Some(meta.value()?.parse()?),
             "secret" => self.secret = true,
+            "max_digits" => self.max_digits = Some(meta.value()?.parse()?),
+            "decimal_places" => self.decimal_places = Some(meta.value()?.parse()?),
+            "upload_to" => self.upload_to = Some(meta.value()?.parse()?),
             other => return Err(unknown(meta.path.span(), "field", other, &FIELD)),
         }
         Ok(())
+    }
+}
+
+impl FieldAttributes {
+    /// `max_digits` and `decimal_places`.
+    pub(crate) fn digits(&self) -> Result<Option<(u32, u32)>> {
+        let (digits, places) = match (&self.max_digits, &self.decimal_places) {
+            (Some(digits), Some(places)) => (digits, places),
+            (None, None) => return Ok(None),
+            (Some(one), None) | (None, Some(one)) => {
+                let words = "`max_digits` and `decimal_places` go together";
+                return Err(syn::Error::new(one.span(), words));
+            }
+        };
+        let most: u32 = digits.base10_parse()?;
+        let after: u32 = places.base10_parse()?;
+        if most == 0 || most > DIGITS_MAX {
+            let words = format!("a decimal has 1 to {DIGITS_MAX} digits");
+            return Err(syn::Error::new(digits.span(), words));
+        }
+        if after > most {
+            let words = format!("{after} places do not fit into {most} digits");
+            return Err(syn::Error::new(places.span(), words));
+        }
+        Ok(Some((most, after)))
     }
 }
 

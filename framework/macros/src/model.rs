@@ -3,7 +3,7 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{DeriveInput, Result};
+use syn::{DeriveInput, LitStr, Result};
 
 use crate::attributes::{FieldDefault, Index};
 use crate::parts::{FieldParts, Parts};
@@ -48,6 +48,14 @@ fn check(parts: &Parts<'_>, at: usize, field: &FieldParts<'_>) -> Result<TokenSt
     }
     if attributes.max_length.is_some() && attributes.text {
         demand(quote! { false }, "has `max_length` or `text`, not both");
+    }
+    let has_digits = attributes.max_digits.is_some();
+    demand(
+        quote! { #derive::has_digits::<#kind>(#has_digits) },
+        "is a decimal: say `#[field(max_digits = 10, decimal_places = 2)]`",
+    );
+    if has_digits {
+        demand(quote! { #derive::is_decimal::<#kind>() }, "is no decimal: it has no digits");
     }
     if at == parts.key && attributes.primary_key.is_none() {
         demand(quote! { #derive::is_id::<#kind>() }, "is the primary key: it must be an `Id`");
@@ -135,7 +143,7 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
             fn from_row(row: &#derive::Row, index: usize) -> #derive::Result<Self> {
                 let meta = <Self as ::hulse::models::Model>::meta();
                 ::core::result::Result::Ok(Self {
-                    #(#idents: #derive::read::<#kinds>(row, index + #places, meta, #names)?),*
+                    #(#idents: #derive::read::<#kinds>(row, index, meta, #places)?),*
                 })
             }
 
@@ -280,7 +288,16 @@ fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<TokenStream> {
         .map(|length| length.base10_parse::<u32>().map(|length| quote! { #length }))
         .transpose()?;
     let max_length = optional(max_length);
-    let default = optional(attributes.default.as_ref().map(default_value));
+    let default = optional(attributes.default.as_ref().map(|default| match default {
+        FieldDefault::Choice(_) => default_value(default),
+        _ => {
+            let value = default_value(default);
+            quote! { ::hulse::models::derive::fitting::<#kind>(#value) }
+        }
+    }));
+    let digits = attributes.digits()?.map(|(digits, places)| quote! { (#digits, #places) });
+    let digits = optional(digits);
+    let upload_to = attributes.upload_to.as_ref().map_or(String::new(), LitStr::value);
     let (unique, index) = (attributes.unique, attributes.index);
     let (auto_now, auto_now_add) = (attributes.auto_now, attributes.auto_now_add);
     let on_delete = match attributes.on_delete.as_ref().map(ToString::to_string).as_deref() {
@@ -310,12 +327,14 @@ fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<TokenStream> {
                 on_delete: ::hulse::models::OnDelete::#on_delete,
             }),
             choices: #field_type::CHOICES,
-            digits: ::core::option::Option::None,
+            digits: #digits,
             validators: &[],
             blank: false,
             editable: true,
             verbose_name: #verbose_name,
             help_text: "",
+            default_fn: ::core::option::Option::None,
+            upload_to: #upload_to,
             secret: #secret,
             deferred: false,
         }

@@ -184,6 +184,7 @@ fn field(app: &str, name: String, table: &mut Table<'_>) -> Result<FieldState> {
     let unique = table.boolean("unique")?.unwrap_or(false);
     let primary_key = table.boolean("primary_key")?.unwrap_or(false);
     let index_unless_told = matches!(kind, Kind::ForeignKey { .. }) && !unique && !primary_key;
+    let digits = digits(table)?;
     let field = FieldState {
         name,
         column,
@@ -192,6 +193,7 @@ fn field(app: &str, name: String, table: &mut Table<'_>) -> Result<FieldState> {
         unique,
         index: table.boolean("index")?.unwrap_or(index_unless_told),
         max_length: table.number("max_length")?,
+        digits,
         default: table.scalar("default")?,
         auto_now: table.boolean("auto_now")?.unwrap_or(false),
         auto_now_add: table.boolean("auto_now_add")?.unwrap_or(false),
@@ -201,6 +203,16 @@ fn field(app: &str, name: String, table: &mut Table<'_>) -> Result<FieldState> {
         return Err(table.wrong("type", "a \"char\" needs a `max_length`"));
     }
     Ok(field)
+}
+
+/// `max_digits` and `decimal_places`, both or neither.
+fn digits(table: &mut Table<'_>) -> Result<Option<(u32, u32)>> {
+    match (table.number("max_digits")?, table.number("decimal_places")?) {
+        (Some(digits), Some(places)) => Ok(Some((digits, places))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(table.wrong("max_digits", "needs `decimal_places` beside it")),
+        (None, Some(_)) => Err(table.wrong("decimal_places", "needs `max_digits` beside it")),
+    }
 }
 
 fn kind(app: &str, table: &mut Table<'_>) -> Result<Kind> {

@@ -4,7 +4,7 @@ use crate::migrations::state::Kind;
 use crate::models::OnDelete;
 
 /// Each kind that needs no more than its name.
-pub(super) const KINDS: [(&str, Kind); 10] = [
+pub(super) const KINDS: [(&str, Kind); 19] = [
     ("big_auto", Kind::BigAuto),
     ("boolean", Kind::Boolean),
     ("small_integer", Kind::SmallInteger),
@@ -15,6 +15,15 @@ pub(super) const KINDS: [(&str, Kind); 10] = [
     ("text", Kind::Text),
     ("date_time", Kind::DateTime),
     ("date", Kind::Date),
+    ("positive_small_integer", Kind::PositiveSmallInteger),
+    ("positive_integer", Kind::PositiveInteger),
+    ("positive_big_integer", Kind::PositiveBigInteger),
+    ("decimal", Kind::Decimal),
+    ("time", Kind::Time),
+    ("duration", Kind::Duration),
+    ("uuid", Kind::Uuid),
+    ("json", Kind::Json),
+    ("binary", Kind::Binary),
 ];
 
 /// The word for a foreign key.

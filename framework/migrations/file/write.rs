@@ -122,6 +122,10 @@ fn field_options(field: &FieldState) -> Options {
     flag("auto_now", field.auto_now, false);
     flag("auto_now_add", field.auto_now_add, false);
     options.extend(field.max_length.map(|length| ("max_length", length.to_string())));
+    if let Some((digits, places)) = field.digits {
+        options.push(("max_digits", digits.to_string()));
+        options.push(("decimal_places", places.to_string()));
+    }
     options.extend(field.default.as_ref().map(|value| ("default", literal(value))));
     if field.column != FieldState::default_column(&field.name, &field.kind) {
         options.push(("column", quoted(&field.column)));

@@ -1,10 +1,13 @@
 //! A column's definition and the literals in it.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use rust_decimal::Decimal;
+use uuid::Uuid;
 
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::migrations::names;
 use crate::migrations::state::{FieldState, Kind, ModelState, ProjectState, Value};
+use crate::models;
 
 use super::{Dialect, Place};
 
@@ -35,6 +38,13 @@ impl Place<'_> {
         }
         if let Some(value) = &field.default {
             sql.push_str(&format!(" DEFAULT {}", self.literal(state, field, value)?));
+        }
+        if field.kind.is_unsigned() {
+            if self.dialect == Dialect::Postgres {
+                let name = names::unsigned(&model.table, &field.column);
+                sql.push_str(&format!(" CONSTRAINT {}", quoted(&name)));
+            }
+            sql.push_str(&format!(" {}", unsigned(&field.column)));
         }
         if let Some(reference) = self.reference(state, model, field)? {
             if self.dialect == Dialect::Postgres {
@@ -86,10 +96,36 @@ impl Place<'_> {
                 Kind::BigAuto | Kind::SmallInteger | Kind::Integer | Kind::BigInteger,
                 Value::Int(number),
             ) => number.to_string(),
+            (
+                Kind::PositiveSmallInteger | Kind::PositiveInteger | Kind::PositiveBigInteger,
+                Value::Int(number),
+            ) if *number >= 0 => number.to_string(),
             (Kind::Float, Value::Int(number)) => format!("{number}.0"),
             (Kind::Float, Value::Float(number)) if number.is_finite() => format!("{number:?}"),
             (Kind::DateTime, Value::Text(text)) => self.moment(text).ok_or_else(misfit)?,
             (Kind::Date, Value::Text(text)) => self.day(text).ok_or_else(misfit)?,
+            (Kind::Decimal, Value::Int(number)) => number.to_string(),
+            (Kind::Decimal, Value::Text(text)) => {
+                text.parse::<Decimal>().map_err(|_| misfit())?.to_string()
+            }
+            (Kind::Time, Value::Text(text)) => self.time(text).ok_or_else(misfit)?,
+            (Kind::Duration, Value::Text(text)) => {
+                let duration = models::duration::parse(text).ok_or_else(misfit)?;
+                duration.num_microseconds().ok_or_else(misfit)?.to_string()
+            }
+            (Kind::Uuid, Value::Text(text)) => {
+                let uuid = text.parse::<Uuid>().map_err(|_| misfit())?;
+                match self.dialect {
+                    Dialect::Sqlite => text_literal(&uuid.simple().to_string()),
+                    Dialect::Postgres => text_literal(&uuid.to_string()),
+                }
+            }
+            (Kind::Json, Value::Text(text)) => {
+                let json = text.parse::<serde_json::Value>().map_err(|_| misfit())?;
+                text_literal(&json.to_string())
+            }
+            (Kind::Json, Value::Bool(flag)) => text_literal(&flag.to_string()),
+            (Kind::Json, Value::Int(number)) => text_literal(&number.to_string()),
             (Kind::Char | Kind::Text, Value::Text(text)) => text_literal(text),
             _ => return Err(misfit()),
         })
@@ -115,6 +151,23 @@ impl Place<'_> {
             _ => Some(text_literal(&text.parse::<chrono::NaiveDate>().ok()?.to_string())),
         }
     }
+
+    fn time(self, text: &str) -> Option<String> {
+        match (text, self.dialect) {
+            ("now", Dialect::Postgres) => Some("(now() AT TIME ZONE 'utc')::time".to_owned()),
+            ("now", Dialect::Sqlite) => Some("strftime('%H:%M:%f', 'now')".to_owned()),
+            // As sqlx writes times into SQLite.
+            _ => {
+                let time = text.parse::<chrono::NaiveTime>().ok()?;
+                Some(text_literal(&time.format("%T%.f").to_string()))
+            }
+        }
+    }
+}
+
+/// The check that a column is not negative.
+pub(super) fn unsigned(column: &str) -> String {
+    format!("CHECK ({} >= 0)", quoted(column))
 }
 
 /// A foreign key constraint.
@@ -150,6 +203,25 @@ pub(super) fn column_type(
         (Kind::DateTime, Dialect::Sqlite) => "datetime",
         (Kind::DateTime, Dialect::Postgres) => "timestamp with time zone",
         (Kind::Date, _) => "date",
+        (Kind::PositiveSmallInteger, Dialect::Sqlite) => "smallint unsigned",
+        (Kind::PositiveInteger, Dialect::Sqlite) => "integer unsigned",
+        (Kind::PositiveBigInteger, Dialect::Sqlite) => "bigint unsigned",
+        // One width up: PostgreSQL's integers have a sign.
+        (Kind::PositiveSmallInteger, Dialect::Postgres) => "integer",
+        (Kind::PositiveInteger | Kind::PositiveBigInteger, Dialect::Postgres) => "bigint",
+        (Kind::Decimal, Dialect::Sqlite) => "decimal",
+        (Kind::Decimal, Dialect::Postgres) => {
+            let digits = real.digits.map(|(digits, places)| format!("({digits}, {places})"));
+            return Ok(format!("numeric{}", digits.unwrap_or_default()));
+        }
+        (Kind::Time, _) => "time",
+        (Kind::Duration, _) => "bigint",
+        (Kind::Uuid, Dialect::Sqlite) => "char(32)",
+        (Kind::Uuid, Dialect::Postgres) => "uuid",
+        (Kind::Json, Dialect::Sqlite) => "text",
+        (Kind::Json, Dialect::Postgres) => "jsonb",
+        (Kind::Binary, Dialect::Sqlite) => "blob",
+        (Kind::Binary, Dialect::Postgres) => "bytea",
     };
     Ok(word.to_owned())
 }

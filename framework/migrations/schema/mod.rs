@@ -181,6 +181,10 @@ impl Place<'_> {
             let name = |column: &str| names::foreign_key(&model.table, column);
             statements.push(rename("CONSTRAINT", &name(&from.column), &name(&to.column)));
         }
+        if self.dialect == Dialect::Postgres && from.kind.is_unsigned() {
+            let name = |column: &str| names::unsigned(&model.table, column);
+            statements.push(rename("CONSTRAINT", &name(&from.column), &name(&to.column)));
+        }
         Ok(statements.into_iter().map(Step::Sql).collect())
     }
 
@@ -204,14 +208,17 @@ impl Place<'_> {
                     )),
                 }
             }
-            if self.dialect == Dialect::Postgres && after.target().is_some() {
-                let name = |table: &str| quoted(&names::foreign_key(table, &after.column));
-                statements.push(format!(
-                    "ALTER TABLE {table} RENAME CONSTRAINT {} TO {}",
-                    name(&old.table),
-                    name(&new.table)
-                ));
-            }
+            let constraint: fn(&str, &str) -> String = match &after.kind {
+                kind if self.dialect == Dialect::Sqlite || !kind.has_constraint() => continue,
+                kind if kind.is_unsigned() => names::unsigned,
+                _ => names::foreign_key,
+            };
+            let name = |table: &str| quoted(&constraint(table, &after.column));
+            statements.push(format!(
+                "ALTER TABLE {table} RENAME CONSTRAINT {} TO {}",
+                name(&old.table),
+                name(&new.table)
+            ));
         }
         statements.into_iter().map(Step::Sql).collect()
     }

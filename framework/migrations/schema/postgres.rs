@@ -1,9 +1,10 @@
 //! PostgreSQL, whose ALTER TABLE can do all of it.
 
 use crate::error::Result;
+use crate::migrations::names;
 use crate::migrations::state::{FieldState, Kind, ModelState, Value};
 
-use super::column::{column_type, quoted};
+use super::column::{column_type, quoted, unsigned};
 use super::{Place, Step, drop_index, own_index};
 
 /// Checks what waits for the commit now. A table with waiting checks cannot be altered ("pending
@@ -158,14 +159,29 @@ fn links(
     let words = |link: &Option<super::column::Reference>| {
         link.as_ref().map(|link| (link.name.clone(), link.sql.clone()))
     };
-    if words(&old) == words(&new) && from.column == to.column {
-        return Ok(Vec::new());
+    let mut links = Vec::new();
+    if words(&old) != words(&new) || from.column != to.column {
+        links.push(Link {
+            drop: old.map(|old| drop_constraint(model, &old.name)),
+            alter: None,
+            add: new.map(|new| add_constraint(model, to, &new)),
+        });
     }
-    Ok(vec![Link {
-        drop: old.map(|old| drop_constraint(model, &old.name)),
-        alter: None,
-        add: new.map(|new| add_constraint(model, to, &new)),
-    }])
+    let check = |field: &FieldState| {
+        field.kind.is_unsigned().then(|| names::unsigned(&model.table, &field.column))
+    };
+    let (old, new) = (check(from), check(to));
+    if old != new {
+        links.push(Link {
+            drop: old.map(|name| drop_constraint(model, &name)),
+            alter: None,
+            add: new.map(|name| {
+                let (table, name) = (quoted(&model.table), quoted(&name));
+                format!("ALTER TABLE {table} ADD CONSTRAINT {name} {}", unsigned(&to.column))
+            }),
+        });
+    }
+    Ok(links)
 }
 
 /// The columns that point to a primary key whose type changes: they change with it.

@@ -110,15 +110,22 @@ fn fitting(place: Place<'_>, model: &ModelState, field: &FieldState) -> Result<V
         Kind::BigAuto | Kind::SmallInteger | Kind::Integer | Kind::BigInteger => {
             format!("typeof({column}) <> 'integer'")
         }
+        Kind::PositiveSmallInteger | Kind::PositiveInteger | Kind::PositiveBigInteger => {
+            format!("(typeof({column}) <> 'integer' OR {column} < 0)")
+        }
+        Kind::Duration => format!("typeof({column}) <> 'integer'"),
         Kind::Boolean => format!("{column} NOT IN (0, 1)"),
-        Kind::Float => format!("typeof({column}) NOT IN ('real', 'integer')"),
+        Kind::Float | Kind::Decimal => format!("typeof({column}) NOT IN ('real', 'integer')"),
         Kind::DateTime => format!("datetime({column}) IS NULL"),
         Kind::Date => format!("date({column}) IS NULL"),
+        Kind::Time => format!("time({column}) IS NULL"),
+        Kind::Uuid => format!("length(replace({column}, '-', '')) <> 32"),
+        Kind::Json => format!("NOT json_valid({column})"),
         Kind::Char => match real.max_length {
             Some(length) => format!("length({column}) > {length}"),
             None => return Ok(Vec::new()),
         },
-        Kind::Text | Kind::ForeignKey { .. } => return Ok(Vec::new()),
+        Kind::Text | Kind::Binary | Kind::ForeignKey { .. } => return Ok(Vec::new()),
     };
     Ok(vec![Check {
         sql: format!(

@@ -3,7 +3,7 @@ use hulse::models::{Id, Model};
 #[derive(Model, Debug, Clone)]
 struct Post {
     id: Id,
-    size: u64,
+    size: usize,
 }
 
 fn main() {}

@@ -2,6 +2,7 @@
 
 mod deletes;
 mod derive;
+mod fields;
 mod queries;
 mod saves;
 mod signals;
@@ -176,6 +177,7 @@ fn column_type(field: &Field, dialect: Dialect) -> String {
         FieldKind::Text => "TEXT".into(),
         FieldKind::DateTime => "TIMESTAMP WITH TIME ZONE".into(),
         FieldKind::Date => "DATE".into(),
+        other => panic!("no model of this folder has a {other:?}"),
     }
 }
 
