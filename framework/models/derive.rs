@@ -12,13 +12,16 @@ pub use crate::models::choices::{
     from_default, length, read as read_choice, value as choice_value,
 };
 pub use crate::models::live::rows;
+pub use crate::models::slot::{Holds, Slot};
 pub use crate::models::through::{is_same, through};
 pub use crate::site::Site;
 
 use crate::models::Choices;
+use crate::models::column::Related;
 use crate::models::field::{FieldType, Plain};
 use crate::models::id::Id;
 use crate::models::meta::{Default, FieldKind, Meta};
+use crate::models::model::Model;
 
 /// A type that a primary key may have.
 #[diagnostic::on_unimplemented(message = "a `{Self}` cannot be a primary key")]
@@ -44,6 +47,17 @@ impl<T: Plain + PartialEq> Key for T {
     fn plain(&self) -> Option<T> {
         Some(self.clone())
     }
+}
+
+/// A relation as a query's closure sees it, which leads to `T`.
+#[diagnostic::on_unimplemented(message = "this field does not lead to `{T}`")]
+pub trait LeadsTo<T> {}
+
+impl<T: Model> LeadsTo<T> for Related<T> {}
+
+/// Compiles if the relation leads to `T`.
+pub fn leads_to<T, R: LeadsTo<T>>(relation: &R) {
+    let _ = relation;
 }
 
 /// The app of a module: `chat` for `djchat::chat::models`, `blog` for `blog::models`, and the crate

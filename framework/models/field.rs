@@ -1,5 +1,7 @@
 //! `FieldType`: what a Rust type is as a column, and the types that are one.
 
+use std::any::Any;
+
 use chrono::{DateTime, Utc};
 use sea_query::Value;
 use serde::Serialize;
@@ -8,6 +10,7 @@ use crate::db::Row;
 use crate::error::Result;
 use crate::models::column::AtPath;
 use crate::models::meta::{Choice, Default, Field, FieldKind, Meta};
+use crate::models::slot::Slot;
 
 /// A type that a model's field may have.
 #[diagnostic::on_unimplemented(
@@ -15,8 +18,9 @@ use crate::models::meta::{Choice, Default, Field, FieldKind, Meta};
     label = "not a type of field",
     note = "a field is an `Id`, `String`, `bool`, `i16` to `i64`, `u16` to `u64`, `f64`, \
             `Decimal`, `DateTime<Utc>`, `NaiveDate`, `NaiveTime`, `TimeDelta`, `Uuid`, \
-            `Json<..>`, `Vec<u8>`, `IpAddr`, `File`, `Image`, `ForeignKey<..>`, an enum with \
-            `#[derive(Choices)]`, or an `Option` of one"
+            `Json<..>`, `Vec<u8>`, `IpAddr`, `File`, `Image`, `ForeignKey<..>`, `OneToOne<..>`, \
+            an enum with `#[derive(Choices)]`, or an `Option` of one; or, so written, a \
+            `ManyToMany<..>`, `HasMany<..>` or `HasOne<..>`"
 )]
 pub trait FieldType: Clone + Send + Sync + Serialize + Sized + 'static {
     /// What its column holds.
@@ -29,6 +33,8 @@ pub trait FieldType: Clone + Send + Sync + Serialize + Sized + 'static {
     const CHOICES: &'static [Choice] = &[];
     /// The model it points to.
     const RELATION: Option<fn() -> &'static Meta> = None;
+    /// Whether no two rows may share a value, whatever the field says.
+    const UNIQUE: bool = false;
     /// What a query's closure gets for it: its lookups.
     type Column: AtPath;
 
@@ -57,13 +63,16 @@ pub trait FieldType: Clone + Send + Sync + Serialize + Sized + 'static {
         self
     }
 
-    /// Reads the related row, whose columns begin at `index`; nothing to do but for a relation.
-    ///
-    /// # Errors
-    /// The columns do not fit.
-    fn attach(&mut self, row: &Row, index: usize) -> Result<()> {
-        let _ = (row, index);
-        Ok(())
+    /// What holds the related row; `None` unless it is a relation that is set.
+    #[doc(hidden)]
+    fn slot(&mut self) -> Option<&mut dyn Slot> {
+        None
+    }
+
+    /// Has a foreign key point to the row with this key; nothing to do for others.
+    #[doc(hidden)]
+    fn point(&mut self, key: &dyn Any) {
+        let _ = key;
     }
 }
 
@@ -93,6 +102,7 @@ impl<T: FieldType> FieldType for Option<T> {
     const MAX_LENGTH: Option<u32> = T::MAX_LENGTH;
     const CHOICES: &'static [Choice] = T::CHOICES;
     const RELATION: Option<fn() -> &'static Meta> = T::RELATION;
+    const UNIQUE: bool = T::UNIQUE;
     type Column = T::Column;
 
     fn unset() -> Self {
@@ -119,7 +129,11 @@ impl<T: FieldType> FieldType for Option<T> {
         self.map(|value| value.fitted(field))
     }
 
-    fn attach(&mut self, row: &Row, index: usize) -> Result<()> {
-        self.as_mut().map_or(Ok(()), |value| value.attach(row, index))
+    fn slot(&mut self) -> Option<&mut dyn Slot> {
+        self.as_mut().and_then(T::slot)
+    }
+
+    fn point(&mut self, key: &dyn Any) {
+        self.get_or_insert_with(T::unset).point(key);
     }
 }

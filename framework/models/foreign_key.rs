@@ -1,8 +1,9 @@
 //! `ForeignKey`: the key of a row of another model, and that row once it is loaded.
 
+use std::any::Any;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use sea_query::Value;
 use serde::{Serialize, Serializer};
@@ -14,6 +15,8 @@ use crate::models::field::FieldType;
 use crate::models::meta::{self, FieldKind, Meta};
 use crate::models::model::Model;
 use crate::models::query::QuerySet;
+use crate::models::related_set::KeyOf;
+use crate::models::slot::{AnyRow, Slot};
 use crate::site::Site;
 
 /// Points to a row of `T`. Unset until it is made from a row: `author: (&ann).into()`.
@@ -23,7 +26,7 @@ use crate::site::Site;
 pub struct ForeignKey<T: Model> {
     key: Option<T::Key>,
     /// Filled by `select_related` or the first `get`.
-    row: OnceLock<Box<T>>,
+    row: OnceLock<Arc<T>>,
 }
 
 impl<T: Model> ForeignKey<T> {
@@ -58,7 +61,7 @@ impl<T: Model> ForeignKey<T> {
             return Err(Error::of(Kind::Field, words));
         };
         let row = QuerySet::<T>::with_key(key).get(site).await?;
-        Ok(self.row.get_or_init(|| Box::new(row)))
+        Ok(self.row.get_or_init(|| Arc::new(row)))
     }
 }
 
@@ -145,8 +148,45 @@ impl<T: Model> FieldType for ForeignKey<T> {
         T::Key::read(row, index).map(Self::to)
     }
 
+    fn slot(&mut self) -> Option<&mut dyn Slot> {
+        Some(self)
+    }
+
+    fn point(&mut self, key: &dyn Any) {
+        if let Some(key) = key.downcast_ref::<T::Key>() {
+            *self = Self::to(key.clone());
+        }
+    }
+}
+
+impl<T: Model> Slot for ForeignKey<T> {
+    fn target(&self) -> Option<Value> {
+        self.value()
+    }
+
+    fn is_loaded(&self) -> bool {
+        self.row.get().is_some()
+    }
+
+    fn rows(&mut self) -> Vec<&mut dyn AnyRow> {
+        let row = self.row.get_mut().map(Arc::make_mut);
+        row.map(|row| row as &mut dyn AnyRow).into_iter().collect()
+    }
+
     fn attach(&mut self, row: &Row, index: usize) -> Result<()> {
-        self.row = OnceLock::from(Box::new(T::from_row(row, index)?));
+        self.row = OnceLock::from(Arc::new(T::from_row(row, index)?));
         Ok(())
+    }
+}
+
+impl<T: Model> KeyOf<T> for &ForeignKey<T> {
+    fn key_value(self) -> Option<Value> {
+        self.value()
+    }
+}
+
+impl<T: Model> KeyOf<T> for ForeignKey<T> {
+    fn key_value(self) -> Option<Value> {
+        self.value()
     }
 }

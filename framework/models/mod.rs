@@ -6,6 +6,7 @@
 //! Invariants: knows no HTTP; values are bound; everything but the derive's row and value code
 //! works on [`Meta`].
 
+mod between;
 mod choices;
 mod column;
 mod decimal;
@@ -15,26 +16,32 @@ mod error;
 mod field;
 mod file;
 mod foreign_key;
+mod has_many;
 mod hooks;
 mod id;
 mod json;
 mod kind;
 mod live;
 mod lookup;
+mod many_to_many;
 mod meta;
 mod model;
+mod one_to_one;
 mod operand;
 mod plain;
 mod query;
 mod registry;
+mod related_set;
 mod save;
 mod signals;
+mod slot;
 mod sql;
 mod through;
 
 #[doc(hidden)]
 pub mod derive;
 
+pub use between::{M2mAction, M2mChanged};
 pub use choices::Choices;
 pub use column::{
     Assignment, AtPath, Column, Columns, FieldPath, OneOrMore, Order, PointsTo, Related, Trail,
@@ -43,20 +50,24 @@ pub use delete::delete;
 pub use field::{FieldType, Plain, Timed};
 pub use file::{File, Image};
 pub use foreign_key::ForeignKey;
+pub use has_many::{HasMany, HasOne};
 pub use hooks::{Change, Hooks};
 pub use hulse_macros::{Choices, Model};
 pub use id::Id;
 pub use json::Json;
 pub use live::Rows;
 pub use lookup::Q;
+pub use many_to_many::ManyToMany;
 pub use meta::{
     Choice, Condition, Constraint, ConstraintKind, Default, Field, FieldKind, Index, Many,
     ManyKind, Meta, OnDelete, Relation, Validator,
 };
 pub use model::Model;
+pub use one_to_one::OneToOne;
 pub use operand::Operand;
 pub use query::{QuerySet, refresh};
 pub use registry::Registry;
+pub use related_set::{KeyOf, RelatedOne, RelatedSet};
 pub use rust_decimal::Decimal;
 pub use save::{create, force_update, save};
 pub use signals::{PostDelete, PostSave, PreDelete, PreSave};

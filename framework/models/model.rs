@@ -1,5 +1,7 @@
 //! `Model`: what `#[derive(Model)]` implements.
 
+use std::any::Any;
+
 use chrono::{DateTime, Utc};
 use sea_query::Value;
 use serde::Serialize;
@@ -10,6 +12,7 @@ use crate::models::column::Columns;
 use crate::models::field::Plain;
 use crate::models::hooks::Hooks;
 use crate::models::meta::Meta;
+use crate::models::slot::Slot;
 
 /// A struct that is a table. Derive it; the derive adds `objects`, `save`, `delete`, `refresh`,
 /// `create` and `of`, which call the functions of this room.
@@ -55,9 +58,11 @@ pub trait Model: Hooks + Clone + Default + Serialize + 'static {
     /// Sets the `auto_now` fields and, for a new row, the `auto_now_add` ones.
     fn set_times(&mut self, now: DateTime<Utc>, adding: bool);
 
-    /// Reads the row that the foreign key called `field` points to, from the columns at `index`.
-    ///
-    /// # Errors
-    /// A column holds something else.
-    fn attach(&mut self, field: &str, row: &Row, index: usize) -> Result<()>;
+    /// What holds the rows of the relation called `field`.
+    #[doc(hidden)]
+    fn slot(&mut self, field: &str) -> Option<&mut dyn Slot>;
+
+    /// Has the foreign key called `field` point to the row with this key.
+    #[doc(hidden)]
+    fn point(&mut self, field: &str, key: &dyn Any);
 }

@@ -163,7 +163,9 @@ impl<M: Model> QuerySet<M> {
         let mut model = M::from_row(row, 0).map_err(|error| self.misfit(&error))?;
         let mut index = self.plan.meta.fields.len();
         for field in &self.plan.related {
-            model.attach(field.name, row, index).map_err(|error| self.misfit(&error))?;
+            if let Some(slot) = model.slot(field.name) {
+                slot.attach(row, index).map_err(|error| self.misfit(&error))?;
+            }
             index += field.relation.map_or(0, |relation| (relation.to)().fields.len());
         }
         Ok(model)

@@ -7,7 +7,7 @@
 //! - What was never read (`Deferred`) is never written.
 //! - Not generic: a row comes as a `&mut dyn Live`.
 
-use chrono::{SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use sea_query::{Expr, ExprTrait, Query, Value};
 
 use crate::error::Error;
@@ -91,10 +91,15 @@ async fn observed(row: &mut dyn Live, site: &Site, saving: Saving<'_>) -> Result
     Ok(change)
 }
 
+/// This moment, as exactly as both databases keep it.
+pub(super) fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(MICROSECONDS)
+}
+
 async fn write(row: &mut dyn Live, site: &Site, saving: Saving<'_>) -> Result<Change> {
     let Saving { force, saved: Saved { raw, update_fields: only }, .. } = saving;
     let meta = row.meta();
-    let now = Utc::now().trunc_subsecs(MICROSECONDS);
+    let now = now();
     let must_be_there = force == Force::Update || only.is_some() || is_partly_read(row);
     if let Some(key) = row.key().filter(|_| force != Force::Insert) {
         let is_timed = only.is_none_or(|only| only.iter().any(|field| field.auto_now));

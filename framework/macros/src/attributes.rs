@@ -202,11 +202,11 @@ fn not_a_default(span: Span) -> syn::Error {
     syn::Error::new(span, words)
 }
 
-fn name(meta: &ParseNestedMeta<'_>) -> String {
+pub(crate) fn name(meta: &ParseNestedMeta<'_>) -> String {
     meta.path.get_ident().map(Ident::to_string).unwrap_or_default()
 }
 
-fn unknown(span: Span, attribute: &str, name: &str, known: &[&str]) -> syn::Error {
+pub(crate) fn unknown(span: Span, attribute: &str, name: &str, known: &[&str]) -> syn::Error {
     let near = nearest(name, known).map(|near| format!("; did you mean `{near}`?"));
     let known = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
     let near = near.unwrap_or_default();

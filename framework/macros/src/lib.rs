@@ -3,6 +3,7 @@
 
 mod attributes;
 mod choices;
+mod many;
 mod model;
 mod parts;
 
@@ -16,6 +17,11 @@ use syn::{DeriveInput, parse_macro_input};
 /// `app = "blog"`, `table = "posts"`, `hooks`, `natural_key(slug)`. On a field: `max_length = 200`, `text`, `unique`,
 /// `index`, `primary_key`, `default = ..`, `auto_now`, `auto_now_add`, `on_delete = cascade`
 /// (`protect`, `set_null`, `do_nothing`), `secret` (left out when serialized).
+///
+/// On a `ManyToMany<..>`: `through = Membership` (its own model between),
+/// `through_fields(group, person)` (which of its foreign keys, if that is not clear),
+/// `symmetrical = false` (of a model to itself). On a `HasMany<..>` or `HasOne<..>`: `by = author`,
+/// the field of the other model that points here.
 #[proc_macro_derive(Model, attributes(model, field))]
 pub fn derive_model(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

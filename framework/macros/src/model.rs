@@ -6,6 +6,7 @@ use syn::spanned::Spanned;
 use syn::{DeriveInput, LitStr, Result};
 
 use crate::attributes::{FieldDefault, Index};
+use crate::many;
 use crate::parts::{FieldParts, Parts};
 
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
@@ -16,6 +17,8 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         .enumerate()
         .map(|(at, field)| check(&parts, at, field))
         .collect::<Result<TokenStream>>()?;
+    let many_checks = parts.many.iter().map(|many| many::check(&parts, many));
+    let checks = quote! { #checks #(#many_checks)* };
     let implementations =
         [model(&parts)?, methods(&parts), columns(&parts), default(&parts), serialize(&parts)];
     let hooks = (!parts.attributes.hooks).then(|| {
@@ -123,6 +126,8 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
     let idents: Vec<_> = parts.fields.iter().map(|field| field.ident).collect();
     let kinds: Vec<_> = parts.fields.iter().map(|field| &field.kind).collect();
     let names: Vec<_> = parts.fields.iter().map(|field| &field.name).collect();
+    let many: Vec<_> = parts.many.iter().map(|many| many.ident).collect();
+    let many_names = parts.many.iter().map(|many| &many.name);
     let places = (0..parts.fields.len()).map(Literal::usize_unsuffixed);
     let (key, key_kind) = (parts.fields[parts.key].ident, &parts.fields[parts.key].kind);
     let times = times(parts);
@@ -143,7 +148,8 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
             fn from_row(row: &#derive::Row, index: usize) -> #derive::Result<Self> {
                 let meta = <Self as ::hulse::models::Model>::meta();
                 ::core::result::Result::Ok(Self {
-                    #(#idents: #derive::read::<#kinds>(row, index, meta, #places)?),*
+                    #(#idents: #derive::read::<#kinds>(row, index, meta, #places)?,)*
+                    #(#many: ::core::default::Default::default(),)*
                 })
             }
 
@@ -173,15 +179,18 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
                 #times
             }
 
-            fn attach(
-                &mut self,
-                field: &str,
-                row: &#derive::Row,
-                index: usize,
-            ) -> #derive::Result<()> {
+            fn slot(&mut self, field: &str) -> ::core::option::Option<&mut dyn #derive::Slot> {
                 match field {
-                    #(#names => #field_type::attach(&mut self.#idents, row, index),)*
-                    _ => ::core::result::Result::Ok(()),
+                    #(#names => #field_type::slot(&mut self.#idents),)*
+                    #(#many_names => ::core::option::Option::Some(&mut self.#many),)*
+                    _ => ::core::option::Option::None,
+                }
+            }
+
+            fn point(&mut self, field: &str, key: &dyn ::core::any::Any) {
+                match field {
+                    #(#names => #field_type::point(&mut self.#idents, key),)*
+                    _ => {}
                 }
             }
         }
@@ -219,6 +228,7 @@ fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
         .enumerate()
         .map(|(at, field)| describe(field, at == parts.key))
         .collect::<Result<Vec<_>>>()?;
+    let many = parts.many.iter().map(|many| many::describe(parts, many));
     let ordering = &parts.attributes.ordering;
     let indexes = parts.attributes.indexes.iter().filter(|index| !index.unique).map(
         |Index { fields, .. }| {
@@ -253,7 +263,7 @@ fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
             table: #table,
             fields: ::std::vec![#(#fields),*],
             ordering: &[#(#ordering),*],
-            many: ::std::vec::Vec::new(),
+            many: ::std::vec![#(#many),*],
             indexes: ::std::vec![#(#indexes),*],
             constraints: ::std::vec![#(#constraints),*],
             verbose_name: #verbose_name,
@@ -316,7 +326,7 @@ fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<TokenStream> {
             kind: #derive::kind::<#kind>(#derive::max_length::<#kind>(#max_length)),
             null: #field_type::NULL,
             primary_key: #primary_key,
-            unique: #unique,
+            unique: #unique || #field_type::UNIQUE,
             index: #index || #derive::is_relation::<#kind>(),
             max_length: #derive::max_length::<#kind>(#max_length),
             default: #default,
@@ -345,10 +355,13 @@ fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<TokenStream> {
 fn methods(parts: &Parts<'_>) -> TokenStream {
     let (name, visibility) = (parts.name, parts.visibility);
     let derive = quote! { ::hulse::models::derive };
+    let many = parts.many.iter().enumerate().map(|(at, many)| many::method(parts, at, many));
     quote! {
         #[automatically_derived]
         #[allow(dead_code)]
         impl #name {
+            #(#many)*
+
             /// All rows, to be narrowed.
             #[must_use]
             #visibility fn objects() -> ::hulse::models::QuerySet<Self> {
@@ -448,11 +461,12 @@ fn default(parts: &Parts<'_>) -> TokenStream {
             }
         }
     });
+    let many = parts.many.iter().map(|many| many.ident);
     quote! {
         #[automatically_derived]
         impl ::core::default::Default for #name {
             fn default() -> Self {
-                Self { #(#fields),* }
+                Self { #(#fields,)* #(#many: ::core::default::Default::default(),)* }
             }
         }
     }
@@ -466,6 +480,8 @@ fn serialize(parts: &Parts<'_>) -> TokenStream {
     let count = shown.len();
     let idents = shown.iter().map(|field| field.ident);
     let names = shown.iter().map(|field| &field.name);
+    let many: Vec<_> = parts.many.iter().map(|many| many.ident).collect();
+    let many_names = parts.many.iter().map(|many| &many.name);
     quote! {
         #[automatically_derived]
         impl ::hulse::models::derive::serde::Serialize for #name {
@@ -474,8 +490,12 @@ fn serialize(parts: &Parts<'_>) -> TokenStream {
                 serializer: S,
             ) -> ::core::result::Result<S::Ok, S::Error> {
                 use ::hulse::models::derive::serde::ser::SerializeStruct as _;
-                let mut row = serializer.serialize_struct(#label, #count)?;
+                let count = #count #(+ usize::from(self.#many.is_loaded()))*;
+                let mut row = serializer.serialize_struct(#label, count)?;
                 #(row.serialize_field(#names, &self.#idents)?;)*
+                #(if self.#many.is_loaded() {
+                    row.serialize_field(#many_names, &self.#many)?;
+                })*
                 row.end()
             }
         }

@@ -6,6 +6,7 @@ use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Fields, Ident, LitStr, Result, Type, Visibility};
 
 use crate::attributes::{FieldAttributes, ModelAttributes, nearest};
+use crate::many::ManyParts;
 
 /// A model.
 pub(crate) struct Parts<'a> {
@@ -15,6 +16,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) fields: Vec<FieldParts<'a>>,
     /// Where among `fields` the primary key is.
     pub(crate) key: usize,
+    /// Relations that are no column.
+    pub(crate) many: Vec<ManyParts<'a>>,
 }
 
 /// A field of a model.
@@ -39,16 +42,21 @@ impl<'a> Parts<'a> {
             return Err(syn::Error::new(input.ident.span(), "a model's fields have names"));
         };
         let attributes = ModelAttributes::parse(&input.attrs)?;
-        let mut fields = Vec::new();
+        let (mut fields, mut many) = (Vec::new(), Vec::new());
         for field in &named.named {
             let Some(ident) = &field.ident else { continue };
             let name = ident.to_string().trim_start_matches("r#").to_owned();
-            let attributes = FieldAttributes::parse(&field.attrs)?;
             let kind = syn::parse2(named_self(field.ty.to_token_stream(), &input.ident))?;
+            if let Some(relation) = ManyParts::parse(field, ident, &kind)? {
+                many.push(relation);
+                continue;
+            }
+            let attributes = FieldAttributes::parse(&field.attrs)?;
             fields.push(FieldParts { ident, name, kind, attributes });
         }
         let key = key(&input.ident, &fields)?;
-        let parts = Self { name: &input.ident, visibility: &input.vis, attributes, fields, key };
+        let (name, visibility) = (&input.ident, &input.vis);
+        let parts = Self { name, visibility, attributes, fields, key, many };
         parts.check_names()?;
         Ok(parts)
     }

@@ -3,7 +3,9 @@
 mod deletes;
 mod derive;
 mod fields;
+mod many_to_many;
 mod queries;
+mod relations;
 mod saves;
 mod signals;
 

@@ -1,0 +1,104 @@
+//! `ManyToMany`: rows related over a table between. No column; it holds what is loaded.
+
+use crate::models::model::Model;
+
+/// A field that holds rows without a column of its own.
+macro_rules! relation_field {
+    ($(#[$doc:meta])+ $name:ident) => {
+        $(#[$doc])+
+        ///
+        /// Two of them are equal whatever is loaded: it is no part of the row.
+        pub struct $name<T: Model>(pub(super) crate::models::slot::Loaded<T>);
+
+        impl<T: Model> $name<T> {
+            /// Whether something is loaded, were it that there is no row.
+            #[must_use]
+            pub fn is_loaded(&self) -> bool {
+                self.0.get().is_some()
+            }
+        }
+
+        impl<T: Model> Clone for $name<T> {
+            fn clone(&self) -> Self {
+                Self(self.0.clone())
+            }
+        }
+
+        impl<T: Model> Default for $name<T> {
+            fn default() -> Self {
+                Self(Default::default())
+            }
+        }
+
+        impl<T: Model> PartialEq for $name<T> {
+            fn eq(&self, _: &Self) -> bool {
+                true
+            }
+        }
+
+        impl<T: Model> Eq for $name<T> {}
+
+        impl<T: Model> std::hash::Hash for $name<T> {
+            fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+        }
+
+        impl<T: Model> std::fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let label = T::meta().label();
+                match self.0.get() {
+                    Some(rows) => write!(f, "{} of {label}", rows.len()),
+                    None => write!(f, "{label} not loaded"),
+                }
+            }
+        }
+
+        impl<T: Model> crate::models::slot::Holds<T> for $name<T> {
+            fn held(&self) -> &crate::models::slot::Loaded<T> {
+                &self.0
+            }
+        }
+
+        impl<T: Model> crate::models::slot::Slot for $name<T> {
+            fn is_loaded(&self) -> bool {
+                self.0.get().is_some()
+            }
+
+            fn rows(&mut self) -> Vec<&mut dyn crate::models::slot::AnyRow> {
+                self.0.rows()
+            }
+
+            fn attach(
+                &mut self,
+                row: &crate::db::Row,
+                index: usize,
+            ) -> crate::error::Result<()> {
+                self.0.attach(row, index)
+            }
+        }
+    };
+}
+
+pub(super) use relation_field;
+
+relation_field! {
+    /// Any number of rows of `T`, each of which may belong to any number of rows of this model.
+    ///
+    /// No column: a model between is made for it (`Post_tags`), or `#[field(through = Membership)]`
+    /// names one. `post.tags()` reads and changes them; the field holds those that
+    /// `prefetch_related` has loaded, and serialized it is these, or left out.
+    ManyToMany
+}
+
+impl<T: Model> ManyToMany<T> {
+    /// The rows, if they are loaded.
+    #[must_use]
+    pub fn loaded(&self) -> Option<&[T]> {
+        self.0.get()
+    }
+}
+
+impl<T: Model> serde::Serialize for ManyToMany<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.get().unwrap_or_default().serialize(serializer)
+    }
+}
