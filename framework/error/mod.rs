@@ -55,6 +55,8 @@ pub(crate) enum Kind {
     Field,
     /// A row is still referred to by rows that protect it.
     Protected,
+    /// A row is still referred to by rows that restrict it.
+    Restricted,
     /// Migrations are in conflict, inconsistent, unknown or irreversible.
     Migration,
     /// A template is missing or wrong.

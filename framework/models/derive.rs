@@ -19,6 +19,7 @@ pub use crate::site::Site;
 use crate::models::Choices;
 use crate::models::column::Related;
 use crate::models::field::{FieldType, Plain};
+use crate::models::foreign_key::ForeignKey;
 use crate::models::id::Id;
 use crate::models::meta::{Default, FieldKind, Meta};
 use crate::models::model::Model;
@@ -75,6 +76,18 @@ pub fn app(module: &'static str) -> &'static str {
 #[must_use]
 pub fn table(app: &str, model: &str) -> &'static str {
     format!("{app}_{}", model.to_lowercase()).leak()
+}
+
+/// A foreign key's type, that it points to a `T`.
+pub trait PointsAt<T: Model>: FieldType {}
+
+impl<T: Model> PointsAt<T> for ForeignKey<T> {}
+
+impl<K: PointsAt<T>, T: Model> PointsAt<T> for Option<K> {}
+
+/// The key of the row that a foreign key of type `K` is to point to.
+pub fn target<K: PointsAt<T>, T: Model>(row: &T) -> Option<Value> {
+    row.key()
 }
 
 /// Reads a field.
@@ -145,7 +158,7 @@ pub const fn is_relation<T: FieldType>() -> bool {
 /// Whether a literal default fits.
 #[must_use]
 pub const fn takes<T: FieldType>(default: &Default) -> bool {
-    if T::RELATION.is_some() || !T::CHOICES.is_empty() {
+    if !T::CHOICES.is_empty() {
         return false;
     }
     match default {

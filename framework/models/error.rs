@@ -27,12 +27,6 @@ impl Error {
         self.kind() == Kind::Field
     }
 
-    /// A row cannot be deleted: rows that protect it refer to it.
-    #[must_use]
-    pub fn is_protected(&self) -> bool {
-        self.kind() == Kind::Protected
-    }
-
     pub(super) fn does_not_exist(meta: &Meta) -> Self {
         Self::of(Kind::DoesNotExist, format!("no {} matches the query", meta.label()))
     }

@@ -132,8 +132,8 @@ impl<T: Model> FieldType for ForeignKey<T> {
         Self::default()
     }
 
-    fn from_default(_: &meta::Default) -> Option<Self> {
-        None
+    fn from_default(default: &meta::Default) -> Option<Self> {
+        T::Key::from_default(default).map(Self::to)
     }
 
     fn value(&self) -> Option<Value> {

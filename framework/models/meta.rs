@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use futures_util::future::BoxFuture;
 use sea_query::Value;
 
+use crate::error::{Error, Kind, Result};
 use crate::models::live::Rows;
 use crate::models::lookup::Q;
+use crate::site::Site;
 
 /// The description of a model, made once by `#[derive(Model)]` (Django's `_meta`).
 #[derive(Debug)]
@@ -218,6 +221,23 @@ pub enum Default {
     Text(&'static str),
 }
 
+impl Default {
+    /// It as a key of this kind, if it is one.
+    pub(super) fn key(&self, kind: FieldKind) -> Option<Value> {
+        match (self, kind) {
+            (Self::Int(number), FieldKind::BigAuto | FieldKind::BigInteger) => {
+                Some((*number).into())
+            }
+            (Self::Int(number), FieldKind::Integer) => i32::try_from(*number).ok().map(Value::from),
+            (Self::Int(number), FieldKind::SmallInteger) => {
+                i16::try_from(*number).ok().map(Value::from)
+            }
+            (Self::Text(text), FieldKind::Char | FieldKind::Text) => Some((*text).into()),
+            _ => None,
+        }
+    }
+}
+
 /// Where a foreign key points. Its column holds the key of `to`, so its kind is that key's.
 #[derive(Clone, Copy)]
 pub struct Relation {
@@ -240,11 +260,47 @@ pub enum OnDelete {
     Cascade,
     /// Deleting is refused.
     Protect,
+    /// Deleting is refused unless they go too, because of another row that goes with it.
+    Restrict,
     /// Their column becomes NULL.
     SetNull,
+    /// Their column gets its default; without one NULL.
+    SetDefault,
+    /// Their column points to what the function says.
+    Set(SetTo),
     /// Nothing; the database's constraint decides.
     DoNothing,
 }
+
+/// Gives the key that a foreign key is to hold once the row it points to is deleted, asked only if
+/// there is such a foreign key.
+#[derive(Clone, Copy)]
+pub struct SetTo(pub for<'a> fn(&'a Site) -> BoxFuture<'a, Result<Option<Value>>>);
+
+impl SetTo {
+    /// Of a model of the past, whose function is not known any more.
+    pub(crate) const UNKNOWN: Self = Self(|_| {
+        Box::pin(async {
+            let words = "what to point to after a delete is known of installed models only";
+            Err(Error::of(Kind::Field, words))
+        })
+    });
+}
+
+impl fmt::Debug for SetTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SetTo")
+    }
+}
+
+/// Two functions are one to whoever compares descriptions: the database knows neither.
+impl PartialEq for SetTo {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for SetTo {}
 
 /// One allowed value: what is stored, what people read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,7 +46,7 @@ pub use choices::Choices;
 pub use column::{
     Assignment, AtPath, Column, Columns, FieldPath, OneOrMore, Order, PointsTo, Related, Trail,
 };
-pub use delete::delete;
+pub use delete::{Deleted, ProtectingRow, delete};
 pub use field::{FieldType, Plain, Timed};
 pub use file::{File, Image};
 pub use foreign_key::ForeignKey;
@@ -60,7 +60,7 @@ pub use lookup::Q;
 pub use many_to_many::ManyToMany;
 pub use meta::{
     Choice, Condition, Constraint, ConstraintKind, Default, Field, FieldKind, Index, Many,
-    ManyKind, Meta, OnDelete, Relation, Validator,
+    ManyKind, Meta, OnDelete, Relation, SetTo, Validator,
 };
 pub use model::Model;
 pub use one_to_one::OneToOne;

@@ -8,6 +8,7 @@ use sea_query::{Query, Value};
 use crate::db::Row;
 use crate::error::{Error, Kind, Result};
 use crate::models::column::{Assignment, Columns, FieldPath, OneOrMore, Order, Related, Trail};
+use crate::models::delete::Deleted;
 use crate::models::lookup::{Q, Test};
 use crate::models::meta::Meta;
 use crate::models::model::Model;
@@ -268,16 +269,17 @@ impl<M: Model> QuerySet<M> {
         db.execute(db.dialect().build(&statement)).await
     }
 
-    /// Deletes the rows, with their hooks and what hangs on them, and returns how many rows went in
-    /// all.
+    /// Deletes the rows, with their hooks and what hangs on them, and says how many of each model
+    /// went.
     ///
     /// # Errors
-    /// A row is protected (`is_protected`), a hook fails; else as [`all`](Self::all).
-    pub async fn delete(mut self, site: &Site) -> Result<u64> {
+    /// A row is protected or restricted (`is_protected`, `is_restricted`), a hook fails; else as
+    /// [`all`](Self::all).
+    pub async fn delete(mut self, site: &Site) -> Result<Deleted> {
         self.refuse_if_sliced("delete");
         self.checked()?;
         if self.plan.is_never() {
-            return Ok(0);
+            return Ok(Deleted::default());
         }
         delete::matching(&self.plan, site).await
     }

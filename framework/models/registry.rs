@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::models::meta::{Field, Meta};
+use crate::models::meta::{Field, Meta, OnDelete};
 use crate::site::Site;
 
 /// The models of all installed apps. `apps` has the site keep it.
@@ -27,6 +27,14 @@ impl Registry {
     #[must_use]
     pub fn models(&self) -> &[&'static Meta] {
         &self.models
+    }
+
+    /// Whether some foreign key restricts what it points to.
+    pub(super) fn has_restrictions(&self) -> bool {
+        let mut relations = self.models.iter().flat_map(|meta| &meta.fields);
+        relations.any(|field| {
+            field.relation.is_some_and(|relation| relation.on_delete == OnDelete::Restrict)
+        })
     }
 
     /// The foreign keys that point to `target`.

@@ -87,6 +87,14 @@ impl Plan {
         Expr::col((self.meta.table, key)).in_subquery(self.select_keys(dialect))
     }
 
+    /// The rows' condition if it looks at their own columns only, so that deleting other models'
+    /// rows does not change it.
+    pub(super) fn own_filter(&self, dialect: Dialect) -> Option<Expr> {
+        let mut query = Select::new(self.meta, dialect);
+        let condition = query.condition(&self.condition, false);
+        query.joined.is_empty().then_some(condition)
+    }
+
     fn restrict(&self, query: &mut Select) {
         if !matches!(self.condition.0, Node::Always) {
             let condition = query.condition(&self.condition, false);

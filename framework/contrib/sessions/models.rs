@@ -25,5 +25,6 @@ pub struct Session {
 /// # Errors
 /// The database refuses or cannot be reached.
 pub async fn clear_expired(site: &Site) -> Result<u64> {
-    Session::objects().filter(|s| s.expire_date().lte(Utc::now())).delete(site).await
+    let ended = Session::objects().filter(|s| s.expire_date().lte(Utc::now()));
+    Ok(ended.delete(site).await?.total)
 }

@@ -2,6 +2,7 @@
 
 use proc_macro2::Span;
 use syn::meta::ParseNestedMeta;
+use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, Ident, Lit, LitInt, LitStr, Result, Token, UnOp};
@@ -88,11 +89,47 @@ pub(crate) struct FieldAttributes {
     pub(crate) default: Option<FieldDefault>,
     pub(crate) auto_now: bool,
     pub(crate) auto_now_add: bool,
-    pub(crate) on_delete: Option<Ident>,
+    pub(crate) on_delete: Option<OnDelete>,
     pub(crate) secret: bool,
     pub(crate) max_digits: Option<LitInt>,
     pub(crate) decimal_places: Option<LitInt>,
     pub(crate) upload_to: Option<LitStr>,
+}
+
+/// What deleting the row it points to does.
+pub(crate) enum OnDelete {
+    Cascade,
+    Protect,
+    Restrict,
+    SetNull,
+    SetDefault,
+    /// An async function from the site to the row to point to instead.
+    Set(syn::Path),
+    DoNothing,
+}
+
+impl Parse for OnDelete {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let action: Ident = input.parse()?;
+        Ok(match action.to_string().as_str() {
+            "cascade" => Self::Cascade,
+            "protect" => Self::Protect,
+            "restrict" => Self::Restrict,
+            "set_null" => Self::SetNull,
+            "set_default" => Self::SetDefault,
+            "set" => {
+                let path;
+                syn::parenthesized!(path in input);
+                Self::Set(path.parse()?)
+            }
+            "do_nothing" => Self::DoNothing,
+            _ => {
+                let words = "`on_delete` is one of cascade, protect, restrict, set_null, \
+                             set_default, set(function), do_nothing";
+                return Err(syn::Error::new(action.span(), words));
+            }
+        })
+    }
 }
 
 /// A value, or a variant of an enum of choices.

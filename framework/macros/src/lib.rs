@@ -16,7 +16,8 @@ use syn::{DeriveInput, parse_macro_input};
 /// On the struct: `ordering = ["-created"]`, `index(author, created)`, `unique(author, slug)`,
 /// `app = "blog"`, `table = "posts"`, `hooks`, `natural_key(slug)`. On a field: `max_length = 200`, `text`, `unique`,
 /// `index`, `primary_key`, `default = ..`, `auto_now`, `auto_now_add`, `on_delete = cascade`
-/// (`protect`, `set_null`, `do_nothing`), `secret` (left out when serialized).
+/// (`protect`, `restrict`, `set_null`, `set_default`, `set(function)`, `do_nothing`), `secret` (left
+/// out when serialized).
 ///
 /// On a `ManyToMany<..>`: `through = Membership` (its own model between),
 /// `through_fields(group, person)` (which of its foreign keys, if that is not clear),

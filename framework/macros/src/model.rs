@@ -5,7 +5,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{DeriveInput, LitStr, Result};
 
-use crate::attributes::{FieldDefault, Index};
+use crate::attributes::{FieldDefault, Index, OnDelete};
 use crate::many;
 use crate::parts::{FieldParts, Parts};
 
@@ -70,16 +70,17 @@ fn check(parts: &Parts<'_>, at: usize, field: &FieldParts<'_>) -> Result<TokenSt
         None => demand(
             quote! { !#derive::is_relation::<#kind>() },
             "is a foreign key: say what deleting the other row does, \
-             `#[field(on_delete = cascade)]`, `protect`, `set_null` or `do_nothing`",
+             `#[field(on_delete = cascade)]`, `protect`, `restrict`, `set_null`, `set_default`, \
+             `set(function)` or `do_nothing`",
         ),
         Some(action) => {
-            let known = ["cascade", "protect", "set_null", "do_nothing"];
-            if !known.iter().any(|known| action == known) {
-                let words = format!("`on_delete` is one of {}", known.join(", "));
-                return Err(syn::Error::new(action.span(), words));
-            }
             demand(quote! { #derive::is_relation::<#kind>() }, "is no foreign key");
-            if action == "set_null" {
+            let must_be_null = match action {
+                OnDelete::SetNull => true,
+                OnDelete::SetDefault => attributes.default.is_none(),
+                _ => false,
+            };
+            if must_be_null {
                 demand(
                     quote! { <#kind as ::hulse::models::FieldType>::NULL },
                     "cannot become NULL: make it an `Option<ForeignKey<..>>`",
@@ -310,11 +311,19 @@ fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<TokenStream> {
     let upload_to = attributes.upload_to.as_ref().map_or(String::new(), LitStr::value);
     let (unique, index) = (attributes.unique, attributes.index);
     let (auto_now, auto_now_add) = (attributes.auto_now, attributes.auto_now_add);
-    let on_delete = match attributes.on_delete.as_ref().map(ToString::to_string).as_deref() {
-        Some("cascade") => quote! { Cascade },
-        Some("protect") => quote! { Protect },
-        Some("set_null") => quote! { SetNull },
-        _ => quote! { DoNothing },
+    let on_delete = match &attributes.on_delete {
+        Some(OnDelete::Cascade) => quote! { Cascade },
+        Some(OnDelete::Protect) => quote! { Protect },
+        Some(OnDelete::Restrict) => quote! { Restrict },
+        Some(OnDelete::SetNull) => quote! { SetNull },
+        Some(OnDelete::SetDefault) => quote! { SetDefault },
+        Some(OnDelete::Set(path)) => quote_spanned! { path.span() =>
+            Set(::hulse::models::SetTo(|site| ::std::boxed::Box::pin(async move {
+                let row = #path(site).await?;
+                ::core::result::Result::Ok(::hulse::models::derive::target::<#kind, _>(&row))
+            })))
+        },
+        Some(OnDelete::DoNothing) | None => quote! { DoNothing },
     };
     let (secret, verbose_name) = (attributes.secret, name.replace('_', " "));
     let derive = quote! { ::hulse::models::derive };
@@ -395,8 +404,11 @@ fn methods(parts: &Parts<'_>) -> TokenStream {
             /// Deletes the row and what hangs on it; its key is unset then.
             ///
             /// # Errors
-            /// It is not saved or protected, a hook refuses it, the database is away.
-            #visibility async fn delete(&mut self, site: &#derive::Site) -> #derive::Result<()> {
+            /// It is not saved, protected or restricted, a hook refuses it, the database is away.
+            #visibility async fn delete(
+                &mut self,
+                site: &#derive::Site,
+            ) -> #derive::Result<::hulse::models::Deleted> {
                 ::hulse::models::delete(self, site).await
             }
 

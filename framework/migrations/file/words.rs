@@ -1,7 +1,7 @@
 //! The words files use for kinds and for what deleting does.
 
 use crate::migrations::state::Kind;
-use crate::models::OnDelete;
+use crate::models::{OnDelete, SetTo};
 
 /// Each kind that needs no more than its name.
 pub(super) const KINDS: [(&str, Kind); 19] = [
@@ -30,10 +30,13 @@ pub(super) const KINDS: [(&str, Kind); 19] = [
 pub(super) const FOREIGN_KEY: &str = "foreign_key";
 
 /// What deleting the other row does.
-pub(super) const ON_DELETE: [(&str, OnDelete); 4] = [
+pub(super) const ON_DELETE: [(&str, OnDelete); 7] = [
     ("cascade", OnDelete::Cascade),
     ("protect", OnDelete::Protect),
+    ("restrict", OnDelete::Restrict),
     ("set_null", OnDelete::SetNull),
+    ("set_default", OnDelete::SetDefault),
+    ("set", OnDelete::Set(SetTo::UNKNOWN)),
     ("do_nothing", OnDelete::DoNothing),
 ];
 

@@ -4,10 +4,12 @@ mod deletes;
 mod derive;
 mod fields;
 mod many_to_many;
+mod on_delete;
 mod queries;
 mod relations;
 mod saves;
 mod signals;
+mod tables;
 
 use std::fmt::Write;
 

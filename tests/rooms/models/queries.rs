@@ -256,7 +256,7 @@ async fn nothing_is_asked_for_no_row() {
         assert!(none.clone().first(site).await.unwrap().is_none());
         assert!(none.clone().get(site).await.unwrap_err().is_does_not_exist());
         assert_eq!(none.clone().update(site, |p| p.live().set(false)).await.unwrap(), 0);
-        assert_eq!(none.delete(site).await.unwrap(), 0);
+        assert_eq!(none.delete(site).await.unwrap().total, 0);
         let all = Post::objects().filter(|p| !p.title().in_(Vec::<&str>::new()));
         assert!(all.all(site).await.unwrap_err().is_database_unavailable());
     }
