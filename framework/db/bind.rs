@@ -36,6 +36,11 @@ pub(super) fn bindable(mut values: Values, dialect: Dialect) -> sqlx::Result<Val
                 Some(other) => other,
                 None => continue,
             },
+            #[cfg(feature = "mysql")]
+            _ if dialect == Dialect::Mysql => match mysql(value) {
+                Some(other) => other,
+                None => continue,
+            },
             _ => continue,
         };
         *value = other;
@@ -52,6 +57,16 @@ fn sqlite(value: &Value) -> sqlx::Result<Option<Value>> {
         Value::Json(json) => Value::String(json.as_ref().map(ToString::to_string)),
         _ => return Ok(None),
     }))
+}
+
+/// What MariaDB has no type for.
+#[cfg(feature = "mysql")]
+fn mysql(value: &Value) -> Option<Value> {
+    Some(match value {
+        Value::Uuid(uuid) => Value::String(uuid.map(|uuid| uuid.simple().to_string())),
+        Value::Json(json) => Value::String(json.as_ref().map(ToString::to_string)),
+        _ => return None,
+    })
 }
 
 /// A decimal as a number of SQLite's.

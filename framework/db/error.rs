@@ -16,6 +16,15 @@ const SQLITE_AWAY: [i32; 5] = [5, 6, 10, 13, 14];
 /// SQLite's BUSY and LOCKED: somebody else holds the lock; try again.
 const SQLITE_LOCKED: [i32; 2] = [5, 6];
 
+/// MariaDB's numbers that mean the same: too many connections, shutdown, unknown user or database,
+/// no right to it, blocked host, too many connections of a user, killed connection.
+#[cfg(feature = "mysql")]
+const MYSQL_AWAY: [u16; 11] = [1040, 1044, 1045, 1049, 1053, 1129, 1130, 1203, 1226, 1927, 3159];
+
+/// Of these, those with which a server ends a session instead of running its statement.
+#[cfg(feature = "mysql")]
+const MYSQL_ENDED: [u16; 2] = [1053, 1927];
+
 /// Turns sqlx's error into ours.
 pub(super) fn translate(error: sqlx::Error) -> Error {
     match error {
@@ -55,6 +64,10 @@ fn refused(error: Box<dyn DatabaseError>) -> Error {
 
 fn is_away(error: &dyn DatabaseError) -> bool {
     let Some(code) = error.code() else { return false };
+    #[cfg(feature = "mysql")]
+    if let Some(number) = mysql_number(error) {
+        return MYSQL_AWAY.contains(&number);
+    }
     match sqlite_code(error) {
         Some(number) => SQLITE_AWAY.contains(&number),
         None => SQLSTATE_AWAY.iter().any(|away| code.starts_with(away)),
@@ -72,6 +85,13 @@ fn sqlite_code(error: &dyn DatabaseError) -> Option<i32> {
     None
 }
 
+/// The number if the error is MariaDB's.
+#[cfg(feature = "mysql")]
+fn mysql_number(error: &dyn DatabaseError) -> Option<u16> {
+    let error = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?;
+    Some(error.number())
+}
+
 /// Whether another connection holds SQLite's lock, so that trying again may help.
 pub(super) fn is_locked(error: &sqlx::Error) -> bool {
     let Some(error) = error.as_database_error() else { return false };
@@ -87,6 +107,10 @@ pub(super) fn is_broken(error: &sqlx::Error) -> bool {
 /// so that even a writing one may be repeated. PostgreSQL holds this back while it commits.
 pub(super) fn is_ended_session(error: &sqlx::Error) -> bool {
     let Some(error) = error.as_database_error() else { return false };
+    #[cfg(feature = "mysql")]
+    if let Some(number) = mysql_number(error) {
+        return MYSQL_ENDED.contains(&number);
+    }
     sqlite_code(error).is_none() && error.code().is_some_and(|code| code.starts_with("57P"))
 }
 

@@ -28,6 +28,9 @@ enum Lock {
     /// An advisory lock of this session; it ends with the connection.
     #[cfg(feature = "postgres")]
     Session(sqlx::postgres::PgConnection),
+    /// A lock of this session with a name; it ends with the connection.
+    #[cfg(feature = "mysql")]
+    Named(sqlx::mysql::MySqlConnection),
 }
 
 /// Asks until the lock is ours.
@@ -57,6 +60,8 @@ enum Attempt {
     File(std::fs::File),
     #[cfg(feature = "postgres")]
     Session(sqlx::postgres::PgConnection, i64),
+    #[cfg(feature = "mysql")]
+    Named(sqlx::mysql::MySqlConnection, String),
 }
 
 impl Attempt {
@@ -75,6 +80,11 @@ impl Attempt {
         #[cfg(feature = "postgres")]
         if let Some(postgres) = pools.postgres() {
             return Ok(Self::Session(postgres.separate().await?, key(name)));
+        }
+        #[cfg(feature = "mysql")]
+        if let Some(mysql) = pools.mysql() {
+            let key = named(&mysql.name, name);
+            return Ok(Self::Named(mysql.separate().await?, key));
         }
         unreachable!("every pool is one of these")
     }
@@ -100,8 +110,27 @@ impl Attempt {
                     .map_err(super::error::translate)?;
                 Ok(if free { Ok(Lock::Session(session)) } else { Err(Self::Session(session, key)) })
             }
+            #[cfg(feature = "mysql")]
+            Self::Named(mut session, key) => {
+                let free: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(?, 0)")
+                    .bind(&key)
+                    .fetch_one(&mut session)
+                    .await
+                    .map_err(super::error::translate)?;
+                let free = free == Some(1);
+                Ok(if free { Ok(Lock::Named(session)) } else { Err(Self::Named(session, key)) })
+            }
         }
     }
+}
+
+/// MariaDB's locks have names of at most 64 characters, one set for the whole server.
+#[cfg(feature = "mysql")]
+fn named(database: &str, name: &str) -> String {
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(format!("{database}\0{name}"));
+    let digits: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("hulse:{digits}")
 }
 
 /// PostgreSQL's advisory locks are numbers, one set for each database.

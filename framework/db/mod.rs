@@ -20,6 +20,8 @@ mod shell;
 mod transaction;
 mod wire;
 
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
@@ -41,8 +43,8 @@ pub use transaction::Transaction;
 
 use pools::Pools;
 
-#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-compile_error!("hulse needs the feature `sqlite`, `postgres` or both");
+#[cfg(not(any(feature = "sqlite", feature = "postgres", feature = "mysql")))]
+compile_error!("hulse needs the feature `sqlite`, `postgres` or `mysql`, or several of them");
 
 /// Which SQL a database speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,9 @@ pub enum Dialect {
     /// PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres,
+    /// MariaDB, of MySQL's family.
+    #[cfg(feature = "mysql")]
+    Mysql,
 }
 
 /// A statement with its bound values.
@@ -79,6 +84,8 @@ impl Dialect {
             Self::Sqlite => statement.build(sea_query::SqliteQueryBuilder),
             #[cfg(feature = "postgres")]
             Self::Postgres => statement.build(sea_query::PostgresQueryBuilder),
+            #[cfg(feature = "mysql")]
+            Self::Mysql => statement.build(mysql::Builder),
         };
         Sql { text, values }
     }

@@ -41,6 +41,8 @@ enum Kinds {
     Sqlite(super::sqlite::Pools),
     #[cfg(feature = "postgres")]
     Postgres(Box<super::postgres::Pool>),
+    #[cfg(feature = "mysql")]
+    Mysql(Box<super::mysql::Pool>),
 }
 
 impl Pools {
@@ -55,7 +57,11 @@ impl Pools {
             "postgres" | "postgresql" => {
                 Kinds::Postgres(Box::new(super::postgres::Pool::open(settings, wait).await?))
             }
-            _ => return Err(bad_url("it begins with neither `sqlite://` nor `postgres://`")),
+            #[cfg(feature = "mysql")]
+            "mysql" | "mariadb" => {
+                Kinds::Mysql(Box::new(super::mysql::Pool::open(settings, wait).await?))
+            }
+            _ => return Err(unknown_scheme()),
         };
         let connections = settings.connections_max.max(1);
         Ok(Self { kind, wait, connections, records: Arc::default() })
@@ -67,6 +73,8 @@ impl Pools {
             Kinds::Sqlite(_) => Dialect::Sqlite,
             #[cfg(feature = "postgres")]
             Kinds::Postgres(_) => Dialect::Postgres,
+            #[cfg(feature = "mysql")]
+            Kinds::Mysql(_) => Dialect::Mysql,
         }
     }
 
@@ -74,17 +82,26 @@ impl Pools {
     pub(super) fn sqlite(&self) -> Option<&super::sqlite::Pools> {
         match &self.kind {
             Kinds::Sqlite(pools) => Some(pools),
-            #[cfg(feature = "postgres")]
-            Kinds::Postgres(_) => None,
+            #[cfg(any(feature = "postgres", feature = "mysql"))]
+            _ => None,
         }
     }
 
     #[cfg(feature = "postgres")]
     pub(super) fn postgres(&self) -> Option<&super::postgres::Pool> {
         match &self.kind {
-            #[cfg(feature = "sqlite")]
-            Kinds::Sqlite(_) => None,
             Kinds::Postgres(pool) => Some(pool),
+            #[cfg(any(feature = "sqlite", feature = "mysql"))]
+            _ => None,
+        }
+    }
+
+    #[cfg(feature = "mysql")]
+    pub(super) fn mysql(&self) -> Option<&super::mysql::Pool> {
+        match &self.kind {
+            Kinds::Mysql(pool) => Some(pool),
+            #[cfg(any(feature = "sqlite", feature = "postgres"))]
+            _ => None,
         }
     }
 
@@ -94,6 +111,8 @@ impl Pools {
             Kinds::Sqlite(pools) => pools.acquire(access).await,
             #[cfg(feature = "postgres")]
             Kinds::Postgres(pool) => pool.acquire().await,
+            #[cfg(feature = "mysql")]
+            Kinds::Mysql(pool) => pool.acquire().await,
         }
     }
 
@@ -179,6 +198,8 @@ impl Pools {
             Kinds::Sqlite(pools) => pools.close().await,
             #[cfg(feature = "postgres")]
             Kinds::Postgres(pool) => pool.close().await,
+            #[cfg(feature = "mysql")]
+            Kinds::Mysql(pool) => pool.close().await,
         }
     }
 }
@@ -198,6 +219,19 @@ pub(super) fn bad_url(why: impl fmt::Display) -> Error {
              `sqlite://db.sqlite3` or `postgres://user:password@host:5432/name`"
         ),
     )
+}
+
+/// The URL is that of a database which is not built in.
+pub(super) fn unknown_scheme() -> Error {
+    let schemes: &[&str] = &[
+        #[cfg(feature = "sqlite")]
+        "`sqlite://`",
+        #[cfg(feature = "postgres")]
+        "`postgres://`",
+        #[cfg(feature = "mysql")]
+        "`mysql://`",
+    ];
+    bad_url(format_args!("this build knows {} (features of the crate `hulse`)", schemes.join(", ")))
 }
 
 /// Waiting for SQLite's lock, which other processes hold: short pauses of random length, so that no

@@ -19,6 +19,8 @@ pub(super) enum Native {
     Sqlite(sqlx::sqlite::SqliteRow),
     #[cfg(feature = "postgres")]
     Postgres(sqlx::postgres::PgRow),
+    #[cfg(feature = "mysql")]
+    Mysql(sqlx::mysql::MySqlRow),
 }
 
 impl Row {
@@ -50,6 +52,8 @@ impl Row {
             Native::Sqlite(row) => row.len(),
             #[cfg(feature = "postgres")]
             Native::Postgres(row) => row.len(),
+            #[cfg(feature = "mysql")]
+            Native::Mysql(row) => row.len(),
         }
     }
 
@@ -67,6 +71,8 @@ impl Row {
             Native::Sqlite(row) => row.try_get_raw(index).map(|value| value.is_null()),
             #[cfg(feature = "postgres")]
             Native::Postgres(row) => row.try_get_raw(index).map(|value| value.is_null()),
+            #[cfg(feature = "mysql")]
+            Native::Mysql(row) => row.try_get_raw(index).map(|value| value.is_null()),
         };
         null.unwrap_or(true)
     }
@@ -103,6 +109,8 @@ macro_rules! columns {
                     Native::Sqlite(row) => row.try_get(index),
                     #[cfg(feature = "postgres")]
                     Native::Postgres(row) => row.try_get(index),
+                    #[cfg(feature = "mysql")]
+                    Native::Mysql(row) => super::mysql::FromRow::from_row(row, index),
                 }
             }
         }
@@ -128,6 +136,8 @@ macro_rules! widened {
                         }
                         value => value,
                     },
+                    #[cfg(feature = "mysql")]
+                    Native::Mysql(row) => super::mysql::FromRow::from_row(row, index),
                 }
             }
         }
@@ -179,6 +189,8 @@ macro_rules! native {
                         }
                         value => value,
                     },
+                    #[cfg(feature = "mysql")]
+                    Native::Mysql(row) => super::mysql::FromRow::from_row(row, index),
                 }
             }
         }

@@ -4,19 +4,21 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::conf::{Databases, Secret};
-use crate::db::pools::bad_url;
-use crate::error::{Error, Kind, Result};
+use crate::db::pools::unknown_scheme;
+use crate::error::Result;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use crate::error::{Error, Kind};
 
 /// A program of the database's and what to start it with.
 #[derive(Clone, Debug)]
 pub struct Shell {
-    /// `sqlite3` or `psql`.
+    /// `sqlite3`, `psql` or `mariadb`.
     pub program: &'static str,
-    /// Its only argument: the file, or the URL without its password.
-    pub argument: OsString,
-    /// The password, for `PGPASSWORD`: everybody on a machine can read a command line, but only its
-    /// owner a process's environment.
-    pub password: Option<Secret>,
+    /// What it is started with: the file, or where the server is, without the password.
+    pub arguments: Vec<OsString>,
+    /// The password and the name of the variable it is passed in: everybody on a machine can read
+    /// a command line, but only its owner a process's environment.
+    pub password: Option<(&'static str, Secret)>,
 }
 
 impl Shell {
@@ -30,21 +32,29 @@ impl Shell {
             #[cfg(feature = "sqlite")]
             "sqlite" => {
                 let file = super::sqlite::file(url, base)?;
-                Ok(Self { program: "sqlite3", argument: file.into(), password: None })
+                Ok(Self { program: "sqlite3", arguments: vec![file.into()], password: None })
             }
             #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => {
                 let (argument, password) = without_password(url)?;
-                Ok(Self { program: "psql", argument: argument.into(), password })
+                let password = password.map(|password| ("PGPASSWORD", password));
+                Ok(Self { program: "psql", arguments: vec![argument.into()], password })
             }
-            _ => Err(bad_url("it begins with neither `sqlite://` nor `postgres://`")),
+            #[cfg(feature = "mysql")]
+            "mysql" | "mariadb" => {
+                let (arguments, password) = super::mysql::shell_arguments(url)?;
+                let password = password.map(|password| ("MYSQL_PWD", password));
+                let arguments = arguments.into_iter().map(OsString::from).collect();
+                Ok(Self { program: "mariadb", arguments, password })
+            }
+            _ => Err(unknown_scheme()),
         }
     }
 }
 
 /// Takes the password out of `postgres://user:password@host/name`.
-#[cfg(feature = "postgres")]
-fn without_password(url: &str) -> Result<(String, Option<Secret>)> {
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(super) fn without_password(url: &str) -> Result<(String, Option<Secret>)> {
     let wrong = || Error::of(Kind::Settings, "`database.url` cannot be read");
     let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
     let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -59,7 +69,7 @@ fn without_password(url: &str) -> Result<(String, Option<Secret>)> {
 mod tests {
     use super::*;
 
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     #[test]
     fn the_password_is_taken_out_of_a_url() {
         let check = |url: &str, expected: &str, password: Option<&str>| {

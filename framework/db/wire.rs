@@ -21,6 +21,8 @@ pub(super) enum Wire {
     Sqlite(Held<sqlx::Sqlite>),
     #[cfg(feature = "postgres")]
     Postgres(Held<sqlx::Postgres>),
+    #[cfg(feature = "mysql")]
+    Mysql(Held<sqlx::MySql>),
 }
 
 /// A connection and whether it may go back to the pool.
@@ -83,6 +85,17 @@ impl Wire {
                     }
                 }
             }
+            #[cfg(feature = "mysql")]
+            Self::Mysql(held) => {
+                let query = sqlx::query_with::<sqlx::MySql, _>(query, values);
+                let mut answers = sqlx::Executor::fetch_many(held.raw(), query);
+                while let Some(answer) = answers.try_next().await? {
+                    match answer {
+                        Either::Left(done) => touched += done.rows_affected(),
+                        Either::Right(row) => rows.push(Row(Native::Mysql(row))),
+                    }
+                }
+            }
         }
         Ok((rows, touched))
     }
@@ -93,6 +106,8 @@ impl Wire {
             Self::Sqlite(_) => Dialect::Sqlite,
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => Dialect::Postgres,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => Dialect::Mysql,
         }
     }
 
@@ -104,6 +119,8 @@ impl Wire {
             Self::Sqlite(held) => sqlx::Executor::execute(held.raw(), script).await.map(drop),
             #[cfg(feature = "postgres")]
             Self::Postgres(held) => sqlx::Executor::execute(held.raw(), script).await.map(drop),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(held) => sqlx::Executor::execute(held.raw(), script).await.map(drop),
         }
     }
 
@@ -121,6 +138,8 @@ impl Wire {
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => self.script(text).await,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => self.script(text).await,
         }
     }
 
@@ -137,6 +156,8 @@ impl Wire {
             Self::Sqlite(_) => "BEGIN IMMEDIATE",
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => "BEGIN",
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => "START TRANSACTION",
         };
         self.mark_open(true);
         let begun = self.script(statement.to_owned()).await;
@@ -162,6 +183,8 @@ impl Wire {
             Self::Sqlite(held) => held.open = open,
             #[cfg(feature = "postgres")]
             Self::Postgres(held) => held.open = open,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(held) => held.open = open,
         }
     }
 }

@@ -223,8 +223,8 @@ fn text_test(dialect: Dialect, column: Expr, text: &str, at: TextAt, ignore_case
             let pattern = around(&escaped_for_glob(text), at, '*');
             sea_query::extension::sqlite::SqliteExpr::glob(column, pattern)
         }
-        #[cfg(feature = "postgres")]
-        Dialect::Postgres if ignore_case => {
+        #[cfg(any(feature = "postgres", feature = "mysql"))]
+        _ if ignore_case => {
             let pattern = around(&escaped_for_like(text), at, '%');
             // Both sides by the database's rules: Rust's upper case of `ß` is another.
             Expr::cust_with_exprs(
@@ -234,6 +234,9 @@ fn text_test(dialect: Dialect, column: Expr, text: &str, at: TextAt, ignore_case
         }
         #[cfg(feature = "postgres")]
         Dialect::Postgres => column.like(like(text, at)),
+        // The columns' collation minds the case.
+        #[cfg(feature = "mysql")]
+        Dialect::Mysql => column.like(like(text, at)),
     }
 }
 

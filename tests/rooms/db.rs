@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hulse::conf::{self, Secret};
-use hulse::db::{Connection, Database, Sql};
+use hulse::db::{Connection, Database, Dialect, Sql};
 use hulse_tests::{TestDatabase, databases};
 use tokio::task::JoinSet;
 
@@ -263,12 +263,22 @@ async fn refusal(url: &str) -> hulse::Error {
 
 #[tokio::test]
 async fn a_bad_url_is_explained_without_its_password() {
-    let wrong = ["mysql://u:s3cret@localhost/x", "postgres://u:s3cret@[x", "sqlite://", ""];
+    let wrong = [
+        "oracle://u:s3cret@localhost/x",
+        "mysql://u:s3cret@localhost",
+        "postgres://u:s3cret@[x",
+        "sqlite://",
+        "",
+    ];
     for url in wrong {
         let error = refusal(url).await.to_string();
         assert!(error.contains("database.url") && !error.contains("s3cret"), "{error}");
     }
     let away = refusal("postgres://u:s3cret@127.0.0.1:1/shop").await;
+    assert!(away.is_database_unavailable(), "{away:?}");
+    let words = away.to_string();
+    assert!(words.contains("127.0.0.1:1/shop") && !words.contains("s3cret"), "{words}");
+    let away = refusal("mariadb://u:s3cret@127.0.0.1:1/shop").await;
     assert!(away.is_database_unavailable(), "{away:?}");
     let words = away.to_string();
     assert!(words.contains("127.0.0.1:1/shop") && !words.contains("s3cret"), "{words}");
@@ -283,18 +293,23 @@ async fn values_come_back_as_they_went_in() {
     for test in databases().await {
         let database = open(&test).await;
         let connection = database.connection();
-        run(
-            &connection,
+        let moment = match connection.dialect() {
+            Dialect::Sqlite | Dialect::Postgres => "TIMESTAMP WITH TIME ZONE",
+            Dialect::Mysql => "DATETIME(6)",
+        };
+        let table = format!(
             "CREATE TABLE v (a BIGINT, b INTEGER, c SMALLINT, d BOOLEAN, e DOUBLE PRECISION, \
-             f TEXT, g TIMESTAMP WITH TIME ZONE, h DATE, i BIGINT)",
-        )
-        .await;
+             f TEXT, g {moment}, h DATE, i BIGINT)"
+        );
+        run(&connection, &table).await;
         let instant: DateTime<Utc> = "2024-02-29T12:30:00.123456789Z".parse().unwrap();
         let date: NaiveDate = "2024-02-29".parse().unwrap();
         let mut insert = sea_query_values(instant, date);
-        insert.text = match format!("{:?}", connection.dialect()).as_str() {
-            "Sqlite" => "INSERT INTO v VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)".into(),
-            _ => "INSERT INTO v VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)".into(),
+        insert.text = match connection.dialect() {
+            Dialect::Sqlite | Dialect::Mysql => {
+                "INSERT INTO v VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)".into()
+            }
+            Dialect::Postgres => "INSERT INTO v VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)".into(),
         };
         connection.execute(insert).await.unwrap();
         let rows = connection.fetch(Sql::raw("SELECT * FROM v")).await.unwrap();

@@ -169,6 +169,8 @@ pub async fn inspect(connection: &Connection) -> Result<Schema> {
         Dialect::Sqlite => sqlite::tables(connection).await?,
         #[cfg(feature = "postgres")]
         Dialect::Postgres => postgres::tables(connection).await?,
+        #[cfg(feature = "mysql")]
+        Dialect::Mysql => return Err(not_yet()),
     };
     Ok(Schema { tables: tables.into_iter().map(Table::sorted).collect() })
 }
@@ -183,7 +185,15 @@ pub async fn inspect_views(connection: &Connection) -> Result<Vec<Table>> {
         Dialect::Sqlite => sqlite::views(connection).await,
         #[cfg(feature = "postgres")]
         Dialect::Postgres => postgres::views(connection).await,
+        #[cfg(feature = "mysql")]
+        Dialect::Mysql => Err(not_yet()),
     }
+}
+
+#[cfg(feature = "mysql")]
+fn not_yet() -> crate::error::Error {
+    let words = "reading what tables there are is not possible on MariaDB";
+    crate::error::Error::of(crate::error::Kind::Migration, words)
 }
 
 impl Schema {

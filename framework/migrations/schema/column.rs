@@ -90,7 +90,7 @@ impl Place<'_> {
         Ok(match (kind, value) {
             (Kind::Boolean, Value::Bool(flag)) => match self.dialect {
                 Dialect::Sqlite => i32::from(*flag).to_string(),
-                Dialect::Postgres => flag.to_string(),
+                Dialect::Postgres | Dialect::Mysql => flag.to_string(),
             },
             (
                 Kind::BigAuto | Kind::SmallInteger | Kind::Integer | Kind::BigInteger,
@@ -117,7 +117,7 @@ impl Place<'_> {
                 let uuid = text.parse::<Uuid>().map_err(|_| misfit())?;
                 match self.dialect {
                     Dialect::Sqlite => text_literal(&uuid.simple().to_string()),
-                    Dialect::Postgres => text_literal(&uuid.to_string()),
+                    Dialect::Postgres | Dialect::Mysql => text_literal(&uuid.to_string()),
                 }
             }
             (Kind::Json, Value::Text(text)) => {
@@ -194,34 +194,36 @@ pub(super) fn column_type(
         (Kind::SmallInteger, _) => "smallint",
         (Kind::Integer, _) => "integer",
         (Kind::Float, Dialect::Sqlite) => "real",
-        (Kind::Float, Dialect::Postgres) => "double precision",
+        (Kind::Float, Dialect::Postgres | Dialect::Mysql) => "double precision",
         (Kind::Char, _) => {
             let length = real.max_length.map_or(String::new(), |length| format!("({length})"));
             return Ok(format!("varchar{length}"));
         }
         (Kind::Text, _) => "text",
         (Kind::DateTime, Dialect::Sqlite) => "datetime",
-        (Kind::DateTime, Dialect::Postgres) => "timestamp with time zone",
+        (Kind::DateTime, Dialect::Postgres | Dialect::Mysql) => "timestamp with time zone",
         (Kind::Date, _) => "date",
         (Kind::PositiveSmallInteger, Dialect::Sqlite) => "smallint unsigned",
         (Kind::PositiveInteger, Dialect::Sqlite) => "integer unsigned",
         (Kind::PositiveBigInteger, Dialect::Sqlite) => "bigint unsigned",
         // One width up: PostgreSQL's integers have a sign.
-        (Kind::PositiveSmallInteger, Dialect::Postgres) => "integer",
-        (Kind::PositiveInteger | Kind::PositiveBigInteger, Dialect::Postgres) => "bigint",
+        (Kind::PositiveSmallInteger, Dialect::Postgres | Dialect::Mysql) => "integer",
+        (Kind::PositiveInteger | Kind::PositiveBigInteger, Dialect::Postgres | Dialect::Mysql) => {
+            "bigint"
+        }
         (Kind::Decimal, Dialect::Sqlite) => "decimal",
-        (Kind::Decimal, Dialect::Postgres) => {
+        (Kind::Decimal, Dialect::Postgres | Dialect::Mysql) => {
             let digits = real.digits.map(|(digits, places)| format!("({digits}, {places})"));
             return Ok(format!("numeric{}", digits.unwrap_or_default()));
         }
         (Kind::Time, _) => "time",
         (Kind::Duration, _) => "bigint",
         (Kind::Uuid, Dialect::Sqlite) => "char(32)",
-        (Kind::Uuid, Dialect::Postgres) => "uuid",
+        (Kind::Uuid, Dialect::Postgres | Dialect::Mysql) => "uuid",
         (Kind::Json, Dialect::Sqlite) => "text",
-        (Kind::Json, Dialect::Postgres) => "jsonb",
+        (Kind::Json, Dialect::Postgres | Dialect::Mysql) => "jsonb",
         (Kind::Binary, Dialect::Sqlite) => "blob",
-        (Kind::Binary, Dialect::Postgres) => "bytea",
+        (Kind::Binary, Dialect::Postgres | Dialect::Mysql) => "bytea",
     };
     Ok(word.to_owned())
 }

@@ -28,6 +28,7 @@ use column::quoted;
 pub(super) enum Dialect {
     Sqlite,
     Postgres,
+    Mysql,
 }
 
 impl From<db::Dialect> for Dialect {
@@ -37,6 +38,8 @@ impl From<db::Dialect> for Dialect {
             db::Dialect::Sqlite => Self::Sqlite,
             #[cfg(feature = "postgres")]
             db::Dialect::Postgres => Self::Postgres,
+            #[cfg(feature = "mysql")]
+            db::Dialect::Mysql => Self::Mysql,
         }
     }
 }
@@ -91,6 +94,10 @@ pub(super) fn steps(
     dialect: Dialect,
 ) -> Result<Vec<Step>> {
     let (before, after) = states;
+    if dialect == Dialect::Mysql {
+        let words = "migrations cannot be run on MariaDB";
+        return Err(crate::error::Error::of(crate::error::Kind::Migration, words));
+    }
     let place = Place { dialect, before, after };
     let old = |model: &str| before.existing(&ModelKey::new(app, model));
     let new = |model: &str| after.existing(&ModelKey::new(app, model));
@@ -103,7 +110,9 @@ pub(super) fn steps(
             let (old, new) = (old(model)?, new(model)?);
             match dialect {
                 Dialect::Sqlite => sqlite::add_field(place, (old, new), field, fill.as_ref()),
-                Dialect::Postgres => postgres::add_field(place, new, field, fill.as_ref()),
+                Dialect::Postgres | Dialect::Mysql => {
+                    postgres::add_field(place, new, field, fill.as_ref())
+                }
             }
         }
         Operation::AlterField { model, field, fill } => {
@@ -111,7 +120,9 @@ pub(super) fn steps(
             let fields = (old.existing_field(&field.name)?, field);
             match dialect {
                 Dialect::Sqlite => sqlite::alter_field(place, (old, new), fields, fill.as_ref()),
-                Dialect::Postgres => postgres::alter_field(place, new, fields, fill.as_ref()),
+                Dialect::Postgres | Dialect::Mysql => {
+                    postgres::alter_field(place, new, fields, fill.as_ref())
+                }
             }
         }
         Operation::RemoveField { model, field } => {
@@ -119,7 +130,9 @@ pub(super) fn steps(
             let field = old.existing_field(field)?;
             match dialect {
                 Dialect::Sqlite => sqlite::remove_field(place, (old, new), field),
-                Dialect::Postgres => Ok(vec![Step::Sql(postgres::drop_column(old, field))]),
+                Dialect::Postgres | Dialect::Mysql => {
+                    Ok(vec![Step::Sql(postgres::drop_column(old, field))])
+                }
             }
         }
         Operation::RenameField { model, from, to } => {
@@ -170,7 +183,7 @@ impl Place<'_> {
         {
             match self.dialect {
                 Dialect::Sqlite => statements.extend([drop_index(&old), create]),
-                Dialect::Postgres => statements.push(format!(
+                Dialect::Postgres | Dialect::Mysql => statements.push(format!(
                     "ALTER INDEX {} RENAME TO {}",
                     quoted(&old),
                     quoted(&new)
@@ -201,7 +214,7 @@ impl Place<'_> {
             {
                 match self.dialect {
                     Dialect::Sqlite => statements.extend([drop_index(&name), create]),
-                    Dialect::Postgres => statements.push(format!(
+                    Dialect::Postgres | Dialect::Mysql => statements.push(format!(
                         "ALTER INDEX {} RENAME TO {}",
                         quoted(&name),
                         quoted(&to)
@@ -230,7 +243,7 @@ impl Place<'_> {
         let script = Step::Script(sql.trim().trim_end_matches(';').to_owned());
         match self.dialect {
             Dialect::Sqlite => vec![script],
-            Dialect::Postgres => [vec![script], postgres::settle()].concat(),
+            Dialect::Postgres | Dialect::Mysql => [vec![script], postgres::settle()].concat(),
         }
     }
 }

@@ -10,7 +10,7 @@ use hulse::{Error, Result};
 
 use crate::context::Context;
 
-/// Opens the database's own command line (sqlite3 or psql).
+/// Opens the database's own command line (sqlite3, psql or mariadb).
 #[derive(Debug, Args)]
 pub(crate) struct Dbshell {
     /// Passed on to it, after `--`.
@@ -24,9 +24,9 @@ impl Dbshell {
         let settings = context.settings()?;
         let shell = Shell::of(&settings.database, &settings.base)?;
         let mut command = Command::new(shell.program);
-        command.arg(shell.argument).args(self.arguments);
-        if let Some(password) = &shell.password {
-            command.env("PGPASSWORD", password.expose());
+        command.args(shell.arguments).args(self.arguments);
+        if let Some((variable, password)) = &shell.password {
+            command.env(variable, password.expose());
         }
         let failed = command.exec();
         Err(Error::usage(match failed.kind() {

@@ -88,7 +88,7 @@ async fn tables_made_by_hand_are_read_as_they_are() {
         let database = open(&test).await;
         let sql = match database.dialect() {
             Dialect::Sqlite => SQLITE,
-            Dialect::Postgres => POSTGRES,
+            Dialect::Postgres | Dialect::Mysql => POSTGRES,
         };
         run(&database, sql).await;
         let schema = inspect(&database.connection()).await.unwrap();
