@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::graph::Graph;
-use super::state::{FieldState, IndexState, ModelKey, ModelState, ProjectState};
-use super::{Change, Migration, MigrationKey, Operation};
+use super::state::{FieldState, ModelKey, ProjectState};
+use super::{Change, Migration, MigrationKey, Operation, optimize};
 
 /// Longest automatic name before `_and_more`, as in Django.
 const NAME_LENGTH_MAX: usize = 52;
@@ -30,15 +30,16 @@ pub fn arrange(
         }
     }
     while !left.is_empty() {
-        let ready = |list: &[(usize, Change)]| work.ready(list);
+        let ready = |list: &[(usize, Change)]| work.ready(list).iter().filter(|is| **is).count();
         let whole = left.iter().position(|(_, list)| ready(list) == list.len());
         let part = || left.iter().position(|(_, list)| ready(list) > 0);
         // `requires` points backwards only, so the earliest change is always ready.
         let chosen = whole.or_else(part).unwrap_or(0);
-        let count = work.ready(&left[chosen].1).max(1);
         let (app, list) = &mut left[chosen];
-        let later = list.split_off(count);
-        let now = std::mem::replace(list, later);
+        let mut is_ready = work.ready(list).into_iter();
+        let (now, later) =
+            std::mem::take(list).into_iter().partition(|_| is_ready.next().unwrap_or(false));
+        *list = later;
         work.make(app, now);
         left.retain(|(_, list)| !list.is_empty());
     }
@@ -55,11 +56,24 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// How many changes from the front have all that they need from other apps.
-    fn ready(&self, list: &[(usize, Change)]) -> usize {
-        let own: Vec<usize> = list.iter().map(|(place, _)| *place).collect();
-        let has = |need: &usize| own.contains(need) || self.place.contains_key(need);
-        list.iter().take_while(|(_, change)| change.requires.iter().all(has)).count()
+    /// Which changes have all that they need from other apps, and do not follow one on the same
+    /// model that has not.
+    fn ready(&self, list: &[(usize, Change)]) -> Vec<bool> {
+        let mut own: Vec<usize> = Vec::new();
+        let mut late: Vec<&Change> = Vec::new();
+        let mut ready = Vec::with_capacity(list.len());
+        for (place, change) in list {
+            let has = |need: &usize| own.contains(need) || self.place.contains_key(need);
+            let meets = |other: &&Change| touches(other, change) || touches(change, other);
+            let is_ready = change.requires.iter().all(has) && !late.iter().any(meets);
+            ready.push(is_ready);
+            if is_ready {
+                own.push(*place);
+            } else {
+                late.push(change);
+            }
+        }
+        ready
     }
 
     fn make(&mut self, app: &str, list: Vec<(usize, Change)>) {
@@ -68,7 +82,8 @@ impl Work<'_> {
         let mut others: Vec<MigrationKey> =
             needs.filter_map(|need| self.place.get(need)).cloned().collect();
         for (_, change) in &list {
-            let targets = fields(&change.operation).iter().filter_map(FieldState::target);
+            others.extend(change.follows.iter().filter_map(|app| self.graph.leaf(app).cloned()));
+            let targets = change.operation.fields().iter().filter_map(FieldState::target);
             let apps = targets.map(|to| to.app.as_str());
             others.extend(apps.filter_map(|other| self.leaf(other)));
         }
@@ -85,7 +100,7 @@ impl Work<'_> {
         dependencies.extend(others);
         let places: Vec<usize> = list.iter().map(|(place, _)| *place).collect();
         let operations = list.into_iter().map(|(_, change)| change.operation).collect();
-        let operations = folded(operations, self.new);
+        let operations = ordered(optimize(operations, app), self.new);
         let key = MigrationKey::new(app, &self.next_name(app, &operations));
         self.place.extend(places.into_iter().map(|place| (place, key.clone())));
         self.made.push(Migration::new(key, dependencies, operations));
@@ -125,64 +140,21 @@ fn suggested(operations: &[Operation]) -> String {
     name
 }
 
-fn fields(operation: &Operation) -> &[FieldState] {
-    match operation {
-        Operation::CreateModel(model) => &model.fields,
-        Operation::AddField { field, .. } | Operation::AlterField { field, .. } => {
-            std::slice::from_ref(field)
-        }
-        _ => &[],
-    }
+/// Whether `change` speaks of the model that `other` is about.
+fn touches(change: &Change, other: &Change) -> bool {
+    let Some(model) = other.operation.model() else { return true };
+    change.operation.references(&ModelKey::new(&other.app, model), &change.app)
 }
 
-/// Puts fields and indexes that wait into the `create_model` of the same migration where they can
-/// be.
-fn folded(operations: Vec<Operation>, new: &ProjectState) -> Vec<Operation> {
-    let mut done: Vec<Operation> = Vec::new();
-    for operation in operations {
-        let is_folded = match &operation {
-            Operation::AddField { model, field, .. } => fold_field(&mut done, model, field, new),
-            Operation::AddIndex { model, index } => fold_index(&mut done, model, index),
-            _ => false,
-        };
-        if !is_folded {
-            done.push(operation);
+/// Puts the fields of new models where the models have them: those that had to wait came last.
+fn ordered(mut operations: Vec<Operation>, new: &ProjectState) -> Vec<Operation> {
+    for operation in &mut operations {
+        if let Operation::CreateModel(created) = operation
+            && let Some(whole) = new.model(&created.key)
+        {
+            let order = |field: &FieldState| whole.fields.iter().position(|f| f.name == field.name);
+            created.fields.sort_by_key(order);
         }
     }
-    done
-}
-
-/// Whether `index` went into the `create_model` of `model`.
-fn fold_index(done: &mut [Operation], model: &str, index: &IndexState) -> bool {
-    let Some(created) = done.iter_mut().find_map(|one| created(one, model)) else { return false };
-    let mut names = index.fields.iter().map(|name| name.trim_start_matches('-'));
-    let fits = names.all(|name| created.field(name).is_some());
-    if fits {
-        created.indexes.push(index.clone());
-    }
-    fits
-}
-
-fn created<'a>(operation: &'a mut Operation, name: &str) -> Option<&'a mut ModelState> {
-    match operation {
-        Operation::CreateModel(model) if model.key.model == name => Some(model),
-        _ => None,
-    }
-}
-
-/// Whether `field` went into the `create_model` of `model`, at its place among the fields.
-fn fold_field(done: &mut [Operation], model: &str, field: &FieldState, new: &ProjectState) -> bool {
-    let place = |key: &ModelKey| done.iter().position(|one| one.creates() == Some(key));
-    let is_own = |one: &Operation| one.creates().is_some_and(|key| key.model == model);
-    let Some(own) = done.iter().position(is_own) else { return false };
-    if field.target().and_then(place).is_some_and(|target| target > own) {
-        return false;
-    }
-    let Some(created) = created(&mut done[own], model) else { return false };
-    created.fields.push(field.clone());
-    if let Some(whole) = new.model(&created.key) {
-        let order = |field: &FieldState| whole.fields.iter().position(|f| f.name == field.name);
-        created.fields.sort_by_key(order);
-    }
-    true
+    operations
 }

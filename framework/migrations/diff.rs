@@ -1,15 +1,17 @@
 //! From two states to the operations that lead from one to the other. Pure.
 //!
-//! Order, as Django's autodetector: renamed fields, removed indexes, created models, removed, added
-//! and altered fields, foreign keys that had to wait for their table, added indexes, deleted
-//! models.
+//! Order, as Django's autodetector: renamed models and fields, options, removed and renamed indexes
+//! and constraints, created models, removed, added and altered fields, tables, foreign keys that had
+//! to wait for their table, added indexes and constraints, deleted models.
 
 use std::collections::BTreeSet;
 
 use crate::models;
 
-use super::Operation;
-use super::state::{FieldState, IndexState, Kind, ModelKey, ModelState, ProjectState, Value};
+use super::constraint::{ConstraintState, IndexState};
+use super::rename::Rename;
+use super::state::{FieldState, Kind, ModelKey, ModelState, ProjectState, Value};
+use super::{Operation, names};
 
 /// One operation of an app, and which others must come before it.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,74 +22,39 @@ pub struct Change {
     pub operation: Operation,
     /// Places in the list of changes of what must be done before it.
     pub requires: Vec<usize>,
+    /// Other apps whose migrations so far must come before it: they speak of a model by a name it
+    /// loses.
+    pub follows: Vec<String>,
     /// Whether its table is made in the same list, so that there are no rows yet.
     pub is_new_table: bool,
 }
 
-/// A field that may have got another name: its definition is otherwise the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rename {
-    /// The model.
-    pub model: ModelKey,
-    /// Name before.
-    pub from: String,
-    /// Name now.
-    pub to: String,
-    /// What it holds, as Django names such a field.
-    pub kind: &'static str,
-}
-
-/// The fields that may have been renamed between `old` and `new`.
-#[must_use]
-pub fn possible_renames(old: &ProjectState, new: &ProjectState) -> Vec<Rename> {
-    let mut renames = Vec::new();
-    for (old, new) in kept(old, new) {
-        let added = new.fields.iter().filter(|field| old.field(&field.name).is_none());
-        for to in added {
-            let gone = old.fields.iter().filter(|field| new.field(&field.name).is_none());
-            let alike = gone.filter(|from| is_renamed(from, to));
-            renames.extend(alike.map(|from| Rename {
-                model: new.key.clone(),
-                from: from.name.clone(),
-                to: to.name.clone(),
-                kind: to.kind.field_name(),
-            }));
-        }
-    }
-    renames
-}
-
-fn is_renamed(from: &FieldState, to: &FieldState) -> bool {
-    let column = FieldState::default_column(&to.name, &to.kind);
-    let column = if from.column == FieldState::default_column(&from.name, &from.kind) {
-        column
-    } else {
-        from.column.clone()
-    };
-    *to == FieldState { name: to.name.clone(), column, ..from.clone() }
-}
-
 /// The operations that lead from `old` to `new`, in an order in which they can run.
 ///
-/// `renames` are those of [`possible_renames`] that are meant as such. A field that is added
+/// `renamed` are those of [`renames`](super::renames) that are meant as such. A field that is added
 /// without a default and may not be NULL comes without a `fill`: see [`Change::lacks_fill`].
 #[must_use]
-pub fn diff(old: &ProjectState, new: &ProjectState, renames: &[Rename]) -> Vec<Change> {
+pub fn diff(old: &ProjectState, new: &ProjectState, renamed: &[Rename]) -> Vec<Change> {
     let mut old = old.clone();
     let mut changes = Changes::default();
-    for rename in renames {
-        let operation = Operation::RenameField {
-            model: rename.model.model.clone(),
-            from: rename.from.clone(),
-            to: rename.to.clone(),
-        };
-        // A rename that does not fit the state is no rename.
-        if operation.apply(&rename.model.app, &mut old).is_ok() {
-            changes.push(&rename.model, operation);
-        }
+    for rename in renamed {
+        changes.rename(rename, &mut old);
     }
-    let kept = kept(&old, new);
-    remove_indexes(&kept, &mut changes);
+    let kept: Vec<Pair<'_>> =
+        new.models().iter().filter_map(|new| Some((old.model(&new.key)?, new))).collect();
+    for (old, new) in kept.iter().filter(|(old, new)| old.options != new.options) {
+        let (model, options) = (old.key.model.clone(), new.options.clone());
+        changes.push(&new.key, Operation::AlterModelOptions { model, options });
+    }
+    // Without a table of ours there is nothing to follow.
+    let is_ours = |(old, new): &Pair<'_>| old.options.managed && new.options.managed;
+    let kept: Vec<Pair<'_>> = kept.into_iter().filter(is_ours).collect();
+    for pair in &kept {
+        remove_indexes(*pair, &mut changes);
+    }
+    let mut gone: Vec<&ModelState> =
+        old.models().iter().filter(|model| new.model(&model.key).is_none()).collect();
+    make_room(&mut gone, &old, new, &mut changes);
     let waiting = create_models(&old, new, &mut changes);
     for (old, new) in &kept {
         remove_fields(old, new, &mut changes);
@@ -103,9 +70,12 @@ pub fn diff(old: &ProjectState, new: &ProjectState, renames: &[Rename]) -> Vec<C
         changes.add_field(&model.key, field.clone());
     }
     add_indexes(&old, new, &mut changes);
-    delete_models(&old, new, &mut changes);
+    delete_models(gone, &mut changes);
     changes.list
 }
+
+/// A model before and after.
+type Pair<'a> = (&'a ModelState, &'a ModelState);
 
 impl Change {
     /// Whether rows that exist need a value that nobody has given yet: what to ask for.
@@ -144,42 +114,62 @@ impl Change {
 #[derive(Default)]
 struct Changes {
     list: Vec<Change>,
+    /// For each change the models it unlinks its own from.
+    unlinked: Vec<(usize, ModelKey)>,
 }
 
 impl Changes {
     fn push(&mut self, model: &ModelKey, operation: Operation) {
-        let mut requires: Vec<usize> = Vec::new();
-        let fields: &[FieldState] = match &operation {
-            Operation::CreateModel(model) => &model.fields,
-            Operation::AddField { field, .. } | Operation::AlterField { field, .. } => {
-                std::slice::from_ref(field)
-            }
-            _ => &[],
-        };
-        requires.extend(fields.iter().filter_map(|field| self.created(field.target()?)));
+        let targets = operation.fields().iter().filter_map(FieldState::target);
+        let mut requires: Vec<usize> = targets.filter_map(|to| self.made(to)).collect();
         if let Operation::DeleteModel { .. } = operation {
-            requires.extend(self.unlinked());
+            let unlinked = self.unlinked.iter().filter(|(_, from)| from == model);
+            requires.extend(unlinked.map(|(place, _)| *place));
         }
-        let is_new_table = self.created(model).is_some();
-        self.list.push(Change { app: model.app.clone(), operation, requires, is_new_table });
+        requires.sort_unstable();
+        requires.dedup();
+        let is_new_table = self.list.iter().any(|change| change.operation.creates() == Some(model));
+        let (app, follows) = (model.app.clone(), Vec::new());
+        self.list.push(Change { app, operation, requires, follows, is_new_table });
     }
 
-    fn created(&self, key: &ModelKey) -> Option<usize> {
-        self.list.iter().position(|change| change.operation.creates() == Some(key))
+    /// As `push`; the change takes the last field away that points from its model to `targets`.
+    fn unlink<'a>(
+        &mut self,
+        model: &ModelKey,
+        operation: Operation,
+        targets: impl Iterator<Item = &'a ModelKey>,
+    ) {
+        let place = self.list.len();
+        self.unlinked.extend(targets.map(|to| (place, to.clone())));
+        self.push(model, operation);
     }
 
-    /// Everything that may have pointed to a model that goes.
-    fn unlinked(&self) -> Vec<usize> {
-        let unlinks = |operation: &Operation| {
-            matches!(
-                operation,
-                Operation::RemoveField { .. }
-                    | Operation::AlterField { .. }
-                    | Operation::DeleteModel { .. }
-            )
-        };
-        let list = self.list.iter().enumerate();
-        list.filter(|(_, change)| unlinks(&change.operation)).map(|(place, _)| place).collect()
+    /// A rename that does not fit the state is no rename.
+    fn rename(&mut self, rename: &Rename, state: &mut ProjectState) {
+        let operation = rename.operation();
+        let mut follows = Vec::new();
+        let mut key = ModelKey::new(rename.app(), operation.model().unwrap_or_default());
+        if let Operation::RenameModel { to, .. } = &operation {
+            let apps = state.referring(&key).map(|(model, _)| model.key.app.clone());
+            follows.extend(apps.filter(|app| *app != key.app));
+            follows.sort();
+            follows.dedup();
+            key = ModelKey::new(rename.app(), to);
+        }
+        if operation.apply(rename.app(), state).is_ok() {
+            self.push(&key, operation);
+            self.list.last_mut().expect("it was just pushed").follows = follows;
+        }
+    }
+
+    /// The change by which the model of this name comes about.
+    fn made(&self, key: &ModelKey) -> Option<usize> {
+        self.list.iter().position(|change| match &change.operation {
+            Operation::CreateModel(model) => model.key == *key,
+            Operation::RenameModel { to, .. } => change.app == key.app && *to == key.model,
+            _ => false,
+        })
     }
 
     fn add_field(&mut self, model: &ModelKey, field: FieldState) {
@@ -189,64 +179,125 @@ impl Changes {
     }
 }
 
-/// The models that are in both, old and new side by side.
-fn kept<'a>(old: &'a ProjectState, new: &'a ProjectState) -> Vec<(&'a ModelState, &'a ModelState)> {
-    new.models().iter().filter_map(|model| Some((old.model(&model.key)?, model))).collect()
+/// Removes the indexes and constraints that are gone, and renames those that only have another name.
+fn remove_indexes((old, new): Pair<'_>, changes: &mut Changes) {
+    let mut renames: Vec<(&str, &str)> = Vec::new();
+    for before in old.constraints.iter().filter(|one| !new.constraints.contains(one)) {
+        if let Some(after) = renamed_constraint(before, old, new) {
+            renames.push((&before.name, &after.name));
+            continue;
+        }
+        let (model, name) = (new.key.model.clone(), before.name.clone());
+        changes.push(&new.key, Operation::RemoveConstraint { model, name });
+    }
+    for before in old.indexes.iter().filter(|one| !new.indexes.contains(one)) {
+        if let Some(after) = renamed_index(before, old, new) {
+            renames.push((&before.name, &after.name));
+            continue;
+        }
+        let (model, name) = (new.key.model.clone(), before.name.clone());
+        changes.push(&new.key, Operation::RemoveIndex { model, name, concurrently: false });
+    }
+    let mut rename = |from: String, to: String| {
+        let model = new.key.model.clone();
+        changes.push(&new.key, Operation::RenameIndex { model, from, to });
+    };
+    // Two that change places meet on the way.
+    let meets = |name: &str| renames.iter().any(|(from, _)| *from == name);
+    for (from, to) in renames.iter().filter(|(_, to)| meets(to)) {
+        rename((*from).to_owned(), names::temporary(to));
+    }
+    for (from, to) in &renames {
+        let from = if meets(to) { names::temporary(to) } else { (*from).to_owned() };
+        rename(from, (*to).to_owned());
+    }
 }
 
-fn remove_indexes(kept: &[(&ModelState, &ModelState)], changes: &mut Changes) {
-    for (old, new) in kept {
-        for index in old.indexes.iter().filter(|index| !has_index(new, index)) {
-            let (model, name) = (new.key.model.clone(), index.name.clone());
-            changes.push(&new.key, Operation::RemoveIndex { model, name });
-        }
-    }
+/// The index `before` under its new name.
+fn renamed_index<'a>(
+    before: &IndexState,
+    old: &ModelState,
+    new: &'a ModelState,
+) -> Option<&'a IndexState> {
+    let same = |one: &&IndexState| one.fields == before.fields && one.condition == before.condition;
+    let is_new = |one: &&IndexState| !old.indexes.contains(one);
+    new.indexes.iter().find(|one| same(one) && is_new(one))
+}
+
+/// The constraint `before` under its new name.
+fn renamed_constraint<'a>(
+    before: &ConstraintState,
+    old: &ModelState,
+    new: &'a ModelState,
+) -> Option<&'a ConstraintState> {
+    let is_new = |one: &&ConstraintState| !old.constraints.contains(one);
+    new.constraints.iter().find(|one| one.rule == before.rule && is_new(one))
 }
 
 fn add_indexes(old: &ProjectState, new: &ProjectState, changes: &mut Changes) {
-    for model in new.models() {
-        let before = old.model(&model.key);
-        let is_new = |index: &&IndexState| before.is_none_or(|before| !has_index(before, index));
-        for index in model.indexes.iter().filter(is_new) {
-            let (name, index) = (model.key.model.clone(), index.clone());
-            changes.push(&model.key, Operation::AddIndex { model: name, index });
+    for new in new.models() {
+        let before = old.model(&new.key);
+        if before.is_some_and(|old| !(old.options.managed && new.options.managed)) {
+            continue;
+        }
+        let model = &new.key.model;
+        for index in &new.indexes {
+            let is_known = before.is_some_and(|old| {
+                let renamed = |one: &IndexState| renamed_index(one, old, new) == Some(index);
+                old.indexes.contains(index) || old.indexes.iter().any(renamed)
+            });
+            if !is_known {
+                let (model, index) = (model.clone(), index.clone());
+                let operation = Operation::AddIndex { model, index, concurrently: false };
+                changes.push(&new.key, operation);
+            }
+        }
+        for constraint in &new.constraints {
+            let is_known = before.is_some_and(|old| {
+                let found = |one: &ConstraintState| renamed_constraint(one, old, new);
+                let renamed = |one: &ConstraintState| found(one) == Some(constraint);
+                old.constraints.contains(constraint) || old.constraints.iter().any(renamed)
+            });
+            if !is_known {
+                let (model, constraint) = (model.clone(), constraint.clone());
+                changes.push(&new.key, Operation::AddConstraint { model, constraint });
+            }
         }
     }
 }
 
-/// Whether it has such an index, whatever its name.
-fn has_index(model: &ModelState, index: &IndexState) -> bool {
-    let same = |known: &IndexState| known.fields == index.fields && known.unique == index.unique;
-    model.indexes.iter().any(same)
-}
-
-/// Creates the new models, those first that others of the same app point to. Returns the foreign
-/// keys that must wait: those to other apps' new models and those that close a circle.
+/// Creates the new models, each after those of its app that it points to; returns the foreign keys
+/// that must wait: of a circle, and to new models of other apps.
 fn create_models<'a>(
     old: &ProjectState,
     new: &'a ProjectState,
     changes: &mut Changes,
 ) -> Vec<(&'a ModelState, &'a FieldState)> {
+    let mut waiting = Vec::new();
     let mut left: Vec<&ModelState> =
         new.models().iter().filter(|model| old.model(&model.key).is_none()).collect();
-    let mut waiting = Vec::new();
     while !left.is_empty() {
-        let waits = |model: &ModelState| {
-            let targets = model.fields.iter().filter_map(FieldState::target);
-            let mut own = targets.filter(|to| to.app == model.key.app && **to != model.key);
-            own.any(|to| left.iter().any(|other| other.key == *to))
+        let is_left = |to: &ModelKey| left.iter().any(|other| other.key == *to);
+        let waits = |model: &ModelState, own: bool| {
+            model.fields.iter().any(|field| {
+                let Some(to) = field.target().filter(|to| **to != model.key) else { return false };
+                (field.primary_key || own && to.app == model.key.app) && is_left(to)
+            })
         };
-        let free = left.iter().position(|model| !waits(model)).unwrap_or(0);
-        let model = left.remove(free);
-        let is_ready = |to: &ModelKey| {
-            let made = to.app == model.key.app && changes.created(to).is_some();
-            *to == model.key || made || old.model(to).is_some()
+        let free = left.iter().position(|model| !waits(model, true));
+        // In a circle, one whose primary key at least can be made.
+        let free = free.or_else(|| left.iter().position(|model| !waits(model, false)));
+        let model = left.remove(free.unwrap_or(0));
+        let is_ready = |field: &&FieldState| {
+            let Some(to) = field.target() else { return true };
+            let made = to.app == model.key.app && changes.made(to).is_some();
+            field.primary_key || *to == model.key || made || old.model(to).is_some()
         };
-        let (ready, later): (Vec<_>, Vec<_>) =
-            model.fields.iter().partition(|field| field.target().is_none_or(is_ready));
+        let (ready, later): (Vec<_>, Vec<_>) = model.fields.iter().partition(is_ready);
         let created = ModelState {
             fields: ready.into_iter().cloned().collect(),
             indexes: Vec::new(),
+            constraints: Vec::new(),
             ..model.clone()
         };
         changes.push(&model.key, Operation::CreateModel(created));
@@ -257,8 +308,9 @@ fn create_models<'a>(
 
 fn remove_fields(old: &ModelState, new: &ModelState, changes: &mut Changes) {
     for field in old.fields.iter().filter(|field| new.field(&field.name).is_none()) {
-        let (model, field) = (new.key.model.clone(), field.name.clone());
-        changes.push(&new.key, Operation::RemoveField { model, field });
+        let (model, name) = (new.key.model.clone(), field.name.clone());
+        let operation = Operation::RemoveField { model, field: name };
+        changes.unlink(&new.key, operation, field.target().into_iter());
     }
 }
 
@@ -268,18 +320,36 @@ fn add_and_alter_fields(old: &ModelState, new: &ModelState, changes: &mut Change
             None => changes.add_field(&new.key, field.clone()),
             Some(before) if before != field => {
                 let (model, field) = (new.key.model.clone(), field.clone());
-                changes.push(&new.key, Operation::AlterField { model, field, fill: None });
+                let operation = Operation::AlterField { model, field, fill: None };
+                changes.unlink(&new.key, operation, before.target().into_iter());
             }
             Some(_) => {}
         }
     }
 }
 
+/// Deletes what nobody points to first, if its table's name is wanted by another model.
+fn make_room(
+    gone: &mut Vec<&ModelState>,
+    old: &ProjectState,
+    new: &ProjectState,
+    changes: &mut Changes,
+) {
+    let is_wanted = |model: &ModelState| {
+        let same = |one: &&ModelState| one.table.eq_ignore_ascii_case(&model.table);
+        new.models().iter().any(|one| same(&one))
+    };
+    let (early, late): (Vec<_>, Vec<_>) = gone.drain(..).partition(|model| {
+        let is_free = old.referring(&model.key).all(|(other, _)| other.key == model.key);
+        is_free && is_wanted(model)
+    });
+    delete_models(early, changes);
+    *gone = late;
+}
+
 /// Deletes the models that are gone, those first that point to others; in a circle the foreign keys
 /// go before the tables.
-fn delete_models(old: &ProjectState, new: &ProjectState, changes: &mut Changes) {
-    let mut left: Vec<&ModelState> =
-        old.models().iter().filter(|model| new.model(&model.key).is_none()).collect();
+fn delete_models(mut left: Vec<&ModelState>, changes: &mut Changes) {
     let mut unlinked: BTreeSet<(&ModelKey, &str)> = BTreeSet::new();
     while !left.is_empty() {
         let pointers = |key: &ModelKey| -> Vec<(&ModelState, &FieldState)> {
@@ -292,16 +362,37 @@ fn delete_models(old: &ProjectState, new: &ProjectState, changes: &mut Changes) 
             pointers.all(|(model, field)| unlinked.contains(&(&model.key, field.name.as_str())))
         };
         if let Some(free) = left.iter().position(is_free) {
-            let key = &left.remove(free).key;
-            changes.push(key, Operation::DeleteModel { model: key.model.clone() });
+            let model = left.remove(free);
+            let operation = Operation::DeleteModel { model: model.key.model.clone() };
+            let targets = model.fields.iter().filter_map(FieldState::target);
+            changes.unlink(&model.key, operation, targets);
             continue;
         }
         for (model, field) in pointers(&left[0].key) {
-            let (name, field_name) = (model.key.model.clone(), field.name.clone());
-            changes.push(&model.key, Operation::RemoveField { model: name, field: field_name });
+            cut(model, field, changes);
             unlinked.insert((&model.key, &field.name));
         }
     }
+}
+
+/// Removes a foreign key of a model that goes, and before it what stands on it.
+fn cut(model: &ModelState, field: &FieldState, changes: &mut Changes) {
+    let mut rest = model.clone();
+    while let Some(name) = rest.user_of(&field.name).map(str::to_owned) {
+        let model_name = model.key.model.clone();
+        let is_index = rest.indexes.iter().any(|index| index.name == name);
+        rest.indexes.retain(|index| index.name != name);
+        rest.constraints.retain(|constraint| constraint.name != name);
+        let operation = if is_index {
+            Operation::RemoveIndex { model: model_name, name, concurrently: false }
+        } else {
+            Operation::RemoveConstraint { model: model_name, name }
+        };
+        changes.push(&model.key, operation);
+    }
+    let (name, field_name) = (model.key.model.clone(), field.name.clone());
+    let operation = Operation::RemoveField { model: name, field: field_name };
+    changes.unlink(&model.key, operation, field.target().into_iter());
 }
 
 impl Kind {

@@ -132,7 +132,7 @@ pub fn sql(
 
 fn lines(step: Step) -> String {
     match step {
-        Step::Sql(sql) | Step::Script(sql) => format!("{sql};\n"),
+        Step::Sql(sql) | Step::Script(sql) | Step::Alone(sql) => format!("{sql};\n"),
         Step::Rebuild(rebuild) => {
             rebuild.statements.into_iter().map(|sql| format!("{sql};\n")).collect()
         }
@@ -250,6 +250,10 @@ async fn operate(connection: &Connection, steps: Vec<Step>) -> Result<()> {
     for step in steps {
         match step {
             Step::Sql(sql) => waiting.push(sql),
+            Step::Alone(sql) => {
+                flush(connection, &mut waiting).await?;
+                connection.execute(Sql::raw(sql)).await?;
+            }
             // A comment at its end must not swallow the divider.
             Step::Script(sql) => waiting.push(format!("{sql}\n")),
             Step::Rebuild(rebuild) => {

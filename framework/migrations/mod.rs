@@ -13,6 +13,8 @@
 //! - Asks nobody: questions are asked by `manage`, between [`diff`] and [`arrange`].
 
 mod arrange;
+mod condition;
+mod constraint;
 mod diff;
 mod executor;
 mod file;
@@ -22,6 +24,7 @@ mod names;
 mod operation;
 mod plan;
 mod recorder;
+mod rename;
 mod schema;
 mod source;
 mod state;
@@ -33,14 +36,16 @@ use crate::db::Database;
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 pub use arrange::arrange;
-pub use diff::{Change, Rename, diff, possible_renames};
+pub use constraint::{ConstraintState, IndexState, ModelOptions, Rule};
+pub use diff::{Change, diff};
 pub use executor::{Options, Progress, applied, migrate, sql};
 pub use file::{Migration, MigrationKey};
 pub use graph::{Applied, Graph};
-pub use operation::Operation;
+pub use operation::{Operation, SqlText, optimize};
 pub use plan::{Step, Target};
+pub use rename::{Rename, renames};
 pub use source::{File, Source};
-pub use state::{FieldState, IndexState, Kind, ModelKey, ModelState, ProjectState, Value};
+pub use state::{FieldState, Kind, ModelKey, ModelState, ProjectState, Value};
 
 /// Applies everything that is not yet applied; returns how many migrations that were.
 ///

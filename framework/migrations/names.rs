@@ -6,8 +6,6 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::models::Meta;
-
 /// Longest identifier, bytes: PostgreSQL cuts longer ones.
 const IDENTIFIER_BYTES_MAX: usize = 63;
 
@@ -29,23 +27,57 @@ pub(super) fn unsigned(table: &str, column: &str) -> String {
     built(table, &[column], "check")
 }
 
-/// The name of a model's index over several columns.
-pub(super) fn several(meta: &Meta, fields: &[&str], unique: bool) -> String {
-    let columns: Vec<String> = fields.iter().map(|name| column(meta, name)).collect();
+/// The name of an index or constraint that nobody named. `columns` may have a `-` in front.
+pub(super) fn index(
+    table: &str,
+    columns: &[String],
+    condition: Option<&str>,
+    ending: &str,
+) -> String {
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-    built(meta.table, &columns, if unique { "uniq" } else { "idx" })
+    let words = words(table, &columns);
+    let parts: Vec<&str> = columns.into_iter().chain(condition).collect();
+    joined(&words, &hash(table, &parts), ending)
 }
 
-/// `-created` becomes `-created`, `author` becomes `author_id`.
-fn column(meta: &Meta, name: &str) -> String {
-    let (sign, bare) = name.strip_prefix('-').map_or(("", name), |bare| ("-", bare));
-    let column = meta.field(bare).map_or(bare, |field| field.column);
-    format!("{sign}{column}")
+/// The name PostgreSQL gives by itself, to a primary key (`blog_post_pkey`) or a column's sequence
+/// (`blog_post_id_seq`): of too long names it cuts the longer (`makeObjectName`, `indexcmds.c`).
+pub(super) fn postgres(table: &str, column: Option<&str>, ending: &str) -> String {
+    let underscores = if column.is_some() { 2 } else { 1 };
+    let room = IDENTIFIER_BYTES_MAX - ending.len() - underscores;
+    let (mut first, mut second) = (table.len(), column.map_or(0, str::len));
+    while first + second > room {
+        if first > second {
+            first -= 1;
+        } else {
+            second -= 1;
+        }
+    }
+    let table = &table[..table.floor_char_boundary(first)];
+    match column {
+        Some(column) => {
+            format!("{table}_{}_{ending}", &column[..column.floor_char_boundary(second)])
+        }
+        None => format!("{table}_{ending}"),
+    }
+}
+
+/// A name for the time between two renames, so that they do not meet.
+pub(super) fn temporary(name: &str) -> String {
+    joined(name, &hash(name, &[]), "tmp")
 }
 
 fn built(table: &str, columns: &[&str], ending: &str) -> String {
-    let words = columns.join("_").replace('-', "");
-    joined(&format!("{table}_{words}"), &hash(table, columns), ending)
+    joined(&words(table, columns), &hash(table, columns), ending)
+}
+
+fn words(table: &str, columns: &[&str]) -> String {
+    let mut words = table.to_owned();
+    for column in columns {
+        words.push('_');
+        words.push_str(&column.replace('-', ""));
+    }
+    words
 }
 
 fn joined(words: &str, hash: &str, ending: &str) -> String {

@@ -3,15 +3,15 @@
 //! Flow: [`ProjectState::of`] reads today's models; replaying files (`operation`) makes the past.
 //!
 //! Invariants:
-//! - Holds what the database or a migration file needs, nothing else: `ordering` and `choices`
+//! - Holds what the database or a migration file needs, nothing else: `choices` and `help_text`
 //!   change no table, so changing them writes no migration.
 
 use std::fmt;
 
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::models::{self, ConstraintKind, FieldKind, Meta, OnDelete};
+use crate::models::{self, FieldKind, ManyKind, Meta, OnDelete};
 
-use super::names;
+use super::constraint::{ConstraintState, IndexState, ModelOptions};
 
 /// How many foreign keys may stand in a row as primary keys of each other's models.
 const KEY_CHAIN_MAX: usize = 16;
@@ -54,8 +54,12 @@ pub struct ModelState {
     pub table: String,
     /// Its columns, in order.
     pub fields: Vec<FieldState>,
-    /// Its indexes over several columns.
+    /// Its indexes over several columns, or over part of the rows.
     pub indexes: Vec<IndexState>,
+    /// What every row must fulfil.
+    pub constraints: Vec<ConstraintState>,
+    /// What it says of itself.
+    pub options: ModelOptions,
 }
 
 /// One column.
@@ -151,22 +155,21 @@ pub enum Value {
     Text(String),
 }
 
-/// An index over several columns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexState {
-    /// Its name in the database.
-    pub name: String,
-    /// Names of fields, `-` in front for descending.
-    pub fields: Vec<String>,
-    /// Whether no two rows may share all of them.
-    pub unique: bool,
-}
-
 impl ProjectState {
     /// The state of today's models, with those between that many-to-many fields have made.
     #[must_use]
     pub fn of(models: impl IntoIterator<Item = &'static Meta>) -> Self {
-        Self { models: Meta::with_throughs(models).into_iter().map(ModelState::of).collect() }
+        let all = Meta::with_throughs(models);
+        let between: Vec<&Meta> = all.iter().flat_map(|meta| betweens(meta)).collect();
+        let state = |meta: &&'static Meta| {
+            let mut model = ModelState::of(meta);
+            if between.iter().any(|one| std::ptr::eq(*one, *meta)) {
+                // Its words follow from the models at its ends.
+                (model.options.verbose_name, model.options.verbose_name_plural) = (None, None);
+            }
+            model
+        };
+        Self { models: all.iter().map(state).collect() }
     }
 
     /// The models, in the order they were created.
@@ -199,6 +202,22 @@ impl ProjectState {
         self.models.retain(|model| model.key != *key);
     }
 
+    /// Gives the model `from` another name, also where fields point to it.
+    pub(super) fn rekey(&mut self, from: &ModelKey, to: &ModelKey) {
+        for model in &mut self.models {
+            if model.key == *from {
+                model.key.clone_from(to);
+            }
+            for field in &mut model.fields {
+                if let Kind::ForeignKey { to: target, .. } = &mut field.kind
+                    && target == from
+                {
+                    target.clone_from(to);
+                }
+            }
+        }
+    }
+
     /// The fields that point to `key`, with their models.
     pub(super) fn referring<'a>(
         &'a self,
@@ -223,6 +242,14 @@ impl ProjectState {
     }
 }
 
+/// The models made for the many-to-many fields of `meta`.
+fn betweens(meta: &'static Meta) -> impl Iterator<Item = &'static Meta> {
+    meta.many.iter().filter_map(|many| match many.kind {
+        ManyKind::ManyToMany { through, auto: true, .. } => Some(through()),
+        _ => None,
+    })
+}
+
 fn unknown_model(key: &ModelKey) -> Error {
     Error::of(ErrorKind::Migration, format!("there is no model {key} at this point of history"))
 }
@@ -231,21 +258,13 @@ impl ModelState {
     /// The state of one of today's models.
     #[must_use]
     pub fn of(meta: &Meta) -> Self {
-        let index = |fields: &[&str], unique| IndexState {
-            name: names::several(meta, fields, unique),
-            fields: fields.iter().map(|&name| name.to_owned()).collect(),
-            unique,
-        };
-        let mut indexes: Vec<_> = meta.indexes.iter().map(|one| index(one.fields, false)).collect();
-        indexes.extend(meta.constraints.iter().filter_map(|one| match one.kind {
-            ConstraintKind::Unique { fields, .. } => Some(index(fields, true)),
-            ConstraintKind::Check(_) => None,
-        }));
         Self {
             key: ModelKey::new(meta.app, meta.model),
             table: meta.table.to_owned(),
             fields: meta.fields.iter().map(FieldState::of).collect(),
-            indexes,
+            indexes: meta.indexes.iter().map(|one| IndexState::of(meta, one)).collect(),
+            constraints: meta.constraints.iter().map(|c| ConstraintState::of(meta, c)).collect(),
+            options: ModelOptions::of(meta),
         }
     }
 
@@ -360,11 +379,6 @@ impl Kind {
             self,
             Self::PositiveSmallInteger | Self::PositiveInteger | Self::PositiveBigInteger
         )
-    }
-
-    /// Whether its column has a constraint of its own, with a name, on PostgreSQL.
-    pub(super) fn has_constraint(&self) -> bool {
-        self.is_unsigned() || matches!(self, Self::ForeignKey { .. })
     }
 
     /// As Django names such a field.

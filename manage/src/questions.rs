@@ -42,13 +42,9 @@ impl Answers {
         matches!(answer.as_str(), "y" | "yes")
     }
 
-    /// Whether the field got another name; nobody says no.
+    /// Whether it got another name; nobody says no.
     pub(crate) fn is_rename(&mut self, rename: &Rename) -> bool {
-        let model = rename.model.model.to_lowercase();
-        self.is_yes(&format!(
-            "Was {model}.{} renamed to {model}.{} (a {})? [y/N] ",
-            rename.from, rename.to, rename.kind
-        ))
+        self.is_yes(&rename.question())
     }
 
     /// Whether the branches may be joined.
@@ -197,8 +193,8 @@ mod tests {
         let mut migration =
             Migration::parse(MigrationKey::new("blog", "x"), "x.toml", &text).unwrap();
         let operation = migration.operations.remove(0);
-        let mut change =
-            Change { app: "blog".into(), operation, requires: vec![], is_new_table: false };
+        let (requires, follows, is_new_table) = (vec![], vec![], false);
+        let mut change = Change { app: "blog".into(), operation, requires, follows, is_new_table };
         let mut answers = Answers { lines: Some(Box::new(typed.as_bytes())) };
         if fill(&mut change, &ProjectState::default(), &mut answers).is_some() {
             return Err("quit");

@@ -19,7 +19,9 @@
 //! - Nothing is silently ignored: an unknown key is an error with file, line and the nearest key.
 //! - What equals the default is not written.
 
+mod model;
 mod read;
+mod sql;
 mod table;
 mod words;
 mod write;
@@ -73,6 +75,9 @@ pub struct Migration {
     pub run_before: Vec<MigrationKey>,
     /// The migrations it stands for: those it was squashed from.
     pub replaces: Vec<MigrationKey>,
+    /// Whether it makes an app's first tables; if it does not say, without a dependency on its own
+    /// app it does.
+    pub initial: Option<bool>,
     /// Whether all of it runs in one transaction. Without, each operation stands alone, and it is
     /// recorded only when the last is done.
     pub atomic: bool,
@@ -89,6 +94,13 @@ impl Migration {
         operations: Vec<Operation>,
     ) -> Self {
         let (run_before, replaces) = (Vec::new(), Vec::new());
-        Self { key, dependencies, run_before, replaces, atomic: true, operations }
+        Self { key, dependencies, run_before, replaces, initial: None, atomic: true, operations }
+    }
+
+    /// Whether it makes an app's first tables.
+    #[must_use]
+    pub fn is_initial(&self) -> bool {
+        let follows = self.dependencies.iter().any(|key| key.app == self.key.app);
+        self.initial.unwrap_or(!follows)
     }
 }

@@ -7,25 +7,37 @@ use crate::conf::nearest;
 use crate::error::{Error, Result};
 use crate::migrations::Operation;
 use crate::migrations::operation::NOOP;
-use crate::migrations::state::{FieldState, IndexState, Kind, ModelKey, ModelState};
 
 use super::table::{Source, Table};
-use super::{Migration, MigrationKey, words};
+use super::{Migration, MigrationKey, model, sql};
 
 /// What an operation's table may begin with.
-const OPERATIONS: [&str; 11] = [
+const OPERATIONS: [&str; 18] = [
     "create_model",
     "delete_model",
+    "rename_model",
+    "alter_model_options",
+    "alter_model_table",
     "add_field",
     "alter_field",
     "remove_field",
     "rename_field",
-    "alter_model_table",
     "add_index",
     "remove_index",
+    "rename_index",
+    "add_constraint",
+    "remove_constraint",
     "run_sql",
     "run",
+    DATABASE,
+    STATE,
 ];
+
+/// What happens to the database alone.
+const DATABASE: &str = "database_operations";
+
+/// What happens to the state alone.
+const STATE: &str = "state_operations";
 
 /// Reads the migration `key` from `text`; `path` is for messages.
 pub(in crate::migrations) fn read(key: MigrationKey, path: &str, text: &str) -> Result<Migration> {
@@ -37,12 +49,11 @@ pub(in crate::migrations) fn read(key: MigrationKey, path: &str, text: &str) -> 
     let dependencies = keys(&mut file, "dependencies")?;
     let run_before = keys(&mut file, "run_before")?;
     let replaces = keys(&mut file, "replaces")?;
+    let initial = file.boolean("initial")?;
     let atomic = file.boolean("atomic")?.unwrap_or(true);
-    let tables = file.tables("operation")?;
+    let operations = operations(&key.app, &mut file, "operation")?;
     file.finish()?;
-    let operations = tables.into_iter().map(|table| operation(&key.app, table));
-    let operations = operations.collect::<Result<_>>()?;
-    Ok(Migration { key, dependencies, run_before, replaces, atomic, operations })
+    Ok(Migration { key, dependencies, run_before, replaces, initial, atomic, operations })
 }
 
 /// A list of pairs of app and name.
@@ -58,45 +69,100 @@ fn keys(file: &mut Table<'_>, word: &'static str) -> Result<Vec<MigrationKey>> {
     pairs.ok_or_else(|| file.wrong(word, WANTED))
 }
 
+fn operations(app: &str, table: &mut Table<'_>, word: &'static str) -> Result<Vec<Operation>> {
+    table.tables(word)?.into_iter().map(|table| operation(app, table)).collect()
+}
+
 fn operation(app: &str, mut table: Table<'_>) -> Result<Operation> {
     let Some(word) = table.which(&OPERATIONS) else {
         return Err(unknown_operation(&table));
     };
-    let subject = table.required(word)?;
     let operation = match word {
-        "create_model" => Operation::CreateModel(model(app, subject, &mut table)?),
+        DATABASE | STATE => Operation::Separate {
+            database: operations(app, &mut table, DATABASE)?,
+            state: operations(app, &mut table, STATE)?,
+        },
+        "run_sql" => sql::run_sql(&mut table)?,
+        _ => {
+            let subject = table.required(word)?;
+            subject_operation(app, word, subject, &mut table)?
+        }
+    };
+    table.finish()?;
+    Ok(operation)
+}
+
+fn subject_operation(
+    app: &str,
+    word: &'static str,
+    subject: String,
+    table: &mut Table<'_>,
+) -> Result<Operation> {
+    Ok(match word {
+        "create_model" => Operation::CreateModel(model::model(app, subject, table)?),
         "delete_model" => Operation::DeleteModel { model: subject },
-        "add_field" | "alter_field" => {
-            let (model, name) = model_and_field(&table, word, &subject)?;
-            let field = field(app, name, &mut table)?;
+        "rename_model" => Operation::RenameModel { from: subject, to: table.required("to")? },
+        "alter_model_options" => {
+            Operation::AlterModelOptions { model: subject, options: model::options(table)? }
+        }
+        "alter_model_table" => {
+            Operation::AlterModelTable { model: subject, table: table.required("table")? }
+        }
+        "run" => Operation::Run {
+            function: function(table, "run", subject)?,
+            back: table.text("run_back")?.map(|f| function(table, "run_back", f)).transpose()?,
+            elidable: table.boolean("elidable")?.unwrap_or(false),
+        },
+        "add_field" | "alter_field" | "remove_field" | "rename_field" => {
+            let (model, name) = model_and_field(table, word, &subject)?;
+            field_operation(app, word, (model, name), table)?
+        }
+        _ => index_operation(word, subject, table)?,
+    })
+}
+
+fn field_operation(
+    app: &str,
+    word: &str,
+    (model, name): (String, String),
+    table: &mut Table<'_>,
+) -> Result<Operation> {
+    Ok(match word {
+        "remove_field" => Operation::RemoveField { model, field: name },
+        "rename_field" => Operation::RenameField { model, from: name, to: table.required("to")? },
+        _ => {
+            let field = model::field(app, name, table)?;
             let fill = table.scalar("fill")?;
             match word {
                 "add_field" => Operation::AddField { model, field, fill },
                 _ => Operation::AlterField { model, field, fill },
             }
         }
-        "remove_field" => {
-            let (model, field) = model_and_field(&table, word, &subject)?;
-            Operation::RemoveField { model, field }
-        }
-        "rename_field" => {
-            let (model, from) = model_and_field(&table, word, &subject)?;
-            Operation::RenameField { model, from, to: table.required("to")? }
-        }
-        "alter_model_table" => {
-            Operation::AlterModelTable { model: subject, table: table.required("table")? }
-        }
-        "add_index" => Operation::AddIndex { model: subject, index: index(&mut table)? },
-        "remove_index" => Operation::RemoveIndex { model: subject, name: table.required("name")? },
-        "run" => Operation::Run {
-            function: function(&table, "run", subject)?,
-            back: table.text("run_back")?.map(|f| function(&table, "run_back", f)).transpose()?,
-            elidable: table.boolean("elidable")?.unwrap_or(false),
+    })
+}
+
+fn index_operation(word: &str, model: String, table: &mut Table<'_>) -> Result<Operation> {
+    Ok(match word {
+        "add_index" => match model::index(table)? {
+            Ok(index) => {
+                let concurrently = table.boolean("concurrently")?.unwrap_or(false);
+                Operation::AddIndex { model, index, concurrently }
+            }
+            Err(constraint) => Operation::AddConstraint { model, constraint },
         },
-        _ => Operation::RunSql { forwards: subject, backwards: table.text("backwards")? },
-    };
-    table.finish()?;
-    Ok(operation)
+        "remove_index" => {
+            let concurrently = table.boolean("concurrently")?.unwrap_or(false);
+            Operation::RemoveIndex { model, name: table.required("name")?, concurrently }
+        }
+        "rename_index" => {
+            let (from, to) = (table.required("name")?, table.required("to")?);
+            Operation::RenameIndex { model, from, to }
+        }
+        "add_constraint" => {
+            Operation::AddConstraint { model, constraint: model::constraint(table)? }
+        }
+        _ => Operation::RemoveConstraint { model, name: table.required("name")? },
+    })
 }
 
 fn unknown_operation(table: &Table<'_>) -> Error {
@@ -130,108 +196,4 @@ fn function(table: &Table<'_>, key: &str, text: String) -> Result<String> {
 
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_')
-}
-
-fn model(app: &str, name: String, table: &mut Table<'_>) -> Result<ModelState> {
-    let key = ModelKey { app: app.to_owned(), model: name };
-    let table_name = table.text("table")?.unwrap_or_else(|| ModelState::default_table(&key));
-    let indexes = table.tables("indexes")?;
-    let indexes: Result<_> = indexes
-        .into_iter()
-        .map(|mut one| {
-            let index = index(&mut one)?;
-            one.finish()?;
-            Ok(index)
-        })
-        .collect();
-    let Some(value) = table.value("fields") else {
-        return Err(table.error("`fields` is missing"));
-    };
-    let Some(entries) = value.get_ref().as_table() else {
-        return Err(table.wrong("fields", "must be a table"));
-    };
-    let entries = Table::new(table.source, value.span().start, entries);
-    let fields: Result<_> = entries
-        .entries()
-        .iter()
-        .map(|(name, span, value)| {
-            let Some(options) = value.get_ref().as_table() else {
-                let words = format!("`{name}`: must be a table like {{ type = \"integer\" }}");
-                return Err(table.source.error(span.start, words));
-            };
-            let mut options = Table::new(table.source, span.start, options);
-            let field = field(app, (*name).to_owned(), &mut options)?;
-            options.finish()?;
-            Ok(field)
-        })
-        .collect();
-    Ok(ModelState { key, table: table_name, fields: fields?, indexes: indexes? })
-}
-
-fn index(table: &mut Table<'_>) -> Result<IndexState> {
-    let name = table.required("name")?;
-    let fields = table.texts("fields")?;
-    if fields.is_empty() {
-        return Err(table.error("`fields` is missing: an index needs at least one"));
-    }
-    Ok(IndexState { name, fields, unique: table.boolean("unique")?.unwrap_or(false) })
-}
-
-fn field(app: &str, name: String, table: &mut Table<'_>) -> Result<FieldState> {
-    let kind = kind(app, table)?;
-    let column = table.text("column")?;
-    let column = column.unwrap_or_else(|| FieldState::default_column(&name, &kind));
-    let unique = table.boolean("unique")?.unwrap_or(false);
-    let primary_key = table.boolean("primary_key")?.unwrap_or(false);
-    let index_unless_told = matches!(kind, Kind::ForeignKey { .. }) && !unique && !primary_key;
-    let digits = digits(table)?;
-    let field = FieldState {
-        name,
-        column,
-        null: table.boolean("null")?.unwrap_or(false),
-        primary_key,
-        unique,
-        index: table.boolean("index")?.unwrap_or(index_unless_told),
-        max_length: table.number("max_length")?,
-        digits,
-        default: table.scalar("default")?,
-        auto_now: table.boolean("auto_now")?.unwrap_or(false),
-        auto_now_add: table.boolean("auto_now_add")?.unwrap_or(false),
-        kind,
-    };
-    if field.kind == Kind::Char && field.max_length.is_none() {
-        return Err(table.wrong("type", "a \"char\" needs a `max_length`"));
-    }
-    Ok(field)
-}
-
-/// `max_digits` and `decimal_places`, both or neither.
-fn digits(table: &mut Table<'_>) -> Result<Option<(u32, u32)>> {
-    match (table.number("max_digits")?, table.number("decimal_places")?) {
-        (Some(digits), Some(places)) => Ok(Some((digits, places))),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(table.wrong("max_digits", "needs `decimal_places` beside it")),
-        (None, Some(_)) => Err(table.wrong("decimal_places", "needs `max_digits` beside it")),
-    }
-}
-
-fn kind(app: &str, table: &mut Table<'_>) -> Result<Kind> {
-    let word = table.required("type")?;
-    if word != words::FOREIGN_KEY {
-        let found = words::KINDS.iter().find(|(known, _)| *known == word);
-        return found.map(|(_, kind)| kind.clone()).ok_or_else(|| {
-            let mut known: Vec<&str> = words::KINDS.iter().map(|(word, _)| *word).collect();
-            known.push(words::FOREIGN_KEY);
-            table.wrong("type", format!("{word:?} is none of {}", known.join(", ")))
-        });
-    }
-    let to = table.required("to")?;
-    let (to_app, model) = to.split_once('.').unwrap_or((app, &to));
-    let word = table.required("on_delete")?;
-    let found = words::ON_DELETE.iter().find(|(known, _)| *known == word);
-    let on_delete = found.map(|(_, on_delete)| *on_delete).ok_or_else(|| {
-        let known: Vec<&str> = words::ON_DELETE.iter().map(|(word, _)| *word).collect();
-        table.wrong("on_delete", format!("{word:?} is none of {}", known.join(", ")))
-    })?;
-    Ok(Kind::ForeignKey { to: ModelKey::new(to_app, model), on_delete })
 }

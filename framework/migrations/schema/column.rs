@@ -11,7 +11,7 @@ use crate::models;
 
 use super::{Dialect, Place};
 
-/// `"name"`, as an identifier.
+/// `"name"`, as an identifier; sessions on MariaDB are told to read these quotes, too.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -6,22 +6,23 @@
 //! Invariants:
 //! - Pure. The state alone decides what a table looks like, whichever way led there; so a new
 //!   database and an old one that was migrated have the same schema.
-//! - Unique is a unique index on both databases: it can be dropped without knowing more than its
-//!   name.
 //! - Foreign keys are checked at the commit. What happens to rows that point at a deleted one is
 //!   done by `models`, so that hooks run; the database is told nothing about it.
+//! - A model that is not `managed` has no DDL.
 
 mod column;
+mod follow;
+mod index;
 mod postgres;
 mod sqlite;
 
 use crate::db;
-use crate::error::Result;
+use crate::error::{Error, Kind as ErrorKind, Result};
 
-use super::state::{FieldState, IndexState, ModelKey, ModelState, ProjectState};
-use super::{Operation, names};
-
-use column::quoted;
+use super::Operation;
+use super::constraint::{ConstraintState, Rule};
+use super::operation::{SqlText, existing_constraint};
+use super::state::{ModelKey, ModelState, ProjectState};
 
 /// Which DDL to write: both can be written whatever databases are compiled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +45,24 @@ impl From<db::Dialect> for Dialect {
     }
 }
 
+impl Dialect {
+    /// As files name it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+        }
+    }
+}
+
 /// Something to run.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Step {
     /// One statement.
     Sql(String),
+    /// One statement that PostgreSQL runs only outside a transaction.
+    Alone(String),
     /// SQL by hand: one or more statements.
     Script(String),
     /// A SQLite table made anew, because ALTER TABLE cannot.
@@ -90,198 +104,183 @@ struct Place<'a> {
 pub(super) fn steps(
     operation: &Operation,
     app: &str,
-    states: (&ProjectState, &ProjectState),
+    (before, after): (&ProjectState, &ProjectState),
     dialect: Dialect,
 ) -> Result<Vec<Step>> {
-    let (before, after) = states;
     if dialect == Dialect::Mysql {
-        let words = "migrations cannot be run on MariaDB";
-        return Err(crate::error::Error::of(crate::error::Kind::Migration, words));
+        let words = "migrations cannot be run on MariaDB".to_owned();
+        return Err(Error::of(ErrorKind::Migration, words));
     }
     let place = Place { dialect, before, after };
-    let old = |model: &str| before.existing(&ModelKey::new(app, model));
-    let new = |model: &str| after.existing(&ModelKey::new(app, model));
     match operation {
-        Operation::CreateModel(model) => place.create_table(model),
-        Operation::DeleteModel { model } => {
-            Ok(vec![Step::Sql(format!("DROP TABLE {}", quoted(&old(model)?.table)))])
-        }
-        Operation::AddField { model, field, fill } => {
-            let (old, new) = (old(model)?, new(model)?);
-            match dialect {
-                Dialect::Sqlite => sqlite::add_field(place, (old, new), field, fill.as_ref()),
-                Dialect::Postgres | Dialect::Mysql => {
-                    postgres::add_field(place, new, field, fill.as_ref())
+        Operation::RunSql { forwards, .. } => place.by_hand(forwards),
+        Operation::Run { .. } | Operation::AlterModelOptions { .. } => Ok(Vec::new()),
+        Operation::Separate { database, .. } => separate(database, app, before, dialect),
+        Operation::RenameModel { .. } | Operation::AlterModelTable { .. } => place.follow_all(),
+        _ => {
+            let key = ModelKey::new(app, operation.model().unwrap_or_default());
+            let known = after.model(&key).or_else(|| before.model(&key));
+            if known.is_some_and(|model| !model.options.managed) {
+                return Ok(Vec::new());
+            }
+            match operation {
+                Operation::CreateModel(model) => place.create_table(model),
+                Operation::DeleteModel { .. } => {
+                    let table = place.quoted(&before.existing(&key)?.table);
+                    Ok(vec![Step::Sql(format!("DROP TABLE {table}"))])
                 }
+                _ => place.change((before.existing(&key)?, after.existing(&key)?), operation),
             }
         }
-        Operation::AlterField { model, field, fill } => {
-            let (old, new) = (old(model)?, new(model)?);
-            let fields = (old.existing_field(&field.name)?, field);
-            match dialect {
-                Dialect::Sqlite => sqlite::alter_field(place, (old, new), fields, fill.as_ref()),
-                Dialect::Postgres | Dialect::Mysql => {
-                    postgres::alter_field(place, new, fields, fill.as_ref())
-                }
-            }
-        }
-        Operation::RemoveField { model, field } => {
-            let (old, new) = (old(model)?, new(model)?);
-            let field = old.existing_field(field)?;
-            match dialect {
-                Dialect::Sqlite => sqlite::remove_field(place, (old, new), field),
-                Dialect::Postgres | Dialect::Mysql => {
-                    Ok(vec![Step::Sql(postgres::drop_column(old, field))])
-                }
-            }
-        }
-        Operation::RenameField { model, from, to } => {
-            let (old, new) = (old(model)?, new(model)?);
-            place.rename_field(old, (old.existing_field(from)?, new.existing_field(to)?))
-        }
-        Operation::AlterModelTable { model, .. } => {
-            Ok(place.rename_table(old(model)?, new(model)?))
-        }
-        Operation::AddIndex { model, index } => {
-            Ok(vec![Step::Sql(create_index(new(model)?, index)?)])
-        }
-        Operation::RemoveIndex { name, .. } => Ok(vec![Step::Sql(drop_index(name))]),
-        Operation::Run { .. } => Ok(Vec::new()),
-        Operation::RunSql { forwards, .. } => Ok(place.by_hand(forwards)),
     }
 }
 
+/// The statements of operations that change no state but their own.
+fn separate(
+    operations: &[Operation],
+    app: &str,
+    before: &ProjectState,
+    dialect: Dialect,
+) -> Result<Vec<Step>> {
+    let mut state = before.clone();
+    let mut made = Vec::new();
+    for operation in operations {
+        let before = state.clone();
+        operation.apply(app, &mut state)?;
+        made.extend(steps(operation, app, (&before, &state), dialect)?);
+    }
+    Ok(made)
+}
+
 impl Place<'_> {
+    /// The statements of an operation on one table, before and after it.
+    fn change(
+        self,
+        models: (&ModelState, &ModelState),
+        operation: &Operation,
+    ) -> Result<Vec<Step>> {
+        let (old, new) = models;
+        match (operation, self.dialect) {
+            (Operation::AddField { field, fill, .. }, Dialect::Sqlite) => {
+                sqlite::add_field(self, models, field, fill.as_ref())
+            }
+            (Operation::AddField { field, fill, .. }, Dialect::Postgres | Dialect::Mysql) => {
+                postgres::add_field(self, new, field, fill.as_ref())
+            }
+            (Operation::AlterField { field, fill, .. }, dialect) => {
+                let fields = (old.existing_field(&field.name)?, field);
+                match dialect {
+                    Dialect::Sqlite => sqlite::alter_field(self, models, fields, fill.as_ref()),
+                    Dialect::Postgres | Dialect::Mysql => {
+                        postgres::alter_field(self, models, fields, fill.as_ref())
+                    }
+                }
+            }
+            (Operation::RemoveField { field, .. }, dialect) => {
+                let field = old.existing_field(field)?;
+                match dialect {
+                    Dialect::Sqlite => sqlite::remove_field(self, models, field),
+                    Dialect::Postgres | Dialect::Mysql => {
+                        Ok(vec![postgres::drop_column(self, old, field)])
+                    }
+                }
+            }
+            (Operation::RenameField { .. } | Operation::RenameIndex { .. }, _) => {
+                self.follow(old, new)
+            }
+            (Operation::AddIndex { index, concurrently, .. }, _) => {
+                let sql = self.index(new, index, *concurrently)?;
+                Ok(vec![self.alone(sql, *concurrently)])
+            }
+            (Operation::AddConstraint { constraint, .. }, _) => {
+                self.add_constraint(models, constraint)
+            }
+            (Operation::RemoveConstraint { name, .. }, _) => self.remove_constraint(models, name),
+            (Operation::RemoveIndex { name, concurrently, .. }, _) => {
+                if existing_constraint(old, name).is_ok() {
+                    return self.remove_constraint(models, name);
+                }
+                Ok(vec![self.alone(self.drop_index(name, *concurrently), *concurrently)])
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn alone(self, sql: String, concurrently: bool) -> Step {
+        let is_alone = concurrently && self.dialect == Dialect::Postgres;
+        if is_alone { Step::Alone(sql) } else { Step::Sql(sql) }
+    }
+
     fn create_table(self, model: &ModelState) -> Result<Vec<Step>> {
         let mut steps = vec![Step::Sql(self.table(self.after, model, &model.table)?)];
-        steps.extend(indexes(model)?.into_iter().map(|(_, sql)| Step::Sql(sql)));
+        steps.extend(self.indexes(model)?.into_iter().map(|(_, sql)| Step::Sql(sql)));
         Ok(steps)
     }
 
     /// CREATE TABLE for `model` under the name `table`.
     fn table(self, state: &ProjectState, model: &ModelState, table: &str) -> Result<String> {
         let columns = model.fields.iter().map(|field| self.column(state, model, field));
-        let columns: Vec<String> = columns.collect::<Result<_>>()?;
-        Ok(format!("CREATE TABLE {} (\n    {}\n)", quoted(table), columns.join(",\n    ")))
+        let mut lines: Vec<String> = columns.collect::<Result<_>>()?;
+        lines.extend(self.checks(model).into_iter().map(|(_, sql)| sql));
+        Ok(format!("CREATE TABLE {} (\n    {}\n)", self.quoted(table), lines.join(",\n    ")))
     }
 
-    fn rename_field(
+    fn add_constraint(
         self,
-        model: &ModelState,
-        (from, to): (&FieldState, &FieldState),
+        (old, new): (&ModelState, &ModelState),
+        constraint: &ConstraintState,
     ) -> Result<Vec<Step>> {
-        if from.column == to.column {
-            return Ok(Vec::new());
+        if let Some(sql) = self.unique(new, constraint)? {
+            return Ok(vec![Step::Sql(sql)]);
         }
-        let table = quoted(&model.table);
-        let rename = |what: &str, old: &str, new: &str| {
-            format!("ALTER TABLE {table} RENAME {what} {} TO {}", quoted(old), quoted(new))
+        if self.dialect == Dialect::Sqlite {
+            return Ok(vec![Step::Rebuild(sqlite::rebuild(self, (old, new), &[])?)]);
+        }
+        let table = self.quoted(&new.table);
+        let made = self.checks(new).into_iter().filter(|(name, _)| *name == constraint.name);
+        Ok(made.map(|(_, sql)| Step::Sql(format!("ALTER TABLE {table} ADD {sql}"))).collect())
+    }
+
+    fn remove_constraint(
+        self,
+        models: (&ModelState, &ModelState),
+        name: &str,
+    ) -> Result<Vec<Step>> {
+        let (old, _) = models;
+        match (&existing_constraint(old, name)?.rule, self.dialect) {
+            (Rule::Unique { .. }, _) => Ok(vec![Step::Sql(self.drop_index(name, false))]),
+            (Rule::Check(_), Dialect::Sqlite) => {
+                Ok(vec![Step::Rebuild(sqlite::rebuild(self, models, &[])?)])
+            }
+            (Rule::Check(_), Dialect::Postgres | Dialect::Mysql) => {
+                let (table, name) = (self.quoted(&old.table), self.quoted(name));
+                Ok(vec![Step::Sql(format!("ALTER TABLE {table} DROP CONSTRAINT {name}"))])
+            }
+        }
+    }
+
+    fn by_hand(self, sql: &SqlText) -> Result<Vec<Step>> {
+        let texts = match sql {
+            SqlText::Same(texts) => texts,
+            SqlText::Each(each) => each.get(self.dialect.word()).ok_or_else(|| {
+                let word = self.dialect.word();
+                let words = format!(
+                    "it says nothing for {word}; add `{word} = \"\"` if there is nothing to do"
+                );
+                Error::of(ErrorKind::Migration, words)
+            })?,
         };
-        let mut statements = vec![rename("COLUMN", &from.column, &to.column)];
-        if let (Some((old, _)), Some((new, create))) =
-            (own_index(model, from), own_index(model, to))
-        {
-            match self.dialect {
-                Dialect::Sqlite => statements.extend([drop_index(&old), create]),
-                Dialect::Postgres | Dialect::Mysql => statements.push(format!(
-                    "ALTER INDEX {} RENAME TO {}",
-                    quoted(&old),
-                    quoted(&new)
-                )),
-            }
+        let texts = texts.iter().map(|text| text.trim().trim_end_matches(';'));
+        let scripts = texts.filter(|text| !text.is_empty());
+        let mut steps: Vec<Step> = scripts.map(|text| Step::Script(text.to_owned())).collect();
+        if self.dialect == Dialect::Postgres && !steps.is_empty() {
+            steps.extend(postgres::settle());
         }
-        if self.dialect == Dialect::Postgres && from.target().is_some() {
-            let name = |column: &str| names::foreign_key(&model.table, column);
-            statements.push(rename("CONSTRAINT", &name(&from.column), &name(&to.column)));
-        }
-        if self.dialect == Dialect::Postgres && from.kind.is_unsigned() {
-            let name = |column: &str| names::unsigned(&model.table, column);
-            statements.push(rename("CONSTRAINT", &name(&from.column), &name(&to.column)));
-        }
-        Ok(statements.into_iter().map(Step::Sql).collect())
+        Ok(steps)
     }
 
-    /// Gives a table another name, and to its indexes and keys those that follow from it.
-    fn rename_table(self, old: &ModelState, new: &ModelState) -> Vec<Step> {
-        if old.table == new.table {
-            return Vec::new();
-        }
-        let table = quoted(&new.table);
-        let mut statements = vec![format!("ALTER TABLE {} RENAME TO {table}", quoted(&old.table))];
-        for (before, after) in old.fields.iter().zip(&new.fields) {
-            if let (Some((name, _)), Some((to, create))) =
-                (own_index(old, before), own_index(new, after))
-            {
-                match self.dialect {
-                    Dialect::Sqlite => statements.extend([drop_index(&name), create]),
-                    Dialect::Postgres | Dialect::Mysql => statements.push(format!(
-                        "ALTER INDEX {} RENAME TO {}",
-                        quoted(&name),
-                        quoted(&to)
-                    )),
-                }
-            }
-            let constraint: fn(&str, &str) -> String = match &after.kind {
-                kind if self.dialect == Dialect::Sqlite || !kind.has_constraint() => continue,
-                kind if kind.is_unsigned() => names::unsigned,
-                _ => names::foreign_key,
-            };
-            let name = |table: &str| quoted(&constraint(table, &after.column));
-            statements.push(format!(
-                "ALTER TABLE {table} RENAME CONSTRAINT {} TO {}",
-                name(&old.table),
-                name(&new.table)
-            ));
-        }
-        statements.into_iter().map(Step::Sql).collect()
+    /// `name` as an identifier.
+    fn quoted(self, name: &str) -> String {
+        column::quoted(name)
     }
-
-    fn by_hand(self, sql: &str) -> Vec<Step> {
-        if sql.trim().is_empty() {
-            return Vec::new();
-        }
-        let script = Step::Script(sql.trim().trim_end_matches(';').to_owned());
-        match self.dialect {
-            Dialect::Sqlite => vec![script],
-            Dialect::Postgres | Dialect::Mysql => [vec![script], postgres::settle()].concat(),
-        }
-    }
-}
-
-/// The indexes of a table: name and CREATE INDEX.
-fn indexes(model: &ModelState) -> Result<Vec<(String, String)>> {
-    let mut indexes: Vec<_> =
-        model.fields.iter().filter_map(|field| own_index(model, field)).collect();
-    for index in &model.indexes {
-        indexes.push((index.name.clone(), create_index(model, index)?));
-    }
-    Ok(indexes)
-}
-
-/// The index of one column: name and CREATE INDEX.
-fn own_index(model: &ModelState, field: &FieldState) -> Option<(String, String)> {
-    if field.primary_key || !(field.unique || field.index) {
-        return None;
-    }
-    let name = names::single(&model.table, &field.column, field.unique);
-    let sql = index_sql(model, &name, field.unique, &quoted(&field.column));
-    Some((name, sql))
-}
-
-fn create_index(model: &ModelState, index: &IndexState) -> Result<String> {
-    let column = |name: &String| {
-        let (name, direction) = name.strip_prefix('-').map_or((&**name, ""), |n| (n, " DESC"));
-        Ok(format!("{}{direction}", quoted(&model.existing_field(name)?.column)))
-    };
-    let columns: Vec<String> = index.fields.iter().map(column).collect::<Result<_>>()?;
-    Ok(index_sql(model, &index.name, index.unique, &columns.join(", ")))
-}
-
-fn index_sql(model: &ModelState, name: &str, unique: bool, columns: &str) -> String {
-    let unique = if unique { "UNIQUE " } else { "" };
-    format!("CREATE {unique}INDEX {} ON {} ({columns})", quoted(name), quoted(&model.table))
-}
-
-fn drop_index(name: &str) -> String {
-    format!("DROP INDEX {}", quoted(name))
 }

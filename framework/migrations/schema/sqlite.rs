@@ -4,8 +4,8 @@
 use crate::error::Result;
 use crate::migrations::state::{FieldState, Kind, ModelState, Value};
 
-use super::column::{column_type, quoted};
-use super::{Check, Place, Rebuild, Step, drop_index, indexes, own_index};
+use super::column::column_type;
+use super::{Check, Place, Rebuild, Step};
 
 /// The model before and after.
 type Models<'a> = (&'a ModelState, &'a ModelState);
@@ -29,8 +29,8 @@ pub(super) fn add_field(
         return Ok(vec![Step::Rebuild(step)]);
     }
     let column = place.column(place.after, new, field)?;
-    let add = format!("ALTER TABLE {} ADD COLUMN {column}", quoted(&new.table));
-    let index = own_index(new, field).map(|(_, sql)| sql);
+    let add = format!("ALTER TABLE {} ADD COLUMN {column}", place.quoted(&new.table));
+    let index = place.own_index(new, field).map(|(_, sql)| sql);
     Ok([add].into_iter().chain(index).map(Step::Sql).collect())
 }
 
@@ -43,8 +43,12 @@ pub(super) fn remove_field(
     if field.target().is_some() {
         return Ok(vec![Step::Rebuild(rebuild(place, models, &[])?)]);
     }
-    let index = own_index(old, field).map(|(name, _)| drop_index(&name));
-    let drop = format!("ALTER TABLE {} DROP COLUMN {}", quoted(&old.table), quoted(&field.column));
+    let index = place.own_index(old, field).map(|(name, _)| place.drop_index(&name, false));
+    let drop = format!(
+        "ALTER TABLE {} DROP COLUMN {}",
+        place.quoted(&old.table),
+        place.quoted(&field.column)
+    );
     Ok(index.into_iter().chain([drop]).map(Step::Sql).collect())
 }
 
@@ -58,14 +62,14 @@ pub(super) fn alter_field(
     let (before, after) =
         (place.column(place.before, old, from)?, place.column(place.after, new, to)?);
     if before == after {
-        let (gone, made) = (own_index(old, from), own_index(new, to));
+        let (gone, made) = (place.own_index(old, from), place.own_index(new, to));
         if gone == made {
             return Ok(Vec::new());
         }
-        let gone = gone.map(|(name, _)| drop_index(&name));
+        let gone = gone.map(|(name, _)| place.drop_index(&name, false));
         return Ok(gone.into_iter().chain(made.map(|(_, sql)| sql)).map(Step::Sql).collect());
     }
-    let mut value = quoted(&from.column);
+    let mut value = place.quoted(&from.column);
     let substitute = fill.or(to.default.as_ref()).filter(|_| from.null && !to.null);
     if let Some(substitute) = substitute {
         value = format!("coalesce({value}, {})", place.literal(place.after, to, substitute)?);
@@ -105,7 +109,7 @@ fn followers(
 /// stores anything anywhere.
 fn fitting(place: Place<'_>, model: &ModelState, field: &FieldState) -> Result<Vec<Check>> {
     let real = place.after.column_kind(field)?;
-    let column = quoted(&field.column);
+    let column = place.quoted(&field.column);
     let misfit = match real.kind {
         Kind::BigAuto | Kind::SmallInteger | Kind::Integer | Kind::BigInteger => {
             format!("typeof({column}) <> 'integer'")
@@ -130,7 +134,7 @@ fn fitting(place: Place<'_>, model: &ModelState, field: &FieldState) -> Result<V
     Ok(vec![Check {
         sql: format!(
             "SELECT 1 FROM {} WHERE {column} IS NOT NULL AND {misfit} LIMIT 1",
-            quoted(&model.table)
+            place.quoted(&model.table)
         ),
         complaint: format!(
             "a value of {}.{} does not fit a {}",
@@ -143,13 +147,17 @@ fn fitting(place: Place<'_>, model: &ModelState, field: &FieldState) -> Result<V
 
 /// Makes the table anew and copies its rows. `values` says what goes into columns that are not
 /// simply the old ones.
-fn rebuild(place: Place<'_>, (old, new): Models<'_>, values: &[(&str, String)]) -> Result<Rebuild> {
+pub(super) fn rebuild(
+    place: Place<'_>,
+    (old, new): Models<'_>,
+    values: &[(&str, String)],
+) -> Result<Rebuild> {
     let temporary = format!("new__{}", new.table);
-    let (table, fresh) = (quoted(&new.table), quoted(&temporary));
-    let columns: Vec<String> = new.fields.iter().map(|field| quoted(&field.column)).collect();
+    let (table, fresh) = (place.quoted(&new.table), place.quoted(&temporary));
+    let columns: Vec<String> = new.fields.iter().map(|field| place.quoted(&field.column)).collect();
     let value = |field: &FieldState| {
         let special = values.iter().find(|(column, _)| *column == field.column);
-        special.map_or_else(|| quoted(&field.column), |(_, value)| value.clone())
+        special.map_or_else(|| place.quoted(&field.column), |(_, value)| value.clone())
     };
     let sources: Vec<String> = new.fields.iter().map(value).collect();
     let mut statements = vec![
@@ -175,8 +183,8 @@ fn rebuild(place: Place<'_>, (old, new): Models<'_>, values: &[(&str, String)]) 
     }
     statements.push(format!("DROP TABLE {table}"));
     statements.push(format!("ALTER TABLE {fresh} RENAME TO {table}"));
-    let made = indexes(new)?;
-    let mut known: Vec<String> = indexes(old)?.into_iter().map(|(name, _)| name).collect();
+    let made = place.indexes(new)?;
+    let mut known: Vec<String> = place.indexes(old)?.into_iter().map(|(name, _)| name).collect();
     known.extend(made.iter().map(|(name, _)| name.clone()));
     statements.extend(made.into_iter().map(|(_, sql)| sql));
     let table = new.table.clone();

@@ -3,9 +3,7 @@
 use std::fmt::Write;
 
 use super::{POST, USER, graph, state};
-use crate::migrations::{
-    Change, Graph, Kind, ProjectState, Value, arrange, diff, possible_renames,
-};
+use crate::migrations::{Change, Graph, Kind, ProjectState, Value, arrange, diff, renames};
 
 /// What `makemigrations` would write: names, dependencies and operations, a line each.
 fn written(changes: Vec<Change>, new: &ProjectState, graph: &Graph) -> String {
@@ -165,7 +163,7 @@ auth.0002_delete_user after [auth.0001_initial, blog.0002_remove_post_author]
 }
 
 #[test]
-fn an_index_comes_and_goes_whatever_its_name() {
+fn an_index_comes_and_gets_another_name() {
     let with = |name: &str| {
         let index = format!("{{ name = \"{name}\", fields = [\"author\", \"-title\"] }}");
         POST.replace("[operation.fields]", &format!("indexes = [{index}]\n[operation.fields]"))
@@ -179,7 +177,14 @@ blog.0002_post_one after [blog.0001_initial]
   + Create index one on field(s) author, -title of model post
 ",
     );
-    check(&[("auth", USER), ("blog", &one)], &[("auth", USER), ("blog", &two)], "");
+    check(
+        &[("auth", USER), ("blog", &one)],
+        &[("auth", USER), ("blog", &two)],
+        "
+blog.0002_rename_one_two after [blog.0001_initial]
+  ~ Rename index one on post to two
+",
+    );
     check(
         &[],
         &[("auth", USER), ("blog", &one)],
@@ -214,10 +219,13 @@ fn a_field_with_the_same_definition_may_have_been_renamed() {
     let renamed = POST.replace("title =", "headline =");
     let (old, new) =
         (state(&[("auth", USER), ("blog", POST)]), state(&[("auth", USER), ("blog", &renamed)]));
-    let renames = possible_renames(&old, &new);
-    assert_eq!(renames.len(), 1);
-    assert_eq!((&*renames[0].from, &*renames[0].to), ("title", "headline"));
-    let changes = diff(&old, &new, &renames);
+    let mut asked = Vec::new();
+    let meant = renames(&old, &new, &mut |rename| {
+        asked.push(rename.question());
+        true
+    });
+    assert_eq!(asked, ["Was post.title renamed to post.headline (a CharField)? [y/N] "]);
+    let changes = diff(&old, &new, &meant);
     let graph = graph(&[("auth.0001_initial", USER), ("blog.0001_initial", POST)]);
     assert_eq!(
         written(changes, &new, &graph),
@@ -225,7 +233,8 @@ fn a_field_with_the_same_definition_may_have_been_renamed() {
          ~ Rename field title on post to headline\n"
     );
     let other = renamed.replace("200", "100");
-    assert_eq!(possible_renames(&old, &state(&[("auth", USER), ("blog", &other)])), []);
+    let other = state(&[("auth", USER), ("blog", &other)]);
+    assert_eq!(renames(&old, &other, &mut |_| panic!("nothing to ask")), []);
 }
 
 #[test]

@@ -15,7 +15,9 @@ fn ddl(dialect: Dialect, before: &ProjectState, app: &str, operation: &str) -> S
     let mut text = String::new();
     for step in steps {
         match step {
-            Step::Sql(sql) | Step::Script(sql) => writeln!(text, "{sql};").unwrap(),
+            Step::Sql(sql) | Step::Script(sql) | Step::Alone(sql) => {
+                writeln!(text, "{sql};").unwrap()
+            }
             Step::Rebuild(rebuild) => {
                 for sql in rebuild.statements {
                     writeln!(text, "{sql};").unwrap();

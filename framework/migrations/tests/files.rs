@@ -10,7 +10,7 @@ fn complaint(text: &str) -> String {
 
 #[test]
 fn a_file_reads_as_it_was_written() {
-    let text = r#"# Written by makemigrations
+    let text = r##"# Written by makemigrations
 
 dependencies = [
     ["blog", "0001_initial"],
@@ -26,8 +26,16 @@ atomic = false
 [[operation]]
 create_model = "Post"
 table = "posts"
+ordering = ["-created", "id"]
+get_latest_by = ["created"]
+verbose_name = "article"
+managed = false
 indexes = [
-    { name = "posts_idx", fields = ["author", "-created"], unique = true },
+    { name = "posts_idx", fields = ["author", "-created"], condition = '"is_live" = true' },
+]
+constraints = [
+    { name = "posts_uniq", unique = ["slug"], condition = '"is_live" = true', nulls_distinct = false },
+    { name = "posts_check", check = '"score" > 0' },
 ]
 
 [operation.fields]
@@ -61,8 +69,31 @@ alter_model_table = "Post"
 table = "articles"
 
 [[operation]]
+rename_model = "Post"
+to = "Article"
+
+[[operation]]
+alter_model_options = "Article"
+verbose_name_plural = "articles of all kinds"
+
+[[operation]]
+rename_index = "Article"
+name = "posts_uniq"
+to = "articles_uniq"
+
+[[operation]]
+add_constraint = "Article"
+name = "articles_check"
+check = """"slug" <> 'it''s'"""
+
+[[operation]]
+remove_constraint = "Article"
+name = "posts_check"
+
+[[operation]]
 remove_index = "Post"
 name = "posts_idx"
+concurrently = true
 
 [[operation]]
 run = "blog.fill_slugs"
@@ -73,14 +104,37 @@ elidable = true
 add_index = "Post"
 name = "posts_two"
 fields = ["author"]
+concurrently = true
 
 [[operation]]
 run_sql = "SELECT 1"
 backwards = "SELECT 2"
 
 [[operation]]
+run_sql = { mysql = ["SELECT 1", "SELECT 2"], postgres = "SELECT 3" }
+backwards = ["SELECT 4", "SELECT 5"]
+elidable = true
+
+[[operation]]
+
+[[operation.database_operations]]
+run_sql = "SELECT 6"
+
+[[operation.state_operations]]
+create_model = "Note"
+
+[operation.state_operations.fields]
+id = { type = "big_auto", primary_key = true }
+
+[[operation]]
+state_operations = []
+
+[[operation.database_operations]]
+delete_model = "Note"
+
+[[operation]]
 delete_model = "Post"
-"#;
+"##;
     let migration = migration("blog.0002_all", text);
     assert_eq!(migration.text("Written by makemigrations"), text);
 }

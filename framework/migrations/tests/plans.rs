@@ -98,7 +98,7 @@ fn what_was_done_can_be_undone_but_not_sql_without_a_way_back() {
     let back = remove.inverse("blog", &before).unwrap();
     back.apply("blog", &mut after).unwrap();
     assert_eq!(diff(&after, &before, &[]), []);
-    let sql = Operation::RunSql { forwards: "SELECT 1".into(), backwards: None };
+    let sql = Operation::RunSql { forwards: "SELECT 1".into(), backwards: None, elidable: false };
     assert!(sql.inverse("blog", &before).unwrap_err().is_migration());
 }
 

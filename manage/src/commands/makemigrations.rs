@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use hulse::migrations::{Change, Graph, Migration, MigrationKey, arrange, diff, possible_renames};
+use hulse::migrations::{Change, Graph, Migration, MigrationKey, arrange, diff, renames};
 use hulse::{Error, Project, Result};
 
 use super::migrate::installed;
@@ -103,9 +103,7 @@ impl Makemigrations {
     ) -> Result<Result<Vec<Migration>, ExitCode>> {
         let (old, new) = (graph.state(|_| true)?, project.state());
         let mut answers = self.answers();
-        let renames = possible_renames(&old, &new);
-        let renames = renames.into_iter().filter(|rename| answers.is_rename(rename));
-        let renames: Vec<_> = renames.collect();
+        let renames = renames(&old, &new, &mut |rename| answers.is_rename(rename));
         let mut changes = self.chosen(project, diff(&old, &new, &renames))?;
         for change in &mut changes {
             if let Some(code) = questions::fill(change, &old, &mut answers) {

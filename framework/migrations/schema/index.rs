@@ -1,0 +1,152 @@
+//! Indexes and constraints of a table.
+//!
+//! Invariants:
+//! - Unique is a unique index: it can be dropped without knowing more than its name.
+//! - SQLite has no `NULLS NOT DISTINCT`; there a column that may be NULL counts as two, whether it is
+//!   NULL and what it holds else, which comes to the same.
+
+use crate::error::Result;
+use crate::migrations::constraint::{ConstraintState, IndexState, Rule};
+use crate::migrations::state::{FieldState, ModelState};
+use crate::migrations::{condition, names};
+
+use super::{Dialect, Place};
+
+/// An index: its name and what makes it.
+pub(super) type Named = (String, String);
+
+impl Place<'_> {
+    /// All indexes of a table, those of single columns first.
+    pub(super) fn indexes(self, model: &ModelState) -> Result<Vec<Named>> {
+        let own = model.fields.iter().filter_map(|field| self.own_index(model, field));
+        let mut indexes: Vec<Named> = own.collect();
+        indexes.extend(self.named_indexes(model)?);
+        Ok(indexes)
+    }
+
+    /// The indexes that stand in the description, and the unique constraints.
+    pub(super) fn named_indexes(self, model: &ModelState) -> Result<Vec<Named>> {
+        let mut indexes = Vec::new();
+        for index in &model.indexes {
+            indexes.push((index.name.clone(), self.index(model, index, false)?));
+        }
+        for constraint in &model.constraints {
+            if let Some(sql) = self.unique(model, constraint)? {
+                indexes.push((constraint.name.clone(), sql));
+            }
+        }
+        Ok(indexes)
+    }
+
+    /// The index of one column.
+    pub(super) fn own_index(self, model: &ModelState, field: &FieldState) -> Option<Named> {
+        if field.primary_key || !(field.unique || field.index) {
+            return None;
+        }
+        let name = names::single(&model.table, &field.column, field.unique);
+        let kind = if field.unique { "UNIQUE INDEX" } else { "INDEX" };
+        let sql = self.index_sql(model, (kind, &name), &self.quoted(&field.column), None);
+        Some((name, sql))
+    }
+
+    pub(super) fn index(
+        self,
+        model: &ModelState,
+        index: &IndexState,
+        concurrently: bool,
+    ) -> Result<String> {
+        let column = |name: &String| {
+            let (name, direction) = name.strip_prefix('-').map_or((&**name, ""), |n| (n, " DESC"));
+            Ok(format!("{}{direction}", self.quoted(&model.existing_field(name)?.column)))
+        };
+        let columns: Vec<String> = index.fields.iter().map(column).collect::<Result<_>>()?;
+        let is_concurrent = concurrently && self.dialect == Dialect::Postgres;
+        let kind = if is_concurrent { "INDEX CONCURRENTLY" } else { "INDEX" };
+        let condition = index.condition.as_deref();
+        Ok(self.index_sql(model, (kind, &index.name), &columns.join(", "), condition))
+    }
+
+    /// The unique index of a constraint, if it is one.
+    pub(super) fn unique(
+        self,
+        model: &ModelState,
+        constraint: &ConstraintState,
+    ) -> Result<Option<String>> {
+        let Rule::Unique { fields, condition, nulls_distinct } = &constraint.rule else {
+            return Ok(None);
+        };
+        let mut columns = Vec::new();
+        for name in fields {
+            let (name, direction) = name.strip_prefix('-').map_or((&**name, ""), |n| (n, " DESC"));
+            let field = model.existing_field(name)?;
+            let column = format!("{}{direction}", self.quoted(&field.column));
+            if !nulls_distinct && field.null && self.dialect == Dialect::Sqlite {
+                let bare = self.quoted(&field.column);
+                columns.push(format!("{bare} IS NULL, ifnull({bare}, 0){direction}"));
+            } else {
+                columns.push(column);
+            }
+        }
+        let mut columns = columns.join(", ");
+        if !nulls_distinct && self.dialect == Dialect::Postgres {
+            // `index_sql` closes the bracket.
+            columns.push_str(") NULLS NOT DISTINCT");
+            let sql = self.index_sql(model, ("UNIQUE INDEX", &constraint.name), &columns, None);
+            let mut sql = sql.trim_end_matches(')').to_owned();
+            sql.push_str(&self.where_sql(condition.as_deref()));
+            return Ok(Some(sql));
+        }
+        let kind = ("UNIQUE INDEX", constraint.name.as_str());
+        Ok(Some(self.index_sql(model, kind, &columns, condition.as_deref())))
+    }
+
+    fn index_sql(
+        self,
+        model: &ModelState,
+        (kind, name): (&str, &str),
+        columns: &str,
+        condition: Option<&str>,
+    ) -> String {
+        let (name, table) = (self.quoted(name), self.quoted(&model.table));
+        format!("CREATE {kind} {name} ON {table} ({columns}){}", self.where_sql(condition))
+    }
+
+    fn where_sql(self, condition: Option<&str>) -> String {
+        condition.map_or(String::new(), |text| format!(" WHERE {}", self.condition(text)))
+    }
+
+    /// A neutral condition in this dialect's quotes.
+    fn condition(self, text: &str) -> String {
+        condition::mapped(text, &mut |name| self.quoted(name))
+    }
+
+    /// `CONSTRAINT name CHECK (..)` for each check of the table.
+    pub(super) fn checks(self, model: &ModelState) -> Vec<Named> {
+        let checks = model.constraints.iter().filter_map(|constraint| match &constraint.rule {
+            Rule::Check(text) => Some((constraint.name.clone(), text)),
+            Rule::Unique { .. } => None,
+        });
+        let sql = |name: &str, text: &str| {
+            format!("CONSTRAINT {} CHECK ({})", self.quoted(name), self.condition(text))
+        };
+        checks.map(|(name, text)| (name.clone(), sql(&name, text))).collect()
+    }
+
+    pub(super) fn drop_index(self, name: &str, concurrently: bool) -> String {
+        let is_concurrent = concurrently && self.dialect == Dialect::Postgres;
+        let kind = if is_concurrent { "INDEX CONCURRENTLY" } else { "INDEX" };
+        format!("DROP {kind} {}", self.quoted(name))
+    }
+
+    /// Gives indexes that are the same but for their names the new ones.
+    pub(super) fn rename_indexes(self, old: &[Named], new: &[Named]) -> Vec<String> {
+        let pairs = old.iter().zip(new).filter(|((from, _), (to, _))| from != to);
+        let rename = |((from, _), (to, create)): (&Named, &Named)| match self.dialect {
+            Dialect::Sqlite => vec![self.drop_index(from, false), create.clone()],
+            Dialect::Postgres | Dialect::Mysql => {
+                vec![format!("ALTER INDEX {} RENAME TO {}", self.quoted(from), self.quoted(to))]
+            }
+        };
+        pairs.flat_map(rename).collect()
+    }
+}
