@@ -17,12 +17,12 @@ pub use crate::models::through::{is_same, through};
 pub use crate::site::Site;
 
 use crate::models::Choices;
-use crate::models::column::Related;
 use crate::models::field::{FieldType, Plain};
 use crate::models::foreign_key::ForeignKey;
 use crate::models::id::Id;
 use crate::models::meta::{Default, FieldKind, Meta};
 use crate::models::model::Model;
+use crate::models::related::Related;
 
 /// A type that a primary key may have.
 #[diagnostic::on_unimplemented(message = "a `{Self}` cannot be a primary key")]

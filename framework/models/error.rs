@@ -43,8 +43,14 @@ impl Error {
         Self::of(Kind::Field, words)
     }
 
-    pub(super) fn multiple_objects(meta: &Meta) -> Self {
-        Self::of(Kind::MultipleObjects, format!("more than one {} matches the query", meta.label()))
+    /// `count` rows were read, `most` at most.
+    pub(super) fn multiple_objects(meta: &Meta, count: usize, most: u64) -> Self {
+        let count = match u64::try_from(count) {
+            Ok(count) if count < most => format!("{count}"),
+            _ => format!("more than {}", most - 1),
+        };
+        let words = format!("more than one {} matches the query: {count}", meta.label());
+        Self::of(Kind::MultipleObjects, words)
     }
 
     pub(super) fn field(meta: &Meta, field: &Field, why: impl std::fmt::Display) -> Self {

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::db::Row;
 use crate::error::Result;
-use crate::models::column::AtPath;
 use crate::models::meta::{Choice, Default, Field, FieldKind, Meta};
 use crate::models::slot::Slot;
+use crate::models::trail::AtPath;
 
 /// A type that a model's field may have.
 #[diagnostic::on_unimplemented(
@@ -103,7 +103,7 @@ impl<T: FieldType> FieldType for Option<T> {
     const CHOICES: &'static [Choice] = T::CHOICES;
     const RELATION: Option<fn() -> &'static Meta> = T::RELATION;
     const UNIQUE: bool = T::UNIQUE;
-    type Column = T::Column;
+    type Column = <T::Column as AtPath>::Nullable;
 
     fn unset() -> Self {
         None

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::db::Row;
 use crate::error::{Error, Kind, Result};
-use crate::models::column::Column;
+use crate::models::expression::{Expression, Node};
 use crate::models::field::FieldType;
 use crate::models::meta::{Default, FieldKind};
 use crate::models::operand::Operand;
@@ -112,7 +112,7 @@ macro_rules! path_field {
         impl FieldType for $name {
             const KIND: FieldKind = FieldKind::Char;
             const MAX_LENGTH: Option<u32> = Some(PATH_LENGTH);
-            type Column = Column<String>;
+            type Column = Expression<String>;
 
             fn unset() -> Self {
                 Self::default()
@@ -139,8 +139,10 @@ macro_rules! path_field {
         }
 
         impl Operand<String> for &$name {
-            fn operand(self) -> Option<Value> {
-                self.value()
+            type Out = String;
+
+            fn operand(self) -> Option<Node> {
+                self.value().map(Node::Value)
             }
         }
     };

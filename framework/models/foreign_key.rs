@@ -10,11 +10,11 @@ use serde::{Serialize, Serializer};
 
 use crate::db::Row;
 use crate::error::{Error, Kind, Result};
-use crate::models::column::Related;
 use crate::models::field::FieldType;
 use crate::models::meta::{self, FieldKind, Meta};
 use crate::models::model::Model;
 use crate::models::query::QuerySet;
+use crate::models::related::Related;
 use crate::models::related_set::KeyOf;
 use crate::models::slot::{AnyRow, Slot};
 use crate::site::Site;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::Row;
 use crate::error::Result;
-use crate::models::column::Column;
+use crate::models::expression::{Expression, Node};
 use crate::models::field::FieldType;
 use crate::models::meta::{self, FieldKind};
 use crate::models::operand::Operand;
@@ -64,7 +64,7 @@ impl fmt::Display for Id {
 #[diagnostic::do_not_recommend]
 impl FieldType for Id {
     const KIND: FieldKind = FieldKind::BigAuto;
-    type Column = Column<i64>;
+    type Column = Expression<i64>;
 
     fn unset() -> Self {
         Self(None)
@@ -88,13 +88,17 @@ impl FieldType for Id {
 }
 
 impl Operand<i64> for Id {
-    fn operand(self) -> Option<Value> {
-        self.value()
+    type Out = i64;
+
+    fn operand(self) -> Option<Node> {
+        self.value().map(Node::Value)
     }
 }
 
 impl Operand<i64> for &Id {
-    fn operand(self) -> Option<Value> {
-        self.value()
+    type Out = i64;
+
+    fn operand(self) -> Option<Node> {
+        self.value().map(Node::Value)
     }
 }

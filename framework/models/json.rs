@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::Row;
 use crate::error::{Error, Kind, Result};
-use crate::models::column::Column;
+use crate::models::expression::Expression;
 use crate::models::field::{FieldType, Plain};
 use crate::models::meta::{Default, FieldKind};
 
@@ -60,7 +60,7 @@ where
     T: Serialize + DeserializeOwned + std::default::Default + Clone + Send + Sync + 'static,
 {
     const KIND: FieldKind = FieldKind::Json;
-    type Column = Column<Self>;
+    type Column = Expression<Self>;
 
     fn unset() -> Self {
         Self(T::default())

@@ -6,8 +6,8 @@ use futures_util::future::BoxFuture;
 use sea_query::Value;
 
 use crate::error::{Error, Kind, Result};
+use crate::models::condition::Q;
 use crate::models::live::Rows;
-use crate::models::lookup::Q;
 use crate::site::Site;
 
 /// The description of a model, made once by `#[derive(Model)]` (Django's `_meta`).

@@ -1,6 +1,6 @@
 //! Models: one struct is the table.
 //!
-//! Flow: `Post::objects()` → `QuerySet` → `sql` (sea-query) → `db` → rows → structs.
+//! Flow: `Post::objects()` → `QuerySet` → `sql` → `db` → rows → structs.
 //! `post.save(&site)` → `before_save` → INSERT or UPDATE → `after_save` → commit → `after_commit`.
 //!
 //! Invariants: knows no HTTP; values are bound; everything but the derive's row and value code
@@ -8,11 +8,12 @@
 
 mod between;
 mod choices;
-mod column;
+mod condition;
 mod decimal;
 mod delete;
 pub mod duration;
 mod error;
+mod expression;
 mod field;
 mod file;
 mod foreign_key;
@@ -22,7 +23,6 @@ mod id;
 mod json;
 mod kind;
 mod live;
-mod lookup;
 mod many_to_many;
 mod meta;
 mod model;
@@ -31,22 +31,23 @@ mod operand;
 mod plain;
 mod query;
 mod registry;
+mod related;
 mod related_set;
 mod save;
 mod signals;
 mod slot;
 mod sql;
 mod through;
+mod trail;
 
 #[doc(hidden)]
 pub mod derive;
 
 pub use between::{M2mAction, M2mChanged};
 pub use choices::Choices;
-pub use column::{
-    Assignment, AtPath, Column, Columns, FieldPath, OneOrMore, Order, PointsTo, Related, Trail,
-};
+pub use condition::Q;
 pub use delete::{Deleted, ProtectingRow, delete};
+pub use expression::{Expression, Node, Nulls, Number, Order, Output};
 pub use field::{FieldType, Plain, Timed};
 pub use file::{File, Image};
 pub use foreign_key::ForeignKey;
@@ -56,7 +57,6 @@ pub use hulse_macros::{Choices, Model};
 pub use id::Id;
 pub use json::Json;
 pub use live::Rows;
-pub use lookup::Q;
 pub use many_to_many::ManyToMany;
 pub use meta::{
     Choice, Condition, Constraint, ConstraintKind, Default, Field, FieldKind, Index, Many,
@@ -65,10 +65,12 @@ pub use meta::{
 pub use model::Model;
 pub use one_to_one::OneToOne;
 pub use operand::Operand;
-pub use query::{QuerySet, refresh};
+pub use query::{Assignment, OneOrMore, QuerySet, Selection, refresh};
 pub use registry::Registry;
+pub use related::{PointsTo, Related, RelatedMany};
 pub use related_set::{KeyOf, RelatedOne, RelatedSet};
 pub use rust_decimal::Decimal;
 pub use save::{create, force_update, save};
 pub use signals::{PostDelete, PostSave, PreDelete, PreSave};
+pub use trail::{AtPath, Columns, FieldPath, Step, Trail};
 pub use uuid::Uuid;

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use crate::db::Row;
 use crate::error::Result;
-use crate::models::column::Columns;
 use crate::models::field::Plain;
 use crate::models::hooks::Hooks;
 use crate::models::meta::Meta;
 use crate::models::slot::Slot;
+use crate::models::trail::Columns;
 
 /// A struct that is a table. Derive it; the derive adds `objects`, `save`, `delete`, `refresh`,
 /// `create` and `of`, which call the functions of this room.

@@ -10,12 +10,13 @@ use serde::{Serialize, Serializer};
 
 use crate::db::Row;
 use crate::error::Result;
-use crate::models::column::{PointsTo, Related};
 use crate::models::derive;
+use crate::models::expression::Node;
 use crate::models::field::FieldType;
 use crate::models::foreign_key::ForeignKey;
 use crate::models::meta::{self, FieldKind, Meta};
 use crate::models::model::Model;
+use crate::models::related::{PointsTo, Related};
 use crate::models::related_set::KeyOf;
 use crate::models::slot::Slot;
 
@@ -135,13 +136,13 @@ impl<T: Model> KeyOf<T> for &OneToOne<T> {
 }
 
 impl<T: Model> PointsTo<T> for &OneToOne<T> {
-    fn target(self) -> Option<Value> {
-        self.0.value()
+    fn target(self) -> Option<Node> {
+        self.0.value().map(Node::Value)
     }
 }
 
 impl<T: Model> PointsTo<T> for OneToOne<T> {
-    fn target(self) -> Option<Value> {
-        self.0.value()
+    fn target(self) -> Option<Node> {
+        self.0.value().map(Node::Value)
     }
 }

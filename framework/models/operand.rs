@@ -1,51 +1,74 @@
 //! `Operand`: what a lookup may be compared with.
 
-use sea_query::Value;
-
+use crate::models::expression::{Expression, Node, Output};
 use crate::models::field::Plain;
 
-/// A value that a column of `T` can be compared with or set to. `None` stands for NULL.
+/// What an expression of `T` can be compared with or set to: a value, or another expression of the
+/// same type (Django's `F`). `None` stands for NULL.
 #[diagnostic::on_unimplemented(
     message = "a `{T}` column cannot be compared with a `{Self}`",
-    label = "expected a `{T}`, a reference to one, or an `Option` of one"
+    label = "expected a `{T}`, a reference to one, an `Option` of one or an expression of `{T}`"
 )]
 pub trait Operand<T> {
-    /// The value to bind; `None` is NULL.
-    fn operand(self) -> Option<Value>;
+    /// `T`, or `Option<T>` where it may be NULL.
+    type Out: Output;
+
+    /// The value to bind or the expression; `None` is NULL.
+    fn operand(self) -> Option<Node>;
 }
 
 impl<T: Plain> Operand<T> for T {
-    fn operand(self) -> Option<Value> {
-        self.value()
+    type Out = T;
+
+    fn operand(self) -> Option<Node> {
+        self.value().map(Node::Value)
     }
 }
 
 impl<T: Plain> Operand<T> for &T {
-    fn operand(self) -> Option<Value> {
-        self.value()
+    type Out = T;
+
+    fn operand(self) -> Option<Node> {
+        self.value().map(Node::Value)
     }
 }
 
 impl<T: Plain> Operand<T> for Option<T> {
-    fn operand(self) -> Option<Value> {
-        self.as_ref().and_then(T::value)
+    type Out = Self;
+
+    fn operand(self) -> Option<Node> {
+        self.as_ref().and_then(T::value).map(Node::Value)
     }
 }
 
 impl<T: Plain> Operand<T> for &Option<T> {
-    fn operand(self) -> Option<Value> {
-        self.as_ref().and_then(T::value)
+    type Out = Option<T>;
+
+    fn operand(self) -> Option<Node> {
+        self.as_ref().and_then(T::value).map(Node::Value)
     }
 }
 
 impl Operand<String> for &str {
-    fn operand(self) -> Option<Value> {
-        Some(self.into())
+    type Out = String;
+
+    fn operand(self) -> Option<Node> {
+        Some(Node::Value(self.into()))
     }
 }
 
 impl Operand<String> for &&str {
-    fn operand(self) -> Option<Value> {
-        Some((*self).into())
+    type Out = String;
+
+    fn operand(self) -> Option<Node> {
+        Some(Node::Value((*self).into()))
+    }
+}
+
+impl<T: Plain, Out: Output> Operand<T> for Expression<T, Out> {
+    type Out = Out;
+
+    fn operand(self) -> Option<Node> {
+        Some(self.into_node())
     }
 }

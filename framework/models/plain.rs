@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::db::Row;
 use crate::error::{Error, Kind, Result};
-use crate::models::column::Column;
 use crate::models::duration;
+use crate::models::expression::Expression;
 use crate::models::field::{FieldType, Plain, Timed};
 use crate::models::meta::{Default, Field, FieldKind};
 
@@ -24,7 +24,7 @@ macro_rules! plain {
         #[diagnostic::do_not_recommend]
         impl FieldType for $type {
             const KIND: FieldKind = FieldKind::$kind;
-            type Column = Column<Self>;
+            type Column = Expression<Self>;
 
             fn unset() -> Self {
                 $unset
@@ -76,7 +76,7 @@ plain! {
 #[diagnostic::do_not_recommend]
 impl FieldType for u64 {
     const KIND: FieldKind = FieldKind::PositiveBigInteger;
-    type Column = Column<Self>;
+    type Column = Expression<Self>;
 
     fn unset() -> Self {
         0
@@ -109,7 +109,7 @@ impl Plain for u64 {}
 #[diagnostic::do_not_recommend]
 impl FieldType for Decimal {
     const KIND: FieldKind = FieldKind::Decimal;
-    type Column = Column<Self>;
+    type Column = Expression<Self>;
 
     fn unset() -> Self {
         Self::ZERO
@@ -153,7 +153,7 @@ impl Plain for Decimal {}
 #[diagnostic::do_not_recommend]
 impl FieldType for TimeDelta {
     const KIND: FieldKind = FieldKind::Duration;
-    type Column = Column<Self>;
+    type Column = Expression<Self>;
 
     fn unset() -> Self {
         Self::zero()
@@ -187,7 +187,7 @@ impl Plain for TimeDelta {}
 #[diagnostic::do_not_recommend]
 impl FieldType for serde_json::Value {
     const KIND: FieldKind = FieldKind::Json;
-    type Column = Column<Self>;
+    type Column = Expression<Self>;
 
     fn unset() -> Self {
         Self::Null
@@ -222,7 +222,7 @@ impl Plain for serde_json::Value {}
 impl FieldType for IpAddr {
     const KIND: FieldKind = FieldKind::Char;
     const MAX_LENGTH: Option<u32> = Some(ADDRESS_LENGTH);
-    type Column = Column<Self>;
+    type Column = Expression<Self>;
 
     fn unset() -> Self {
         Self::V4(std::net::Ipv4Addr::UNSPECIFIED)

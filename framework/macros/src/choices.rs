@@ -87,7 +87,7 @@ fn field(input: &DeriveInput) -> TokenStream {
             );
             const CHOICES: &'static [::hulse::models::Choice] =
                 <Self as ::hulse::models::Choices>::CHOICES;
-            type Column = ::hulse::models::Column<Self>;
+            type Column = ::hulse::models::Expression<Self>;
 
             fn unset() -> Self {
                 <Self as ::core::default::Default>::default()

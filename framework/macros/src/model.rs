@@ -456,6 +456,15 @@ fn columns(parts: &Parts<'_>) -> TokenStream {
         #[allow(dead_code)]
         impl #columns {
             #(#methods)*
+
+            /// The rows of `R` whose foreign key `by` points here, to look at or count.
+            #[must_use]
+            #visibility fn reverse<R: ::hulse::models::Model>(
+                &self,
+                by: impl ::core::ops::FnOnce(&R::Columns) -> ::hulse::models::Related<#name>,
+            ) -> ::hulse::models::RelatedMany<R> {
+                self.0.reverse::<R, #name>(by)
+            }
         }
     }
 }

@@ -95,17 +95,16 @@ pub(super) async fn matching(plan: &Plan, site: &Site) -> Result<Deleted> {
     let load = loads(meta, site);
     if load.is_none() {
         let is_alone = registry.referring(meta).next().is_none();
-        let condition =
-            if is_alone { Some(plan.filter(dialect)) } else { plan.own_filter(dialect) };
+        let condition = plan.condition(dialect, !is_alone)?;
         if let Some(tree) = condition.and_then(|it| tree::plan(&registry, meta, it, site)) {
             return by_statements(tree, site).await;
         }
     }
     let select = match load {
-        Some(_) => plan.select(dialect),
-        None => plan.select_keys(dialect),
+        Some(_) => plan.select(dialect)?,
+        None => plan.select_keys(dialect)?,
     };
-    let rows = db.fetch(dialect.build(&select)).await?;
+    let rows = db.fetch(select).await?;
     let doomed =
         rows.iter().map(|row| Doomed::read(meta, load, row)).collect::<Result<Vec<_>>>()?;
     drop(rows);

@@ -3,6 +3,7 @@
 mod deletes;
 mod derive;
 mod fields;
+mod joins;
 mod many_to_many;
 mod on_delete;
 mod queries;

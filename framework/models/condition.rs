@@ -1,0 +1,144 @@
+//! `Q`: conditions, put together with `&`, `|` and `!`.
+
+use std::ops::{BitAnd, BitOr, Not};
+
+use crate::models::expression::{Comparison, Node};
+use crate::models::query::QuerySet;
+use crate::models::sql::Plan;
+use crate::models::trail::FieldPath;
+
+/// A condition on rows. Columns make them: `p.title().eq("x") & !p.live().eq(false)`.
+#[derive(Clone, Debug)]
+pub struct Q(pub(super) Tree);
+
+#[derive(Clone, Debug)]
+pub(super) enum Tree {
+    Always,
+    Never,
+    Test(Box<Test>),
+    Exists(Box<Plan>),
+    All(Vec<Q>),
+    Any(Vec<Q>),
+    Not(Box<Q>),
+}
+
+/// What is asked of one expression.
+#[derive(Clone, Debug)]
+pub(super) struct Test {
+    pub(super) left: Node,
+    pub(super) lookup: Lookup,
+}
+
+/// A question to an expression.
+#[derive(Clone, Debug)]
+pub(super) enum Lookup {
+    Compare(Comparison, Node),
+    Range(Node, Node),
+    In(Vec<Node>),
+    InQuery(Box<Plan>),
+    IsNull(bool),
+    Text { text: Node, at: TextAt, ignore_case: bool },
+}
+
+/// Where in a text another is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TextAt {
+    Anywhere,
+    Start,
+    End,
+    Whole,
+}
+
+impl Test {
+    /// Whether a NULL in one of its columns keeps it from being true.
+    pub(super) fn is_strict(&self) -> bool {
+        !matches!(self.lookup, Lookup::IsNull(true)) && self.left.is_strict()
+    }
+
+    pub(super) fn any_column(&self, visit: &mut dyn FnMut(&FieldPath) -> bool) -> bool {
+        self.left.any_column(visit)
+            || match &self.lookup {
+                Lookup::Compare(_, right) | Lookup::Text { text: right, .. } => {
+                    right.any_column(visit)
+                }
+                Lookup::Range(first, last) => first.any_column(visit) || last.any_column(visit),
+                Lookup::In(values) => values.iter().any(|value| value.any_column(visit)),
+                Lookup::InQuery(_) | Lookup::IsNull(_) => false,
+            }
+    }
+}
+
+impl Q {
+    /// True of every row.
+    pub(super) const ALWAYS: Self = Self(Tree::Always);
+    /// True of no row; nobody asks the database.
+    pub(super) const NEVER: Self = Self(Tree::Never);
+
+    pub(super) fn test(left: Node, lookup: Lookup) -> Self {
+        Self(Tree::Test(Box::new(Test { left, lookup })))
+    }
+
+    /// There is a row in `rows`. Columns of the query around it are marked with `outer_ref`.
+    #[must_use]
+    pub fn exists<M, R>(rows: QuerySet<M, R>) -> Self {
+        let plan = rows.into_plan();
+        if plan.is_never() { Self::NEVER } else { Self(Tree::Exists(Box::new(plan))) }
+    }
+
+    pub(super) fn any_column(&self, visit: &mut dyn FnMut(&FieldPath) -> bool) -> bool {
+        match &self.0 {
+            Tree::Test(test) => test.any_column(visit),
+            Tree::All(parts) | Tree::Any(parts) => parts.iter().any(|q| q.any_column(visit)),
+            Tree::Not(inner) => inner.any_column(visit),
+            Tree::Always | Tree::Never | Tree::Exists(_) => false,
+        }
+    }
+}
+
+/// Both.
+impl BitAnd for Q {
+    type Output = Self;
+
+    fn bitand(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Tree::Never, _) | (_, Tree::Never) => Self::NEVER,
+            (Tree::Always, other) | (other, Tree::Always) => Self(other),
+            (Tree::All(mut all), other) => {
+                all.push(Self(other));
+                Self(Tree::All(all))
+            }
+            (one, other) => Self(Tree::All(vec![Self(one), Self(other)])),
+        }
+    }
+}
+
+/// Either, or both.
+impl BitOr for Q {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Tree::Always, _) | (_, Tree::Always) => Self::ALWAYS,
+            (Tree::Never, other) | (other, Tree::Never) => Self(other),
+            (Tree::Any(mut any), other) => {
+                any.push(Self(other));
+                Self(Tree::Any(any))
+            }
+            (one, other) => Self(Tree::Any(vec![Self(one), Self(other)])),
+        }
+    }
+}
+
+/// Not so. NULL counts as "no", so a row whose column is NULL is not equal to anything.
+impl Not for Q {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        match self.0 {
+            Tree::Always => Self::NEVER,
+            Tree::Never => Self::ALWAYS,
+            Tree::Not(inner) => *inner,
+            tree => Self(Tree::Not(Box::new(Self(tree)))),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `QuerySet`: a question about a model's rows, asked only when it is awaited.
+
+mod narrow;
+mod read;
+mod selection;
+mod write;
+
+use std::fmt;
+
+use sea_query::Value;
+
+use crate::db::Row;
+use crate::error::{Error, Kind, Result};
+use crate::models::condition::{Lookup, Q};
+use crate::models::expression::{Comparison, Node};
+use crate::models::model::Model;
+use crate::models::registry::points_to;
+use crate::models::sql::{Plan, Selected};
+use crate::models::trail::{Columns, FieldPath, Trail};
+
+pub use narrow::OneOrMore;
+pub use read::refresh;
+pub use selection::Selection;
+pub use write::Assignment;
+
+/// Rows of `M` to be: narrowed by `filter` and `exclude`, ordered, cut; nothing is asked until one
+/// of the methods that take a [`Site`](crate::Site) is awaited. `R` is what a row becomes: the
+/// model itself, or what `values` and `annotate` make of it.
+pub struct QuerySet<M, R = M> {
+    pub(super) plan: Plan,
+    /// Makes an `R` of a row of the answer.
+    pub(super) reader: Reader<R>,
+    /// What is wrong with it, told when it is asked.
+    mistake: Option<String>,
+    of: std::marker::PhantomData<fn() -> M>,
+}
+
+/// Makes an `R` of a row of a plan's answer.
+pub(super) type Reader<R> = fn(&Plan, &Row) -> Result<R>;
+
+impl<M, R> Clone for QuerySet<M, R> {
+    fn clone(&self) -> Self {
+        Self {
+            plan: self.plan.clone(),
+            reader: self.reader,
+            mistake: self.mistake.clone(),
+            of: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<M, R> fmt::Debug for QuerySet<M, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "QuerySet of {}", self.plan.meta.label())
+    }
+}
+
+impl<M: Model> QuerySet<M> {
+    /// All rows, in the model's default order.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            plan: Plan::of(M::meta()),
+            reader: read_model::<M>,
+            mistake: None,
+            of: std::marker::PhantomData,
+        }
+    }
+
+    /// The rows that point to `row`: the other side of the one foreign key from `M` to `T`.
+    #[must_use]
+    pub fn of<T: Model>(row: &T) -> Self {
+        let mut rows = Self::new();
+        let fields = rows.plan.meta.fields.iter().filter(|field| points_to(field, T::meta()));
+        let fields: Vec<_> = fields.collect();
+        let [field] = fields.as_slice() else {
+            let (from, to) = (M::meta().label(), T::meta().label());
+            let count = fields.len();
+            rows.mistake = Some(format!("{from} has {count} foreign keys to {to}: use `filter`"));
+            return rows;
+        };
+        let path = FieldPath::own(M::meta(), field);
+        rows.plan.filter(row.key().map_or(Q::NEVER, |key| equal(path, key)));
+        rows
+    }
+
+    pub(super) fn with_key(key: Value) -> Self {
+        let mut rows = Self::new();
+        rows.plan.filter(equal(FieldPath::own(M::meta(), M::meta().primary_key()), key));
+        rows
+    }
+}
+
+impl<M: Model> Default for QuerySet<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M, R> QuerySet<M, R> {
+    /// The same rows, read in another way.
+    fn read_as<S>(self, reader: Reader<S>) -> QuerySet<M, S> {
+        let Self { plan, mistake, .. } = self;
+        QuerySet { plan, reader, mistake, of: std::marker::PhantomData }
+    }
+
+    /// As a part of another query.
+    pub(super) fn into_plan(self) -> Plan {
+        self.plan
+    }
+
+    /// Its keys, as a part of another query.
+    pub(super) fn into_keys(mut self) -> Plan {
+        let meta = self.plan.meta;
+        let key = Node::Column(FieldPath::own(meta, meta.primary_key()));
+        self.plan.columns = Selected::Values(vec![key]);
+        self.plan.related = Vec::new();
+        self.plan
+    }
+
+    pub(super) fn mistaken(&mut self, words: impl Into<String>) {
+        self.mistake.get_or_insert_with(|| words.into());
+    }
+
+    fn refuse_if_sliced(&mut self, what: &str) {
+        if self.plan.is_sliced() {
+            self.mistaken(format!("cannot {what} after limit or offset"));
+        }
+    }
+
+    /// What was built wrong, if something was.
+    pub(super) fn checked(&self) -> Result<()> {
+        match &self.mistake {
+            None => Ok(()),
+            Some(words) => {
+                let words = format!("a query of {}: {words}", self.plan.meta.label());
+                Err(Error::of(Kind::Field, words))
+            }
+        }
+    }
+}
+
+impl<M: Model, R> QuerySet<M, R> {
+    fn columns() -> M::Columns {
+        M::Columns::along(Trail::of(M::meta()))
+    }
+}
+
+fn equal(path: FieldPath, value: Value) -> Q {
+    Q::test(Node::Column(path), Lookup::Compare(Comparison::Equal, Node::Value(value)))
+}
+
+/// Reads a row whose columns are the model's, then those of related rows.
+fn read_model<M: Model>(plan: &Plan, row: &Row) -> Result<M> {
+    let mut model = M::from_row(row, 0).map_err(|error| misfit(plan, &error))?;
+    let mut index = plan.meta.fields.len();
+    for trail in &plan.related {
+        let [step] = trail.steps.as_slice() else { continue };
+        if let Some(slot) = model.slot(step.field().name) {
+            slot.attach(row, index).map_err(|error| misfit(plan, &error))?;
+        }
+        index += step.target().fields.len();
+    }
+    Ok(model)
+}
+
+fn misfit(plan: &Plan, error: &Error) -> Error {
+    Error::of(error.kind(), format!("reading a {}: {error}", plan.meta.label()))
+}

@@ -1,0 +1,100 @@
+//! Asking a query for its rows.
+
+use crate::error::{Error, Result};
+use crate::models::model::Model;
+use crate::models::query::QuerySet;
+use crate::site::Site;
+
+/// How many rows `get` reads at most, to say how many there are (Django's `MAX_GET_RESULTS`).
+const GET_ROWS_MAX: u64 = 21;
+
+impl<M: Model, R> QuerySet<M, R> {
+    /// The rows.
+    ///
+    /// # Errors
+    /// The query was built wrong, the database refuses it or cannot be reached.
+    pub async fn all(self, site: &Site) -> Result<Vec<R>> {
+        self.checked()?;
+        if self.plan.is_never() {
+            return Ok(Vec::new());
+        }
+        let rows = site.db().fetch(self.plan.select(site.db().dialect())?).await?;
+        rows.iter().map(|row| (self.reader)(&self.plan, row)).collect()
+    }
+
+    /// The one row there is.
+    ///
+    /// # Errors
+    /// There is none (`is_does_not_exist`) or more than one (`is_multiple_objects`); else as
+    /// [`all`](Self::all).
+    pub async fn get(mut self, site: &Site) -> Result<R> {
+        let meta = self.plan.meta;
+        if !self.plan.is_sliced() {
+            self.plan.order = Some(Vec::new());
+            self.plan.limit = Some(GET_ROWS_MAX);
+        }
+        let mut rows = self.all(site).await?;
+        match (rows.pop(), rows.len()) {
+            (None, _) => Err(Error::does_not_exist(meta)),
+            (Some(row), 0) => Ok(row),
+            (Some(_), more) => Err(Error::multiple_objects(meta, more + 1, GET_ROWS_MAX)),
+        }
+    }
+
+    /// The first row; by key if there is no order.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub async fn first(mut self, site: &Site) -> Result<Option<R>> {
+        self.plan.order_somehow();
+        Ok(self.limit(1).all(site).await?.into_iter().next())
+    }
+
+    /// The last row; by key if there is no order.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub async fn last(mut self, site: &Site) -> Result<Option<R>> {
+        self.refuse_if_sliced("take the last");
+        self.plan.order_somehow();
+        Ok(self.reverse().limit(1).all(site).await?.into_iter().next())
+    }
+
+    /// How many rows there are; none of them is read.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub async fn count(self, site: &Site) -> Result<u64> {
+        self.checked()?;
+        if self.plan.is_never() {
+            return Ok(0);
+        }
+        let rows = site.db().fetch(self.plan.count(site.db().dialect())?).await?;
+        let count: i64 = rows.first().map_or(Ok(0), |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// Whether there is a row.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub async fn exists(self, site: &Site) -> Result<bool> {
+        let one = self.limit(1);
+        one.checked()?;
+        if one.plan.is_never() {
+            return Ok(false);
+        }
+        let rows = site.db().fetch(one.plan.select_one(site.db().dialect())?).await?;
+        Ok(!rows.is_empty())
+    }
+}
+
+/// Reads `row` again.
+///
+/// # Errors
+/// It has no key or is gone (`is_does_not_exist`); else as [`QuerySet::all`].
+pub async fn refresh<M: Model>(row: &mut M, site: &Site) -> Result<()> {
+    let key = row.key().ok_or_else(|| Error::does_not_exist(M::meta()))?;
+    *row = QuerySet::with_key(key).get(site).await?;
+    Ok(())
+}
