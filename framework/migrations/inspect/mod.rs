@@ -9,6 +9,8 @@
 //! - Texts are the database's own words (types, defaults, conditions): two schemas are compared
 //!   within one dialect only.
 
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "sqlite")]
 mod parse;
 #[cfg(feature = "postgres")]
@@ -67,7 +69,7 @@ pub enum Counted {
     No,
     /// SQLite's `INTEGER PRIMARY KEY`: keys of deleted rows may come again.
     Rowid,
-    /// SQLite's `AUTOINCREMENT`.
+    /// SQLite's `AUTOINCREMENT`, MariaDB's `AUTO_INCREMENT`.
     Autoincrement,
     /// PostgreSQL's `serial`: a sequence that the column owns.
     Serial,
@@ -103,7 +105,8 @@ pub struct IndexPart {
     pub is_expression: bool,
     /// Whether the largest comes first.
     pub descending: bool,
-    /// The operator class, unless it is the type's usual one.
+    /// The operator class, unless it is the type's usual one; on MariaDB how many characters of a
+    /// text are in it, if not all: `(255)`.
     pub class: Option<String>,
 }
 
@@ -159,7 +162,8 @@ pub enum Action {
     SetDefault,
 }
 
-/// Reads the tables that `connection` sees: SQLite's `main`, PostgreSQL's current schema.
+/// Reads the tables that `connection` sees: SQLite's `main`, PostgreSQL's current schema, MariaDB's
+/// database.
 ///
 /// # Errors
 /// The database cannot be read.
@@ -170,7 +174,7 @@ pub async fn inspect(connection: &Connection) -> Result<Schema> {
         #[cfg(feature = "postgres")]
         Dialect::Postgres => postgres::tables(connection).await?,
         #[cfg(feature = "mysql")]
-        Dialect::Mysql => return Err(not_yet()),
+        Dialect::Mysql => mysql::tables(connection).await?,
     };
     Ok(Schema { tables: tables.into_iter().map(Table::sorted).collect() })
 }
@@ -186,14 +190,8 @@ pub async fn inspect_views(connection: &Connection) -> Result<Vec<Table>> {
         #[cfg(feature = "postgres")]
         Dialect::Postgres => postgres::views(connection).await,
         #[cfg(feature = "mysql")]
-        Dialect::Mysql => Err(not_yet()),
+        Dialect::Mysql => mysql::views(connection).await,
     }
-}
-
-#[cfg(feature = "mysql")]
-fn not_yet() -> crate::error::Error {
-    let words = "reading what tables there are is not possible on MariaDB";
-    crate::error::Error::of(crate::error::Kind::Migration, words)
 }
 
 impl Schema {

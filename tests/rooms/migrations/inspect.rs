@@ -39,6 +39,22 @@ CREATE INDEX like_it ON users (name varchar_pattern_ops);
 CREATE VIEW grown AS SELECT name, age FROM users;
 "#;
 
+const MYSQL: &str = r#"
+CREATE TABLE users (
+    "id" bigint NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    "name" varchar(30) NOT NULL UNIQUE,
+    age smallint NULL DEFAULT 18, json json NULL, CONSTRAINT grown CHECK ("age" >= 0)
+);
+CREATE TABLE "odd, (name" (
+    a integer NOT NULL, b varchar(20) NOT NULL, "user" bigint NULL,
+    PRIMARY KEY (b, a), CONSTRAINT twin UNIQUE (a, "user"),
+    FOREIGN KEY ("user") REFERENCES users ("id") ON DELETE SET NULL
+);
+CREATE TABLE plain (id bigint PRIMARY KEY, twice bigint GENERATED ALWAYS AS (id * 2) STORED);
+CREATE INDEX "users_age" ON users (age DESC, name(10));
+CREATE VIEW grown AS SELECT name, age FROM users;
+"#;
+
 /// A schema in a few words: what both databases must tell alike.
 fn told(schema: &Schema) -> Vec<String> {
     let mut lines = Vec::new();
@@ -88,7 +104,9 @@ async fn tables_made_by_hand_are_read_as_they_are() {
         let database = open(&test).await;
         let sql = match database.dialect() {
             Dialect::Sqlite => SQLITE,
-            Dialect::Postgres | Dialect::Mysql => POSTGRES,
+            Dialect::Postgres => POSTGRES,
+            // Too much differs; it has a test of its own.
+            Dialect::Mysql => continue,
         };
         run(&database, sql).await;
         let schema = inspect(&database.connection()).await.unwrap();
@@ -130,6 +148,9 @@ async fn types_counters_and_names_are_each_databases_own() {
     for test in databases().await {
         let database = open(&test).await;
         let is_sqlite = database.dialect() == Dialect::Sqlite;
+        if database.dialect() == Dialect::Mysql {
+            continue;
+        }
         run(&database, if is_sqlite { SQLITE } else { POSTGRES }).await;
         let schema = inspect(&database.connection()).await.unwrap();
         let users = schema.table("users").unwrap();
@@ -151,6 +172,46 @@ async fn types_counters_and_names_are_each_databases_own() {
         }
         let views = inspect_views(&database.connection()).await.unwrap();
         assert_eq!(views.len(), 1);
+        let names: Vec<_> = views[0].columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!((views[0].name.as_str(), names.as_slice()), ("grown", &["name", "age"][..]));
+        database.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_only_mariadb_has_is_read_as_it_is() {
+    for test in databases().await {
+        let database = open(&test).await;
+        if database.dialect() != Dialect::Mysql {
+            continue;
+        }
+        run(&database, MYSQL).await;
+        let schema = inspect(&database.connection()).await.unwrap();
+        let expected = r#"odd, (name (b, a)
+  a
+  b
+  user?
+  ["user"] -> users ["id"] AtOnce SetNull
+  unique ["a", "user"] 
+  index ["user"] 
+plain (id)
+  id
+  twice? generated
+users (id)
+  id
+  name
+  age? = 18
+  json?
+  unique ["name"] 
+  index ["-age", "name"] 
+  grown age >= 0"#;
+        assert_eq!(told(&schema), expected.lines().collect::<Vec<_>>());
+        let users = schema.table("users").unwrap();
+        let kinds: Vec<_> = users.columns.iter().map(|column| column.kind.as_str()).collect();
+        assert_eq!(kinds, ["bigint(20)", "varchar(30)", "smallint(6)", "json"]);
+        assert_eq!(users.column("id").unwrap().counted, Counted::Autoincrement);
+        assert_eq!(users.indexes[1].parts[1].class.as_deref(), Some("(10)"));
+        let views = inspect_views(&database.connection()).await.unwrap();
         let names: Vec<_> = views[0].columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!((views[0].name.as_str(), names.as_slice()), ("grown", &["name", "age"][..]));
         database.close().await;
