@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::db::pools::{Access, Pools};
-use crate::db::transaction::{Level, Shared, Transaction};
-use crate::db::{Dialect, Row, Sql};
-use crate::error::Result;
+use crate::db::transaction::{Begin, Level, Shared, Transaction};
+use crate::db::{Dialect, Row, Rows, Sql};
+use crate::error::{Error, Kind, Result};
 
 /// What statements run on: any connection of the pool, or the one an open transaction holds.
 ///
@@ -46,6 +46,23 @@ impl Connection {
         self.run(Access::Read, sql).await.map(|(rows, _)| rows)
     }
 
+    /// Runs a reading statement and gives its rows while they are read, in constant memory.
+    ///
+    /// Inside a transaction other statements may run between two rows: the rows are kept by the
+    /// database as they were when the first was asked for (a cursor on PostgreSQL, a temporary
+    /// table on SQLite). Outside one the stream holds a connection of the pool until it ends, and
+    /// dropped halfway closes it.
+    ///
+    /// # Errors
+    /// Those of [`fetch`](Self::fetch) come as its last item.
+    pub fn stream(&self, sql: Sql) -> Rows {
+        let pools = Arc::clone(&self.pools);
+        match &self.inside {
+            None => Rows::pooled(pools, sql),
+            Some((shared, level)) => Rows::inside(pools, Arc::clone(shared), *level, sql),
+        }
+    }
+
     /// Runs a writing statement that returns rows (`INSERT .. RETURNING`).
     ///
     /// # Errors
@@ -81,9 +98,24 @@ impl Connection {
     /// # Errors
     /// As [`fetch`](Self::fetch).
     pub async fn begin(&self) -> Result<Transaction> {
+        self.begin_with(Begin::default()).await
+    }
+
+    /// Begins a transaction that differs from what is usual.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin); or it is asked for inside a transaction, whose savepoints can
+    /// differ in nothing (`is_nested_transaction`).
+    pub async fn begin_with(&self, begin: Begin) -> Result<Transaction> {
         match &self.inside {
-            None => Transaction::open(&self.pools).await,
-            Some((shared, level)) => Transaction::nested(&self.pools, shared, *level).await,
+            None => Transaction::open(&self.pools, begin).await,
+            Some((shared, level)) if begin == Begin::default() => {
+                Transaction::nested(&self.pools, shared, *level).await
+            }
+            Some(_) => Err(Error::of(
+                Kind::NestedTransaction,
+                "a transaction that says how it begins was opened inside another one",
+            )),
         }
     }
 

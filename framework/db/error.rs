@@ -25,6 +25,12 @@ const MYSQL_AWAY: [u16; 11] = [1040, 1044, 1045, 1049, 1053, 1129, 1130, 1203, 1
 #[cfg(feature = "mysql")]
 const MYSQL_ENDED: [u16; 2] = [1053, 1927];
 
+/// MariaDB's number for two transactions that waited for each other; its SQLSTATE is 40001.
+const DEADLOCK: u16 = 1213;
+
+/// MariaDB's number for a lock that was not free, or not in time.
+const LOCK_WAIT: u16 = 1205;
+
 /// Turns sqlx's error into ours.
 pub(super) fn translate(error: sqlx::Error) -> Error {
     match error {
@@ -86,10 +92,13 @@ fn sqlite_code(error: &dyn DatabaseError) -> Option<i32> {
 }
 
 /// The number if the error is MariaDB's.
-#[cfg(feature = "mysql")]
 fn mysql_number(error: &dyn DatabaseError) -> Option<u16> {
-    let error = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?;
-    Some(error.number())
+    #[cfg(feature = "mysql")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        return Some(error.number());
+    }
+    let _ = error;
+    None
 }
 
 /// Whether another connection holds SQLite's lock, so that trying again may help.
@@ -100,7 +109,26 @@ pub(super) fn is_locked(error: &sqlx::Error) -> bool {
 
 /// Whether the connection broke before or while the statement ran.
 pub(super) fn is_broken(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) || is_ended_session(error)
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)
+        || is_ended_session(error)
+        || is_stale_plan(error)
+}
+
+/// Whether PostgreSQL refuses a prepared statement because a migration has changed its columns. On
+/// this connection it would do so for ever.
+pub(super) fn is_stale_plan(error: &sqlx::Error) -> bool {
+    #[cfg(feature = "postgres")]
+    {
+        use sqlx::postgres::PgDatabaseError;
+        let error = error.as_database_error();
+        let error = error.and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+        error.is_some_and(|error| error.routine() == Some("RevalidateCachedQuery"))
+    }
+    #[cfg(not(feature = "postgres"))]
+    {
+        let _ = error;
+        false
+    }
 }
 
 /// Whether the server ended the session instead of running the statement (SQLSTATE 57P01 to 57P03),
@@ -136,6 +164,49 @@ impl Error {
         self.is_integrity() && self.database_error().is_some_and(|e| e.is_unique_violation())
     }
 
+    /// A foreign key refused a row: what it refers to is not there, or is still referred to.
+    #[must_use]
+    pub fn is_foreign_key_violation(&self) -> bool {
+        self.is_integrity() && self.database_error().is_some_and(|e| e.is_foreign_key_violation())
+    }
+
+    /// A check constraint refused a row.
+    #[must_use]
+    pub fn is_check_violation(&self) -> bool {
+        self.is_integrity() && self.database_error().is_some_and(|e| e.is_check_violation())
+    }
+
+    /// A transaction could not go on as if it were alone: another changed what it relies on. Run it
+    /// again from its beginning, as `Site::atomic_with` does when asked to. Never on SQLite, where
+    /// one writes at a time.
+    #[must_use]
+    pub fn is_serialization_failure(&self) -> bool {
+        self.has_code(&["40001"])
+    }
+
+    /// Two transactions waited for each other and the database ended this one. Run it again.
+    /// Never on SQLite.
+    #[must_use]
+    pub fn is_deadlock(&self) -> bool {
+        self.has_code(&["40P01"]) || self.has_number(DEADLOCK)
+    }
+
+    /// A row or table was locked by another and the statement was not to wait (`nowait`), or waited
+    /// too long. Never on SQLite.
+    #[must_use]
+    pub fn is_lock_unavailable(&self) -> bool {
+        self.has_code(&["55P03"]) || self.has_number(LOCK_WAIT)
+    }
+
+    /// A transaction that must be the outermost one was opened inside another.
+    ///
+    /// If you see this, take the `durable` or the isolation level away, or call it from outside any
+    /// `atomic` block.
+    #[must_use]
+    pub fn is_nested_transaction(&self) -> bool {
+        self.kind() == Kind::NestedTransaction
+    }
+
     /// A handle was used after its transaction ended, or after a statement in it failed.
     ///
     /// If you see this, use the site that `atomic` gives its closure, inside the closure only; to
@@ -143,6 +214,16 @@ impl Error {
     #[must_use]
     pub fn is_transaction_closed(&self) -> bool {
         self.kind() == Kind::TransactionClosed
+    }
+
+    /// Whether it is MariaDB's error of this number.
+    fn has_number(&self, number: u16) -> bool {
+        self.database_error().and_then(mysql_number) == Some(number)
+    }
+
+    fn has_code(&self, codes: &[&str]) -> bool {
+        let code = self.database_error().and_then(DatabaseError::code);
+        code.is_some_and(|code| codes.contains(&&*code))
     }
 
     fn database_error(&self) -> Option<&dyn DatabaseError> {

@@ -14,9 +14,12 @@ mod connection;
 mod error;
 mod exclusive;
 mod log;
+mod pool;
 mod pools;
 mod row;
+mod session;
 mod shell;
+mod stream;
 mod transaction;
 mod wire;
 
@@ -39,7 +42,8 @@ pub use log::{Query, QueryLog};
 pub use row::{Column, Row};
 pub use sea_query::{Value, Values};
 pub use shell::Shell;
-pub use transaction::Transaction;
+pub use stream::Rows;
+pub use transaction::{Begin, Isolation, Transaction};
 
 use pools::Pools;
 

@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::conf;
 use crate::db::log::Records;
+use crate::db::transaction::Begin;
 use crate::db::wire::{Answer, Wire};
-use crate::db::{Dialect, Sql, error};
+use crate::db::{Dialect, Row, Sql, error};
 use crate::error::{Error, Kind, Result};
 
 /// First and longest pause before asking for SQLite's write lock again. SQLite itself has waited a
@@ -141,6 +143,22 @@ impl Pools {
         }
     }
 
+    /// Runs one reading statement and passes its rows on as they come.
+    pub(super) async fn pour(&self, sql: &Sql, to: &mpsc::Sender<Row>) -> Result<()> {
+        let mut wire = self.acquire(Access::Read).await.map_err(error::translate)?;
+        let mut repeats = 0;
+        loop {
+            match wire.pour(sql.clone(), to).await {
+                Ok(()) => return Ok(()),
+                // Nothing was sent yet, so it can begin again.
+                Err(failed) if error::is_broken(&failed) && to.capacity() == to.max_capacity() => {
+                    wire = self.replace(Access::Read, wire, failed, &mut repeats).await?;
+                }
+                Err(failed) => return Err(error::translate(failed)),
+            }
+        }
+    }
+
     /// Closes a broken connection and takes another. All idle ones may be broken, but no new one.
     async fn replace(
         &self,
@@ -164,12 +182,12 @@ impl Pools {
     }
 
     /// Takes a connection and begins a transaction on it.
-    pub(super) async fn begin(&self) -> Result<Wire> {
+    pub(super) async fn begin(&self, begin: Begin) -> Result<Wire> {
         let mut locked = Locked::new(self.wait);
         let mut wire = self.acquire(Access::Write).await.map_err(error::translate)?;
         let mut repeats = 0;
         loop {
-            match wire.begin().await {
+            match wire.begin(begin).await {
                 Ok(()) => return Ok(wire),
                 Err(failed) if error::is_locked(&failed) => locked.pause(failed).await?,
                 Err(failed) if error::is_broken(&failed) => {

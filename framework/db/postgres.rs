@@ -3,13 +3,13 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::pool::PoolOptions;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::conf;
+use crate::db::pool::Limits;
 use crate::db::pools::bad_url;
-use crate::db::wire::{Held, Wire};
+use crate::db::wire::Wire;
 use crate::error::{Error, Kind, Result};
 
 /// How long the first connection may take before the server counts as away.
@@ -22,9 +22,12 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// Idle connections beyond this age are closed.
 const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// Connections older than this are replaced: the server's side of one only grows.
+const LIFE_MAX: Duration = Duration::from_secs(30 * 60);
+
 /// The connections to one database.
 pub(super) struct Pool {
-    pool: PgPool,
+    pool: super::pool::Pool<PgConnection>,
     options: PgConnectOptions,
     /// `host:port/name`, for messages.
     place: String,
@@ -44,23 +47,19 @@ impl Pool {
             options.get_database().unwrap_or(options.get_username())
         );
         connect(&options, &place).await?.close().await.ok();
-        let pool = PoolOptions::new()
-            .max_connections(settings.connections_max.max(1))
-            .acquire_timeout(wait)
-            .idle_timeout(IDLE_MAX)
-            .test_before_acquire(false)
-            .before_acquire(|connection: &mut PgConnection, idle| {
-                Box::pin(async move {
-                    // `Ok(false)` makes the pool close it and look for another.
-                    Ok(idle.idle_for <= TRUSTED_IDLE || connection.ping().await.is_ok())
-                })
-            })
-            .connect_lazy_with(options.clone());
+        let limits = Limits {
+            connections: settings.connections_max.max(1),
+            wait,
+            trusted_idle: Some(TRUSTED_IDLE),
+            idle_max: Some(IDLE_MAX),
+            life_max: Some(LIFE_MAX),
+        };
+        let pool = super::pool::Pool::new(options.clone(), limits);
         Ok(Self { pool, options, place })
     }
 
     pub(super) async fn acquire(&self) -> sqlx::Result<Wire> {
-        Ok(Wire::Postgres(Held::new(self.pool.acquire().await?)))
+        self.pool.acquire().await.map(Wire::Postgres)
     }
 
     /// A connection outside the pool; dropping it closes it.

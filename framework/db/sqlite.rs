@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-use sqlx::pool::PoolOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row};
 
 use crate::conf;
 use crate::db::error;
+use crate::db::pool::{Limits, Pool};
 use crate::db::pools::{Access, Locked, bad_url};
-use crate::db::wire::{Held, Wire};
+use crate::db::wire::Wire;
 use crate::error::{Error, Kind, Result};
 
 /// How long SQLite itself sleeps and asks for a lock before it gives up and we go on: short,
@@ -20,8 +20,8 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The writer and the readers of one file.
 pub(super) struct Pools {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Pool<SqliteConnection>,
+    readers: Pool<SqliteConnection>,
     pub(super) file: PathBuf,
 }
 
@@ -40,19 +40,18 @@ impl Pools {
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY_TIMEOUT);
         prepare(&options, &file, wait).await?;
-        let pool = |connections: u32| {
-            PoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(wait)
-                // A file does not go away the way a server does.
-                .test_before_acquire(false)
-                .idle_timeout(None)
-                .max_lifetime(None)
+        // A file does not go away the way a server does.
+        let limits = |connections| Limits {
+            connections,
+            wait,
+            trusted_idle: None,
+            idle_max: None,
+            life_max: None,
         };
         let reading = options.clone().create_if_missing(false).pragma("query_only", "ON");
         Ok(Self {
-            writer: pool(1).connect_lazy_with(options),
-            readers: pool(settings.connections_max.max(1)).connect_lazy_with(reading),
+            writer: Pool::new(options, limits(1)),
+            readers: Pool::new(reading, limits(settings.connections_max.max(1))),
             file,
         })
     }
@@ -62,7 +61,7 @@ impl Pools {
             Access::Read => &self.readers,
             Access::Write => &self.writer,
         };
-        Ok(Wire::Sqlite(Held::new(pool.acquire().await?)))
+        pool.acquire().await.map(Wire::Sqlite)
     }
 
     pub(super) async fn close(&self) {

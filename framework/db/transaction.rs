@@ -22,6 +22,39 @@ use crate::db::pools::Pools;
 use crate::db::wire::Wire;
 use crate::error::{Error, Kind, Result};
 
+/// How a transaction begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Begin {
+    /// What it may see of others' changes; `None` is the database's own default.
+    pub isolation: Option<Isolation>,
+    /// SQLite checks no foreign key until it ends, so that a table others refer to can be made
+    /// anew. Its connection is not used again. Other databases ignore it.
+    pub unchecked_foreign_keys: bool,
+}
+
+/// What a transaction may see of others' changes. PostgreSQL begins with `ReadCommitted`. SQLite's
+/// transactions are always serializable, so there all of these are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Each statement sees what was committed before it.
+    ReadCommitted,
+    /// All statements see what was committed before the first of them. A row that another changed
+    /// meanwhile cannot be written (`is_serialization_failure`).
+    RepeatableRead,
+    /// As if transactions ran one after the other, else `is_serialization_failure`.
+    Serializable,
+}
+
+impl Isolation {
+    pub(super) fn sql(self) -> &'static str {
+        match self {
+            Self::ReadCommitted => "READ COMMITTED",
+            Self::RepeatableRead => "REPEATABLE READ",
+            Self::Serializable => "SERIALIZABLE",
+        }
+    }
+}
+
 /// Names a transaction (0) or one of its savepoints (from 1, never used twice).
 pub(super) type Level = u64;
 
@@ -49,6 +82,10 @@ struct Marks {
     next: Level,
     /// The transaction was committed, rolled back or dropped.
     closed: bool,
+    /// How many cursors were opened.
+    cursors: u64,
+    /// What dropped cursors left: statements to run before the next one.
+    leftovers: Vec<String>,
 }
 
 struct Mark {
@@ -67,12 +104,14 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub(super) async fn open(pools: &Arc<Pools>) -> Result<Self> {
-        let wire = pools.begin().await?;
+    pub(super) async fn open(pools: &Arc<Pools>, begin: Begin) -> Result<Self> {
+        let wire = pools.begin(begin).await?;
         let marks = Marks {
             open: vec![Mark { level: OUTERMOST, abandoned: false }],
             next: OUTERMOST + 1,
             closed: false,
+            cursors: 0,
+            leftovers: Vec::new(),
         };
         let shared = Arc::new(Shared {
             line: tokio::sync::Mutex::new(Line { wire: Some(wire), failed: false }),
@@ -175,10 +214,11 @@ impl Shared {
         if turn.line().failed {
             return Err(Error::of(
                 Kind::TransactionClosed,
-                "a statement in this transaction failed or was given up; nothing more can run in \
-                 it, let the error leave the atomic block",
+                "an error occurred in the current transaction, or a statement of it was given up: \
+                 no more queries until the end of the atomic block; let the error leave it",
             ));
         }
+        turn.sweep_cursors().await?;
         Ok(turn)
     }
 
@@ -188,6 +228,19 @@ impl Shared {
 
     fn marks<T>(&self, look: impl FnOnce(&mut Marks) -> T) -> T {
         look(&mut self.marks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A name that no cursor of this transaction had.
+    pub(super) fn name_cursor(&self) -> String {
+        self.marks(|marks| {
+            marks.cursors += 1;
+            format!("hulse_rows_{}", marks.cursors)
+        })
+    }
+
+    /// Has `statement` run before the next one.
+    pub(super) fn leave(&self, statement: String) {
+        self.marks(|marks| marks.leftovers.push(statement));
     }
 
     fn forget(&self, level: Level) {
@@ -283,6 +336,20 @@ impl Turn<'_> {
         self.running = true;
         let answer = self.wire()?.script(text).await;
         self.finish(answer)
+    }
+
+    /// As [`run`](Self::run), for our own statements whose text will not come again.
+    pub(super) async fn run_once(&mut self, sql: super::Sql) -> Result<super::wire::Answer> {
+        self.running = true;
+        let answer = self.wire()?.run_once(sql).await;
+        self.finish(answer)
+    }
+
+    async fn sweep_cursors(&mut self) -> Result<()> {
+        for statement in self.shared.marks(|marks| std::mem::take(&mut marks.leftovers)) {
+            self.run_once(super::Sql::raw(statement)).await?;
+        }
+        Ok(())
     }
 
     fn finish<T>(&mut self, answer: sqlx::Result<T>) -> Result<T> {

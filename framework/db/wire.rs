@@ -5,99 +5,163 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use sea_query_sqlx::SqlxValues;
-use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, Database, Either};
+use sqlx::AssertSqlSafe;
+use tokio::sync::mpsc;
 
 use crate::db::bind::bindable;
+use crate::db::pool::{Held, State};
 use crate::db::row::{Native, Row};
-use crate::db::{Dialect, Sql};
+use crate::db::transaction::Begin;
+use crate::db::{Dialect, Sql, error, session};
 
 /// Rows and how many rows were touched.
 pub(super) type Answer = (Vec<Row>, u64);
 
-/// A pool's connection; goes back to it when dropped, or is closed if a transaction is open on it.
+/// A pool's connection; goes back to it when dropped, or is closed if it is not as it was.
 pub(super) enum Wire {
     #[cfg(feature = "sqlite")]
-    Sqlite(Held<sqlx::Sqlite>),
+    Sqlite(Held<sqlx::SqliteConnection>),
     #[cfg(feature = "postgres")]
-    Postgres(Held<sqlx::Postgres>),
+    Postgres(Held<sqlx::PgConnection>),
     #[cfg(feature = "mysql")]
-    Mysql(Held<sqlx::MySql>),
+    Mysql(Held<sqlx::MySqlConnection>),
 }
 
-/// A connection and whether it may go back to the pool.
-pub(super) struct Held<DB: Database> {
-    /// `None` only while being dropped.
-    connection: Option<PoolConnection<DB>>,
-    /// From just before BEGIN until COMMIT or ROLLBACK was answered. Dropped then, the connection
-    /// is closed, and the database rolls back: that needs no waiting and cannot be done by halves.
-    open: bool,
+/// Whether the statement will come again with the same text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// Prepared once a connection.
+    Prepared,
+    /// Not kept.
+    Once,
 }
 
-impl<DB: Database> Held<DB> {
-    pub(super) fn new(connection: PoolConnection<DB>) -> Self {
-        Self { connection: Some(connection), open: false }
-    }
-
-    fn raw(&mut self) -> &mut DB::Connection {
-        self.connection.as_mut().expect("only dropping takes it")
-    }
-}
-
-impl<DB: Database> Drop for Held<DB> {
-    fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        // Going back to the pool needs a runtime.
-        if self.open || tokio::runtime::Handle::try_current().is_err() {
-            drop(connection.detach());
+/// Runs a statement and does `$each` with every part of its answer: `Left` how many rows were
+/// touched, `Right` a row.
+macro_rules! answers {
+    ($wire:expr, $sql:expr, $kept:expr, $answer:ident => $each:expr) => {{
+        let Sql { text, values } = $sql;
+        let values = SqlxValues(bindable(values, $wire.dialect())?);
+        let text = AssertSqlSafe(text);
+        let persistent = $kept == Kept::Prepared;
+        match $wire {
+            #[cfg(feature = "sqlite")]
+            Wire::Sqlite(held) => {
+                let query = sqlx::query_with::<sqlx::Sqlite, _>(text, values);
+                let query = query.persistent(persistent);
+                let mut answers = sqlx::Executor::fetch_many(&mut **held, query);
+                while let Some(answer) = answers.try_next().await? {
+                    let answer = answer.map_left(|done| done.rows_affected());
+                    let $answer = answer.map_right(|row| Row(Native::Sqlite(row)));
+                    $each
+                }
+            }
+            #[cfg(feature = "postgres")]
+            Wire::Postgres(held) => {
+                let query = sqlx::query_with::<sqlx::Postgres, _>(text, values);
+                let query = query.persistent(persistent);
+                let mut answers = sqlx::Executor::fetch_many(&mut **held, query);
+                while let Some(answer) = answers.try_next().await? {
+                    let answer = answer.map_left(|done| done.rows_affected());
+                    let $answer = answer.map_right(|row| Row(Native::Postgres(row)));
+                    $each
+                }
+            }
+            #[cfg(feature = "mysql")]
+            Wire::Mysql(held) => {
+                let query = sqlx::query_with::<sqlx::MySql, _>(text, values);
+                let query = query.persistent(persistent);
+                let mut answers = sqlx::Executor::fetch_many(&mut **held, query);
+                while let Some(answer) = answers.try_next().await? {
+                    let answer = answer.map_left(|done| done.rows_affected());
+                    let $answer = answer.map_right(|row| Row(Native::Mysql(row)));
+                    $each
+                }
+            }
         }
-    }
+    }};
 }
 
 impl Wire {
     /// Runs one statement with its values.
     pub(super) async fn run(&mut self, sql: Sql) -> sqlx::Result<Answer> {
-        let Sql { text, values } = sql;
-        let query = AssertSqlSafe(text);
-        let values = SqlxValues(bindable(values, self.dialect())?);
-        let mut rows = Vec::new();
-        let mut touched = 0;
+        self.note(&sql.text);
+        self.collect(sql, Kept::Prepared).await
+    }
+
+    /// As [`run`](Self::run), for our own statements whose text will not come again.
+    pub(super) async fn run_once(&mut self, sql: Sql) -> sqlx::Result<Answer> {
+        self.collect(sql, Kept::Once).await
+    }
+
+    async fn collect(&mut self, sql: Sql, kept: Kept) -> sqlx::Result<Answer> {
+        self.state().running = true;
+        let answer = self.gather(sql, kept).await;
+        self.ended(answer)
+    }
+
+    async fn gather(&mut self, sql: Sql, kept: Kept) -> sqlx::Result<Answer> {
+        let (mut rows, mut touched) = (Vec::new(), 0);
+        answers!(self, sql, kept, answer => match answer {
+            sqlx::Either::Left(more) => touched += more,
+            sqlx::Either::Right(row) => rows.push(row),
+        });
+        Ok((rows, touched))
+    }
+
+    /// Runs one statement and passes its rows on as they come, no faster than they are taken.
+    pub(super) async fn pour(&mut self, sql: Sql, to: &mpsc::Sender<Row>) -> sqlx::Result<()> {
+        self.state().running = true;
+        let answer = self.pass_on(sql, to).await;
+        self.ended(answer)
+    }
+
+    async fn pass_on(&mut self, sql: Sql, to: &mpsc::Sender<Row>) -> sqlx::Result<()> {
+        answers!(self, sql, Kept::Prepared, answer => if let sqlx::Either::Right(row) = answer {
+            // The receiver cannot be gone: it polls us.
+            drop(to.send(row).await);
+        });
+        Ok(())
+    }
+
+    /// Runs any number of statements without values, unprepared.
+    pub(super) async fn script(&mut self, text: String) -> sqlx::Result<()> {
+        self.note(&text);
+        self.control(text).await
+    }
+
+    /// As [`script`](Self::script), for our own statements.
+    async fn control(&mut self, text: String) -> sqlx::Result<()> {
+        self.state().running = true;
+        let script = sqlx::raw_sql(AssertSqlSafe(text));
+        let done = match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(held) => sqlx::Executor::execute(&mut **held, script).await.map(drop),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(held) => sqlx::Executor::execute(&mut **held, script).await.map(drop),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(held) => sqlx::Executor::execute(&mut **held, script).await.map(drop),
+        };
+        self.ended(done)
+    }
+
+    /// As [`script`](Self::script), outside a transaction: each statement waits for SQLite's lock.
+    /// Elsewhere a statement that found it taken is repeated, but here some have run already.
+    pub(super) async fn script_alone(&mut self, text: String, wait: Duration) -> sqlx::Result<()> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(held) => {
-                let query = sqlx::query_with::<sqlx::Sqlite, _>(query, values);
-                let mut answers = sqlx::Executor::fetch_many(held.raw(), query);
-                while let Some(answer) = answers.try_next().await? {
-                    match answer {
-                        Either::Left(done) => touched += done.rows_affected(),
-                        Either::Right(row) => rows.push(Row(Native::Sqlite(row))),
-                    }
-                }
+            Self::Sqlite(_) => {
+                self.control(format!("PRAGMA busy_timeout = {}", wait.as_millis())).await?;
+                let done = self.script(text).await;
+                let usual = super::sqlite::BUSY_TIMEOUT.as_millis();
+                self.control(format!("PRAGMA busy_timeout = {usual}")).await?;
+                done
             }
             #[cfg(feature = "postgres")]
-            Self::Postgres(held) => {
-                let query = sqlx::query_with::<sqlx::Postgres, _>(query, values);
-                let mut answers = sqlx::Executor::fetch_many(held.raw(), query);
-                while let Some(answer) = answers.try_next().await? {
-                    match answer {
-                        Either::Left(done) => touched += done.rows_affected(),
-                        Either::Right(row) => rows.push(Row(Native::Postgres(row))),
-                    }
-                }
-            }
+            Self::Postgres(_) => self.script(text).await,
             #[cfg(feature = "mysql")]
-            Self::Mysql(held) => {
-                let query = sqlx::query_with::<sqlx::MySql, _>(query, values);
-                let mut answers = sqlx::Executor::fetch_many(held.raw(), query);
-                while let Some(answer) = answers.try_next().await? {
-                    match answer {
-                        Either::Left(done) => touched += done.rows_affected(),
-                        Either::Right(row) => rows.push(Row(Native::Mysql(row))),
-                    }
-                }
-            }
+            Self::Mysql(_) => self.script(text).await,
         }
-        Ok((rows, touched))
     }
 
     fn dialect(&self) -> Dialect {
@@ -111,81 +175,80 @@ impl Wire {
         }
     }
 
-    /// Runs any number of statements without values, unprepared.
-    pub(super) async fn script(&mut self, text: String) -> sqlx::Result<()> {
-        let script = sqlx::raw_sql(AssertSqlSafe(text));
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(held) => sqlx::Executor::execute(held.raw(), script).await.map(drop),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(held) => sqlx::Executor::execute(held.raw(), script).await.map(drop),
-            #[cfg(feature = "mysql")]
-            Self::Mysql(held) => sqlx::Executor::execute(held.raw(), script).await.map(drop),
-        }
-    }
-
-    /// As [`script`](Self::script), outside a transaction: each statement waits for SQLite's lock.
-    /// Elsewhere a statement that found it taken is repeated, but here some have run already.
-    pub(super) async fn script_alone(&mut self, text: String, wait: Duration) -> sqlx::Result<()> {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => {
-                self.script(format!("PRAGMA busy_timeout = {}", wait.as_millis())).await?;
-                let done = self.script(text).await;
-                let usual = super::sqlite::BUSY_TIMEOUT.as_millis();
-                self.script(format!("PRAGMA busy_timeout = {usual}")).await?;
-                done
-            }
-            #[cfg(feature = "postgres")]
-            Self::Postgres(_) => self.script(text).await,
-            #[cfg(feature = "mysql")]
-            Self::Mysql(_) => self.script(text).await,
-        }
-    }
-
     /// Closes the connection instead of giving it back.
     pub(super) fn discard(mut self) {
-        self.mark_open(true);
+        self.state().spoiled = true;
     }
 
     /// Begins a transaction. On SQLite it takes the write lock: one that began by reading could not
     /// wait for it later.
-    pub(super) async fn begin(&mut self) -> sqlx::Result<()> {
-        let statement = match self {
+    pub(super) async fn begin(&mut self, begin: Begin) -> sqlx::Result<()> {
+        self.state().open = true;
+        let begun = match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => "BEGIN IMMEDIATE",
+            Self::Sqlite(_) => {
+                if begin.unchecked_foreign_keys {
+                    // Works outside a transaction only. The connection is not used again.
+                    self.script("PRAGMA foreign_keys = OFF".to_owned()).await?;
+                }
+                self.control("BEGIN IMMEDIATE".to_owned()).await
+            }
             #[cfg(feature = "postgres")]
-            Self::Postgres(_) => "BEGIN",
+            Self::Postgres(_) => {
+                let level = begin.isolation.map(|level| level.sql());
+                let level = level.map(|level| format!(" ISOLATION LEVEL {level}"));
+                self.control(format!("BEGIN{}", level.unwrap_or_default())).await
+            }
             #[cfg(feature = "mysql")]
-            Self::Mysql(_) => "START TRANSACTION",
+            Self::Mysql(_) => {
+                if let Some(level) = begin.isolation {
+                    // For the next transaction only.
+                    let level = format!("SET TRANSACTION ISOLATION LEVEL {}", level.sql());
+                    self.control(level).await?;
+                }
+                self.control("START TRANSACTION".to_owned()).await
+            }
         };
-        self.mark_open(true);
-        let begun = self.script(statement.to_owned()).await;
-        self.mark_open(begun.is_ok());
+        self.state().open = begun.is_ok();
         begun
     }
 
     pub(super) async fn commit(&mut self) -> sqlx::Result<()> {
-        self.script("COMMIT".to_owned()).await?;
-        self.mark_open(false);
+        self.control("COMMIT".to_owned()).await?;
+        self.state().open = false;
         Ok(())
     }
 
     pub(super) async fn rollback(&mut self) -> sqlx::Result<()> {
-        self.script("ROLLBACK".to_owned()).await?;
-        self.mark_open(false);
+        self.control("ROLLBACK".to_owned()).await?;
+        self.state().open = false;
         Ok(())
     }
 
-    fn mark_open(&mut self, open: bool) {
+    fn state(&mut self) -> &mut State {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(held) => held.open = open,
+            Self::Sqlite(held) => &mut held.state,
             #[cfg(feature = "postgres")]
-            Self::Postgres(held) => held.open = open,
+            Self::Postgres(held) => &mut held.state,
             #[cfg(feature = "mysql")]
-            Self::Mysql(held) => held.open = open,
+            Self::Mysql(held) => &mut held.state,
         }
+    }
+
+    /// Remembers whether the connection will differ from a new one.
+    fn note(&mut self, text: &str) {
+        if session::is_changed_by(text) {
+            self.state().spoiled = true;
+        }
+    }
+
+    fn ended<T>(&mut self, answer: sqlx::Result<T>) -> sqlx::Result<T> {
+        self.state().running = false;
+        if answer.as_ref().is_err_and(error::is_broken) {
+            self.state().spoiled = true;
+        }
+        answer
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     Integrity,
     /// A database handle was used after its transaction ended.
     TransactionClosed,
+    /// A transaction that must be the outermost one was opened inside another.
+    NestedTransaction,
     /// The transaction is committed, but what should have followed it failed.
     AfterCommit,
     /// `get` found no row.

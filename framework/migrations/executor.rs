@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::db::{Connection, Database, Sql};
+use crate::db::{Begin, Connection, Database, Sql};
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 use super::graph::{Applied, Graph};
@@ -191,15 +191,8 @@ async fn run(connection: &Connection, step: PlanStep<'_>, work: Vec<Work>) -> Re
     let rebuilds = |(_, steps): &(&Operation, Vec<Step>)| {
         steps.iter().any(|step| matches!(step, Step::Rebuild(_)))
     };
-    if !planned.iter().any(rebuilds) {
-        return in_transaction(connection, step, planned, false).await;
-    }
-    connection.execute(Sql::raw("PRAGMA foreign_keys = OFF")).await?;
-    let done = in_transaction(connection, step, planned, true).await;
-    // A failure may have left it on; it outlives the transaction.
-    connection.execute(Sql::raw(LEGACY_OFF)).await?;
-    connection.execute(Sql::raw("PRAGMA foreign_keys = ON")).await?;
-    done
+    let rebuilds = planned.iter().any(rebuilds);
+    in_transaction(connection, step, planned, rebuilds).await
 }
 
 async fn in_transaction(
@@ -208,7 +201,9 @@ async fn in_transaction(
     planned: Vec<(&Operation, Vec<Step>)>,
     rebuilds: bool,
 ) -> Result<()> {
-    let transaction = connection.begin().await?;
+    // The connection is not used again, whatever the switches are left at.
+    let begin = Begin { unchecked_foreign_keys: rebuilds, ..Begin::default() };
+    let transaction = connection.begin_with(begin).await?;
     let inside = transaction.connection();
     let orphans_before = if rebuilds { orphans(&inside).await? } else { BTreeMap::new() };
     for (operation, steps) in planned {

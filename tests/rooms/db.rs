@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hulse::conf::{self, Secret};
-use hulse::db::{Connection, Database, Dialect, Sql};
+use hulse::db::{Begin, Connection, Database, Dialect, Sql};
 use hulse_tests::{TestDatabase, databases};
 use tokio::task::JoinSet;
 
@@ -144,7 +144,7 @@ async fn after_a_failed_statement_only_a_savepoint_saves_the_transaction() {
         run(&outer.connection(), "INSERT INTO note VALUES (4, 'd')").await;
         outer.connection().execute(twice).await.unwrap_err();
         let error = outer.connection().fetch(Sql::raw("SELECT 1")).await.unwrap_err();
-        assert!(error.to_string().contains("nothing more can run in it"), "{error}");
+        assert!(error.to_string().contains("no more queries until the end"), "{error}");
         assert!(outer.commit().await.unwrap_err().is_transaction_closed());
         assert_eq!(count(&plain).await, 2, "the commit kept nothing");
     }
@@ -368,5 +368,80 @@ async fn a_record_holds_what_ran_while_it_was_open() {
         assert_eq!((log.count(), log.queries().len()), (0, 0));
         assert_eq!(count(&plain).await, 1);
         assert_eq!(log.count(), 1);
+    }
+}
+
+/// Reads settings of the writing connection without a statement that changes them.
+async fn setting(connection: &Connection, text: &str) -> String {
+    let transaction = connection.begin().await.unwrap();
+    let rows = transaction.connection().fetch(Sql::raw(text)).await.unwrap();
+    let value = rows[0].get::<String>(0).or_else(|_| rows[0].get::<i64>(0).map(|n| n.to_string()));
+    transaction.commit().await.unwrap();
+    value.unwrap()
+}
+
+#[tokio::test]
+async fn a_changed_setting_reaches_nobody_else() {
+    for test in databases().await {
+        let database = with_table(&test).await;
+        let plain = database.connection();
+        let (change, ask) = match test.url.split(':').next() {
+            Some("sqlite") => ("PRAGMA cache_size = 77", "PRAGMA cache_size"),
+            Some("mysql") => ("SET time_zone = '+09:00'", "SELECT @@time_zone"),
+            _ => ("SET TimeZone = 'Asia/Tokyo'", "SHOW TimeZone"),
+        };
+        let usual = setting(&plain, ask).await;
+        plain.execute(Sql::raw(change)).await.unwrap();
+        assert_eq!(setting(&plain, ask).await, usual);
+        plain.script(&format!("SELECT 1; {change}")).await.unwrap();
+        assert_eq!(setting(&plain, ask).await, usual);
+        let transaction = plain.begin().await.unwrap();
+        run(&transaction.connection(), change).await;
+        transaction.commit().await.unwrap();
+        assert_eq!(setting(&plain, ask).await, usual);
+    }
+}
+
+#[tokio::test]
+async fn unchecked_foreign_keys_end_with_their_transaction() {
+    for test in databases().await {
+        let database = with_table(&test).await;
+        let plain = database.connection();
+        let begin = Begin { unchecked_foreign_keys: true, ..Begin::default() };
+        for end in ["commit", "rollback", "drop"] {
+            let transaction = plain.begin_with(begin).await.unwrap();
+            let inside = transaction.connection();
+            assert!(inside.begin_with(begin).await.unwrap_err().is_nested_transaction());
+            if test.url.starts_with("sqlite") {
+                let off = inside.fetch(Sql::raw("PRAGMA foreign_keys")).await.unwrap();
+                assert_eq!(off[0].get::<i64>(0).unwrap(), 0);
+            }
+            match end {
+                "commit" => transaction.commit().await.unwrap(),
+                "rollback" => transaction.rollback().await.unwrap(),
+                _ => drop(transaction),
+            }
+            if test.url.starts_with("sqlite") {
+                assert_eq!(setting(&plain, "PRAGMA foreign_keys").await, "1", "{end}");
+            }
+        }
+    }
+}
+
+/// A migration changes a column that other processes have prepared statements for.
+#[tokio::test]
+async fn a_changed_column_is_no_error_to_who_has_read_it_before() {
+    for test in databases().await {
+        if !test.url.starts_with("postgres") {
+            continue;
+        }
+        let (reader, migrator) = (with_table(&test).await, open(&test).await);
+        let plain = reader.connection();
+        run(&plain, "INSERT INTO note VALUES (1, 'a')").await;
+        let read = || plain.fetch(Sql::raw("SELECT id FROM note"));
+        assert_eq!(read().await.unwrap()[0].get::<i64>(0).unwrap(), 1);
+        let narrower = "ALTER TABLE note ALTER COLUMN id TYPE integer";
+        run(&migrator.connection(), narrower).await;
+        assert_eq!(read().await.unwrap()[0].get::<i64>(0).unwrap(), 1);
     }
 }

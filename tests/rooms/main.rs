@@ -15,6 +15,7 @@ mod sessions;
 mod site;
 mod sockets;
 mod staticfiles;
+mod streaming;
 mod template;
 mod testing;
 mod urls;

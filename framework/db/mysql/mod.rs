@@ -12,14 +12,14 @@ mod row;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
-use sqlx::pool::PoolOptions;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::conf::{self, Secret};
+use crate::db::pool::{self, Limits};
 use crate::db::pools::bad_url;
 use crate::db::shell::without_password;
-use crate::db::wire::{Held, Wire};
+use crate::db::wire::Wire;
 use crate::error::{Error, Kind, Result};
 
 pub(super) use builder::Builder;
@@ -33,6 +33,9 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// Idle connections beyond this age are closed.
 const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// Connections older than this are replaced: the server's side of one only grows.
+const LIFE_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// The oldest MariaDB with all that is used: `INSERT .. RETURNING` came with 10.5, `SKIP LOCKED`
 /// with 10.6.
@@ -48,7 +51,7 @@ const SQL_MODE: &str = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR
 
 /// The connections to one database.
 pub(super) struct Pool {
-    pool: MySqlPool,
+    pool: pool::Pool<MySqlConnection>,
     options: MySqlConnectOptions,
     /// The database's name.
     pub(super) name: String,
@@ -69,23 +72,19 @@ impl Pool {
         let mut first = connect(&options, &place).await?;
         check_version(&mut first, &place).await?;
         first.close().await.ok();
-        let pool = PoolOptions::new()
-            .max_connections(settings.connections_max.max(1))
-            .acquire_timeout(wait)
-            .idle_timeout(IDLE_MAX)
-            .test_before_acquire(false)
-            .before_acquire(|connection: &mut MySqlConnection, idle| {
-                Box::pin(async move {
-                    // `Ok(false)` makes the pool close it and look for another.
-                    Ok(idle.idle_for <= TRUSTED_IDLE || connection.ping().await.is_ok())
-                })
-            })
-            .connect_lazy_with(options.clone());
+        let limits = Limits {
+            connections: settings.connections_max.max(1),
+            wait,
+            trusted_idle: Some(TRUSTED_IDLE),
+            idle_max: Some(IDLE_MAX),
+            life_max: Some(LIFE_MAX),
+        };
+        let pool = pool::Pool::new(options.clone(), limits);
         Ok(Self { pool, options, name, place })
     }
 
     pub(super) async fn acquire(&self) -> sqlx::Result<Wire> {
-        Ok(Wire::Mysql(Held::new(self.pool.acquire().await?)))
+        self.pool.acquire().await.map(Wire::Mysql)
     }
 
     /// A connection outside the pool; dropping it closes it.
