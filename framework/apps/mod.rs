@@ -24,6 +24,7 @@ use tower_service::Service;
 use crate::conf::{Section, Sections, Settings};
 use crate::error::Result;
 use crate::http::Processor;
+use crate::migrations::DataMigrations;
 use crate::models::Meta;
 use crate::signals::Signals;
 use crate::site::Site;
@@ -51,6 +52,11 @@ pub trait App: Send + Sync + 'static {
     /// none of its own, the project's cover it.
     fn assets(&self) -> Assets {
         Assets::none()
+    }
+
+    /// The functions that its migrations name: `run = "blog.fill_slugs"`.
+    fn data_migrations(&self) -> DataMigrations {
+        DataMigrations::default()
     }
 
     /// What it finds wrong with itself and its settings.

@@ -11,6 +11,7 @@ use crate::channels::Layer;
 use crate::conf::Settings;
 use crate::db::Database;
 use crate::error::Result;
+use crate::migrations::DataMigrations;
 use crate::models::Registry;
 use crate::site::{Lifecycle, Parts, Reverse, Site};
 use crate::template::{Sources, Templates, Value};
@@ -37,6 +38,9 @@ impl Project {
         let site = Site::new(Parts { settings, database, templates, layer, reverse, lifecycle });
         let models = self.apps().iter().flat_map(|app| app.models()).collect();
         site.keep(|_| Registry::new(models));
+        let apps = self.apps().iter().map(|app| (app.label(), app.data_migrations()));
+        let functions = DataMigrations::all(apps);
+        site.keep(|_| functions);
         let signals = self.signals.clone();
         site.keep(|_| signals);
         Ok(site)

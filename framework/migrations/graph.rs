@@ -6,37 +6,84 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 
 use super::{Migration, MigrationKey, ProjectState};
 
-/// The migrations of all apps. Every dependency exists and there is no circle.
+/// The migrations of all apps that are in force: of squashed ones and those they stand for, either.
+/// Every dependency exists and there is no circle.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
+    /// Every file.
+    pub(super) all: BTreeMap<MigrationKey, Migration>,
+    /// Those in force.
     migrations: BTreeMap<MigrationKey, Migration>,
-    /// All keys, each after what it depends on.
+    /// What must be applied before each: dependencies, those who `run_before` it, and what the
+    /// migrations depended on that a squashed one stands for.
+    parents: Parents,
+    /// All keys in force, each after what it depends on.
     order: Vec<MigrationKey>,
 }
 
 /// What has been applied, by key.
 pub type Applied = BTreeSet<MigrationKey>;
 
+/// By migration what must be applied before it.
+pub(super) type Parents = BTreeMap<MigrationKey, BTreeSet<MigrationKey>>;
+
 impl Graph {
-    /// Puts `migrations` in order.
+    /// Puts `migrations` in order, as for a database where nothing is applied: squashed migrations
+    /// are in force, not those they stand for.
     ///
     /// # Errors
     /// A dependency does not exist, or the dependencies go round in a circle.
     pub fn new(migrations: impl IntoIterator<Item = Migration>) -> Result<Self> {
-        let migrations: BTreeMap<_, _> =
-            migrations.into_iter().map(|migration| (migration.key.clone(), migration)).collect();
-        for migration in migrations.values() {
-            for parent in &migration.dependencies {
-                if !migrations.contains_key(parent) {
-                    return Err(wrong(format!(
-                        "migration {} depends on {parent}, which does not exist",
-                        migration.key
-                    )));
-                }
-            }
-        }
-        let order = ordered(&migrations)?;
-        Ok(Self { migrations, order })
+        let all = migrations.into_iter().map(|migration| (migration.key.clone(), migration));
+        Ok(Self::settled(all.collect(), &Applied::new(), false)?.0)
+    }
+
+    /// The graph for a database on which `recorded` is recorded, and what counts as applied there:
+    /// where only some of the migrations that a squashed one stands for are, they are in force;
+    /// where all are, it counts as applied.
+    ///
+    /// # Errors
+    /// Some are applied, but another has no file any more.
+    pub fn seen(&self, recorded: &Applied) -> Result<(Self, Applied)> {
+        Self::settled(self.all.clone(), recorded, false)
+    }
+
+    /// The graph in which squashed migrations leave their place to those they stand for, where
+    /// these have files.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn unsquashed(&self) -> Result<Self> {
+        Ok(Self::settled(self.all.clone(), &Applied::new(), true)?.0)
+    }
+
+    fn settled(
+        all: BTreeMap<MigrationKey, Migration>,
+        recorded: &Applied,
+        unsquashed: bool,
+    ) -> Result<(Self, Applied)> {
+        let (gone, applied) = super::replace::settle(&all, recorded, unsquashed)?;
+        let parents = super::replace::parents(&all, &gone)?;
+        let migrations = all.iter().filter(|(key, _)| !gone.contains_key(key));
+        let migrations = migrations.map(|(key, one)| (key.clone(), one.clone())).collect();
+        let order = ordered(&parents)?;
+        Ok((Self { all, migrations, parents, order }, applied))
+    }
+
+    /// What must be applied before the migration of this key.
+    pub fn parents(&self, key: &MigrationKey) -> impl Iterator<Item = &MigrationKey> {
+        self.parents.get(key).into_iter().flatten()
+    }
+
+    /// Every migration that stands for others, in force or not.
+    pub fn replacing(&self) -> impl Iterator<Item = &Migration> {
+        self.all.values().filter(|migration| !migration.replaces.is_empty())
+    }
+
+    /// Whether there is a file of this key, in force or not.
+    #[must_use]
+    pub fn has_file(&self, key: &MigrationKey) -> bool {
+        self.all.contains_key(key)
     }
 
     /// All migrations, each after what it depends on.
@@ -62,7 +109,8 @@ impl Graph {
     }
 
     fn leaves<'a>(&'a self, app: &'a str) -> Vec<&'a MigrationKey> {
-        let followed = |key: &MigrationKey| self.of(app).any(|m| m.dependencies.contains(key));
+        let followed =
+            |key: &MigrationKey| self.of(app).any(|m| self.parents(&m.key).any(|p| p == key));
         self.of(app).map(|migration| &migration.key).filter(|key| !followed(key)).collect()
     }
 
@@ -100,13 +148,26 @@ impl Graph {
         ends.filter(|(_, leaves)| leaves.len() > 1).collect()
     }
 
+    /// The migrations of its app that `leaf` follows and not all of `leaves` do, it included: its
+    /// branch, in order.
+    #[must_use]
+    pub fn branch(&self, leaf: &MigrationKey, leaves: &[MigrationKey]) -> Vec<&Migration> {
+        let before = |leaf: &MigrationKey| {
+            let all = self.forwards(std::slice::from_ref(leaf), &Applied::new()).into_iter();
+            all.filter(|migration| migration.key.app == leaf.app).collect::<Vec<_>>()
+        };
+        let others: Vec<_> = leaves.iter().map(before).collect();
+        let is_common = |migration: &&Migration| others.iter().all(|all| all.contains(migration));
+        before(leaf).into_iter().filter(|migration| !is_common(migration)).collect()
+    }
+
     /// An error if something is applied before what it depends on.
     ///
     /// # Errors
     /// Django's words, naming the two.
     pub fn check_history(&self, applied: &Applied) -> Result<()> {
         for migration in self.migrations().filter(|migration| applied.contains(&migration.key)) {
-            let missing = migration.dependencies.iter().find(|key| !applied.contains(key));
+            let missing = self.parents(&migration.key).find(|key| !applied.contains(*key));
             if let Some(missing) = missing {
                 return Err(wrong(format!(
                     "Migration {} is applied before its dependency {missing} on database.",
@@ -123,10 +184,8 @@ impl Graph {
         let mut wanted: BTreeSet<&MigrationKey> = BTreeSet::new();
         let mut open: Vec<&MigrationKey> = targets.iter().collect();
         while let Some(key) = open.pop() {
-            if let Some((key, migration)) = self.migrations.get_key_value(key)
-                && wanted.insert(key)
-            {
-                open.extend(&migration.dependencies);
+            if self.migrations.contains_key(key) && wanted.insert(key) {
+                open.extend(self.parents(key));
             }
         }
         let is_due = |m: &&Migration| wanted.contains(&m.key) && !applied.contains(&m.key);
@@ -139,7 +198,7 @@ impl Graph {
     pub fn backwards(&self, roots: &[MigrationKey], applied: &Applied) -> Vec<&Migration> {
         let mut doomed: BTreeSet<&MigrationKey> = roots.iter().collect();
         for migration in self.migrations() {
-            if migration.dependencies.iter().any(|key| doomed.contains(key)) {
+            if self.parents(&migration.key).any(|key| doomed.contains(key)) {
                 doomed.insert(&migration.key);
             }
         }
@@ -185,15 +244,13 @@ fn wrong(words: String) -> Error {
 }
 
 /// Depth first, by name, without recursion: a long chain must not use up the stack.
-fn ordered(migrations: &BTreeMap<MigrationKey, Migration>) -> Result<Vec<MigrationKey>> {
-    let mut order = Vec::with_capacity(migrations.len());
+fn ordered(parents: &Parents) -> Result<Vec<MigrationKey>> {
+    let mut order = Vec::with_capacity(parents.len());
     let mut done: BTreeSet<&MigrationKey> = BTreeSet::new();
-    for start in migrations.keys() {
+    for start in parents.keys() {
         let mut path: Vec<&MigrationKey> = vec![start];
         while let Some(key) = path.last().copied() {
-            let mut parents: Vec<&MigrationKey> = migrations[key].dependencies.iter().collect();
-            parents.sort();
-            match parents.into_iter().find(|parent| !done.contains(parent)) {
+            match parents[key].iter().find(|parent| !done.contains(parent)) {
                 Some(parent) if path.contains(&parent) => {
                     let circle: Vec<String> = path.iter().map(ToString::to_string).collect();
                     return Err(wrong(format!(

@@ -3,7 +3,8 @@
 //! Flow, writing (`makemigrations`): [`ProjectState::of`] today's models, and the state replayed
 //! from files ([`Graph::load`], [`Graph::state`]) → [`diff`] → [`arrange`] → [`Migration::text`].
 //!
-//! Flow, running (`migrate`): files → [`Graph`] → [`migrate`]: lock, record, plan, DDL.
+//! Flow, running (`migrate`): files → [`Graph`] → [`migrate`]: lock, record, plan, DDL, functions
+//! ([`DataMigrations`]) on rows as they were ([`History`]).
 //!
 //! Invariants:
 //! - Works on descriptions: never asks the models what they looked like, nor the live database,
@@ -17,17 +18,24 @@ mod condition;
 mod constraint;
 mod diff;
 mod executor;
+mod fake;
 mod file;
+mod functions;
 mod graph;
+mod history;
 pub mod inspect;
 mod names;
 mod operation;
 mod plan;
 mod recorder;
 mod rename;
+mod replace;
+mod run;
 mod schema;
+mod signals;
 mod source;
 mod state;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -38,21 +46,25 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 pub use arrange::arrange;
 pub use constraint::{ConstraintState, IndexState, ModelOptions, Rule};
 pub use diff::{Change, diff};
-pub use executor::{Options, Progress, applied, migrate, sql};
+pub use executor::{On, Options, Progress, applied, migrate, prune};
 pub use file::{Migration, MigrationKey};
+pub use functions::{Call, DataMigration, DataMigrations};
 pub use graph::{Applied, Graph};
+pub use history::{Batches, HistoricModel, HistoricRow, History};
 pub use operation::{Operation, SqlText, optimize};
 pub use plan::{Step, Target};
 pub use rename::{Rename, renames};
+pub use signals::{Planned, PostMigrate, PreMigrate};
 pub use source::{File, Source};
 pub use state::{FieldState, Kind, ModelKey, ModelState, ProjectState, Value};
+pub use work::sql;
 
 /// Applies everything that is not yet applied; returns how many migrations that were.
 ///
 /// # Errors
 /// As [`migrate`].
-pub async fn migrate_all(database: &Database, graph: &Graph) -> Result<usize> {
-    migrate(database, graph, &Target::All, Options::default(), &mut |_| {}).await
+pub async fn migrate_all<'a>(on: impl Into<On<'a>>, graph: &Graph) -> Result<usize> {
+    migrate(on, graph, &Target::All, Options::default(), &mut |_| {}).await
 }
 
 /// The migrations that are not yet applied, in the order in which they would run.
@@ -60,7 +72,7 @@ pub async fn migrate_all(database: &Database, graph: &Graph) -> Result<usize> {
 /// # Errors
 /// Migrations are in conflict, their history has gaps, or the database cannot be read.
 pub async fn unapplied(database: &Database, graph: &Graph) -> Result<Vec<MigrationKey>> {
-    let applied = applied(database).await?;
+    let (graph, applied) = graph.seen(&applied(database).await?)?;
     let plan = graph.plan(&Target::All, &applied)?;
     Ok(plan.into_iter().map(|step| step.migration.key.clone()).collect())
 }

@@ -88,8 +88,15 @@ impl Graph {
             Target::App(app) => forwards(&keys(app)),
             Target::Zero(app) => backwards(&keys(app)),
             Target::Migration(key) if applied.contains(key) => {
-                let after = self.of(&key.app).filter(|m| m.dependencies.contains(key));
+                let after =
+                    self.of(&key.app).filter(|m| self.parents(&m.key).any(|parent| parent == key));
                 backwards(&after.map(|m| m.key.clone()).collect::<Vec<_>>())
+            }
+            Target::Migration(key) if self.get(key).is_none() => {
+                return Err(wrong(format!(
+                    "migration {key} is not in force on this database: a squashed one takes its \
+                     place, or the ones it stands for take its"
+                )));
             }
             Target::Migration(key) => forwards(std::slice::from_ref(key)),
         })

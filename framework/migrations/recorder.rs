@@ -1,13 +1,13 @@
 //! The table that remembers what has been applied: `hulse_migrations(id, app, name, applied)`.
 
 use chrono::Utc;
-use sea_query::{Alias, Expr, ExprTrait, Query};
+use sea_query::{Alias, Expr, ExprTrait, OnConflict, Query};
 
 use crate::db::{Connection, Sql};
 use crate::error::Result;
 
 use super::MigrationKey;
-use super::graph::Applied;
+use super::graph::{Applied, Graph};
 use super::schema::Dialect;
 
 /// Name of the table.
@@ -50,8 +50,9 @@ pub(super) async fn applied(connection: &Connection) -> Result<Applied> {
     rows.iter().map(|row| Ok(MigrationKey { app: row.get(0)?, name: row.get(1)? })).collect()
 }
 
-/// Remembers that `key` is applied.
+/// Remembers that `key` is applied, unless it is known.
 pub(super) async fn record(connection: &Connection, key: &MigrationKey) -> Result<()> {
+    let known = OnConflict::columns(["app", "name"].map(Alias::new)).do_nothing().to_owned();
     let insert = Query::insert()
         .into_table(TABLE)
         .columns(["app", "name", "applied"].map(Alias::new))
@@ -60,6 +61,7 @@ pub(super) async fn record(connection: &Connection, key: &MigrationKey) -> Resul
             Expr::value(key.name.as_str()),
             Expr::value(Utc::now()),
         ])
+        .on_conflict(known)
         .take();
     connection.execute(connection.dialect().build(&insert)).await?;
     Ok(())
@@ -73,5 +75,17 @@ pub(super) async fn forget(connection: &Connection, key: &MigrationKey) -> Resul
         .and_where(Expr::col("name").eq(key.name.as_str()))
         .take();
     connection.execute(connection.dialect().build(&delete)).await?;
+    Ok(())
+}
+
+/// Remembers the squashed migrations for which all that they stand for is applied.
+pub(super) async fn replacements(connection: &Connection, graph: &Graph) -> Result<()> {
+    let recorded = applied(connection).await?;
+    for migration in graph.replacing() {
+        let is_done = migration.replaces.iter().all(|key| recorded.contains(key));
+        if is_done && !recorded.contains(&migration.key) {
+            record(connection, &migration.key).await?;
+        }
+    }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 
 use crate::apps::Project;
+use crate::channels::Layer;
 use crate::conf::Settings;
 use crate::db::Database;
 use crate::error::{Error, Kind, Result};
@@ -87,18 +88,22 @@ pub(super) async fn database(
     options: &Options,
 ) -> Result<()> {
     let migrations = project.migrations()?;
-    let database = Database::connect(&settings.database, &settings.base).await?;
-    let migrated = migrate(&database, &migrations, options).await;
-    database.close().await;
-    migrated
-}
-
-async fn migrate(database: &Database, migrations: &Graph, options: &Options) -> Result<()> {
     if options.migrate {
-        let count = migrations::migrate_all(database, migrations).await?;
-        tracing::info!(migrations = count, "the database is migrated");
+        // Data migrations and receivers want a site. What they send reaches no browser yet.
+        let layer = Layer::memory(&settings.channels);
+        let site = project.open(settings.clone(), layer).await?;
+        let migrated = migrations::migrate_all(&site, &migrations).await;
+        site.database().close().await;
+        tracing::info!(migrations = migrated?, "the database is migrated");
         return Ok(());
     }
+    let database = Database::connect(&settings.database, &settings.base).await?;
+    let checked = check(&database, &migrations, options).await;
+    database.close().await;
+    checked
+}
+
+async fn check(database: &Database, migrations: &Graph, options: &Options) -> Result<()> {
     if options.allow_unmigrated {
         return Ok(());
     }

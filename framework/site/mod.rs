@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 
 use crate::channels::Layer;
 use crate::conf::Settings;
-use crate::db::{Connection, Database, Transaction};
+use crate::db::{Begin, Connection, Database, Transaction};
 use crate::error::{Error, Kind, Result};
 use crate::signals::Signals;
 use crate::template::Templates;
@@ -200,7 +200,19 @@ impl Site {
     /// That of `work`; the database's; or, with the changes committed, the first of what
     /// [`on_commit`](Self::on_commit) was told (`is_after_commit`).
     pub async fn atomic<T>(&self, work: impl AsyncFnOnce(Self) -> Result<T>) -> Result<T> {
-        let transaction = self.connection.begin().await?;
+        self.atomic_with(Begin::default(), work).await
+    }
+
+    /// As [`atomic`](Self::atomic), with a say in how the transaction begins.
+    ///
+    /// # Errors
+    /// As [`atomic`](Self::atomic).
+    pub async fn atomic_with<T>(
+        &self,
+        begin: Begin,
+        work: impl AsyncFnOnce(Self) -> Result<T>,
+    ) -> Result<T> {
+        let transaction = self.connection.begin_with(begin).await?;
         let pending = self.pending.clone().unwrap_or_default();
         let inner = Self {
             shared: Arc::clone(&self.shared),

@@ -157,7 +157,7 @@ async fn open(project: &Project, settings: Settings) -> Result<(Site, Router)> {
     let layer = Layer::memory(&settings.channels);
     let migrations = graph(project)?;
     let site = project.open(settings, layer).await?;
-    migrate_all(site.database(), &migrations).await?;
+    migrate_all(&site, &migrations).await?;
     let handler = server::handler(project, &site);
     Ok((site, handler))
 }

@@ -114,6 +114,8 @@ pub(super) fn steps(
     let place = Place { dialect, before, after };
     match operation {
         Operation::RunSql { forwards, .. } => place.by_hand(forwards),
+        // What a function did may have left checks waiting.
+        Operation::Run { .. } if dialect == Dialect::Postgres => Ok(postgres::settle()),
         Operation::Run { .. } | Operation::AlterModelOptions { .. } => Ok(Vec::new()),
         Operation::Separate { database, .. } => separate(database, app, before, dialect),
         Operation::RenameModel { .. } | Operation::AlterModelTable { .. } => place.follow_all(),

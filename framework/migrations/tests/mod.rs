@@ -4,6 +4,7 @@ mod changes;
 mod ddl;
 mod files;
 mod plans;
+mod squashed;
 
 use super::{Graph, Migration, MigrationKey, ProjectState};
 

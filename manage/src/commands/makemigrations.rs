@@ -173,8 +173,10 @@ impl Makemigrations {
                 continue;
             }
             tell(format!("Merging {app}\n"));
-            for leaf in graph.of(&app).filter(|migration| leaves.contains(&migration.key)) {
-                tell(format!("  Branch {}\n{}", leaf.key.name, operations(leaf)));
+            for leaf in &leaves {
+                let branch = graph.branch(leaf, &leaves);
+                let words: String = branch.into_iter().map(operations).collect();
+                tell(format!("  Branch {}\n{words}", leaf.name));
             }
             if !self.noinput && !self.answers().is_merge() {
                 return Ok(ExitCode::SUCCESS);

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use hulse::db::Database;
-use hulse::migrations::{self, Graph, Options, Progress, Step, Target, diff};
-use hulse::{Error, Project, Result};
+use hulse::migrations::{self, Applied, Graph, Options, Progress, Step, Target, diff};
+use hulse::{Error, Project, Result, Site};
 
 use crate::context::Context;
 use crate::output::tell;
@@ -15,6 +15,7 @@ const PENDING: u8 = 1;
 
 /// Applies migrations: all, those of an app, or up or down to one of them.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct Migrate {
     /// Label of the app.
     app: Option<String>,
@@ -29,52 +30,96 @@ pub(crate) struct Migrate {
     /// Records migrations as applied, or as not applied, without changing a table.
     #[arg(long)]
     fake: bool,
+    /// Only records an app's first migration if its tables are all there.
+    #[arg(long)]
+    fake_initial: bool,
+    /// Forgets an app's recorded migrations that have no file any more.
+    #[arg(long)]
+    prune: bool,
+    /// Asks nothing; there is nothing to ask.
+    #[arg(long, visible_alias = "no-input", hide = true)]
+    noinput: bool,
 }
 
 impl Migrate {
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode> {
-        let settings = context.settings()?;
         let project = context.project();
         if let Some(app) = &self.app {
             installed(project, app)?;
         }
         let graph = project.migrations()?;
-        let target = Target::parse(&graph, self.app.as_deref(), self.name.as_deref())?;
-        context.block_on(async {
-            let database = Database::connect(&settings.database, &settings.base).await?;
-            let done = self.work(project, &database, &graph, &target).await;
-            database.close().await;
-            done
+        if self.plan || self.check {
+            let settings = context.settings()?;
+            return context.block_on(async {
+                let database = Database::connect(&settings.database, &settings.base).await?;
+                let told = self.look(&database, &graph).await;
+                database.close().await;
+                told
+            });
+        }
+        context.with_site(async |site| {
+            if self.prune {
+                return self.prune(site, &graph).await;
+            }
+            self.work(project, site, &graph).await
         })
     }
 
-    async fn work(
-        &self,
-        project: &Project,
-        database: &Database,
-        graph: &Graph,
-        target: &Target,
-    ) -> Result<ExitCode> {
-        if self.plan || self.check {
-            let applied = migrations::applied(database).await?;
-            let plan = graph.plan(target, &applied)?;
-            if self.plan {
-                tell(planned(&plan));
-            }
-            let is_due = self.check && !plan.is_empty();
-            return Ok(if is_due { ExitCode::from(PENDING) } else { ExitCode::SUCCESS });
+    fn target(&self, graph: &Graph) -> Result<Target> {
+        Target::parse(graph, self.app.as_deref(), self.name.as_deref())
+    }
+
+    async fn look(&self, database: &Database, graph: &Graph) -> Result<ExitCode> {
+        let (graph, applied) = seen(database, graph).await?;
+        let plan = graph.plan(&self.target(&graph)?, &applied)?;
+        if self.plan {
+            tell(planned(&plan));
         }
-        tell(heading(graph, target));
-        let word = if self.fake { "FAKED" } else { "OK" };
+        let is_due = self.check && !plan.is_empty();
+        Ok(if is_due { ExitCode::from(PENDING) } else { ExitCode::SUCCESS })
+    }
+
+    async fn prune(&self, site: &Site, graph: &Graph) -> Result<ExitCode> {
+        let Some(app) = &self.app else {
+            let words = "Migrations can be pruned only when an app is specified.";
+            return Err(Error::new(words));
+        };
+        tell("  Pruning migrations:\n");
+        let gone = migrations::prune(site.database(), graph, app).await?;
+        for key in &gone {
+            tell(format!("    Pruning {key}... OK\n"));
+        }
+        if gone.is_empty() {
+            tell("    No migrations to prune.\n");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn work(&self, project: &Project, site: &Site, graph: &Graph) -> Result<ExitCode> {
+        let (graph, applied) = seen(site.database(), graph).await?;
+        let target = self.target(&graph)?;
+        // A conflict or a gap is told before anything that sounds like work.
+        graph.plan(&target, &applied)?;
+        tell(heading(&graph, &target));
+        let mut is_begun = false;
         let mut progress = |progress: Progress<'_>| match progress {
             Progress::Plan([]) => tell("  No migrations to apply.\n"),
             Progress::Plan(_) => {}
-            Progress::Begin(step) => tell(begun(step)),
-            Progress::Done(_) => tell(format!(" {word}\n")),
+            Progress::Begin(step) => {
+                is_begun = true;
+                tell(begun(step));
+            }
+            Progress::Done { step, faked } => {
+                is_begun = false;
+                tell(ended(step, faked));
+            }
         };
-        let options = Options { fake: self.fake };
-        let done = migrations::migrate(database, graph, target, options, &mut progress).await;
-        if done.inspect_err(|_| tell("\n"))? == 0 && has_changes(project, graph)? {
+        let options = Options { fake: self.fake, fake_initial: self.fake_initial };
+        let done = migrations::migrate(site, &graph, &target, options, &mut progress).await;
+        if is_begun {
+            tell("\n");
+        }
+        if done? == 0 && has_changes(project, &graph)? {
             tell(
                 "  Your models have changes that are not yet reflected in a migration, and so \
                  won't be applied.\n  Run `makemigrations` to make new migrations, and then \
@@ -83,6 +128,11 @@ impl Migrate {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The graph as it is in force on the database, and what is applied there.
+pub(crate) async fn seen(database: &Database, graph: &Graph) -> Result<(Graph, Applied)> {
+    graph.seen(&migrations::applied(database).await?)
 }
 
 /// An error unless the project has an app of this label, in Django's words.
@@ -118,6 +168,14 @@ fn heading(graph: &Graph, target: &Target) -> String {
 fn begun(step: Step<'_>) -> String {
     let word = if step.backwards { "Unapplying" } else { "Applying" };
     format!("  {word} {}...", step.migration.key)
+}
+
+fn ended(step: Step<'_>, faked: bool) -> &'static str {
+    match (faked, step.migration.atomic) {
+        (true, _) => " FAKED\n",
+        (false, true) => " OK\n",
+        (false, false) => " OK (not atomic: recorded after its last operation)\n",
+    }
 }
 
 fn planned(plan: &[Step<'_>]) -> String {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use hulse::Result;
 use hulse::db::Database;
-use hulse::migrations::{self, Applied, Graph};
+use hulse::migrations::{self, Applied, Graph, Migration};
 
 use super::migrate::installed;
 use crate::context::Context;
@@ -33,12 +33,14 @@ impl Showmigrations {
             installed(project, app)?;
         }
         let graph = project.migrations()?;
-        let applied = context.block_on(async {
+        let recorded = context.block_on(async {
             let database = Database::connect(&settings.database, &settings.base).await?;
-            let applied = migrations::applied(&database).await;
+            let recorded = migrations::applied(&database).await;
             database.close().await;
-            applied
+            recorded
         })?;
+        let (graph, applied) = graph.seen(&recorded)?;
+        let marks = Marks { recorded, applied };
         let all = project.apps().iter().map(|app| app.label());
         let labels: BTreeSet<&str> = if self.apps.is_empty() {
             all.collect()
@@ -46,22 +48,46 @@ impl Showmigrations {
             self.apps.iter().map(String::as_str).collect()
         };
         tell(if self.plan {
-            in_order(&graph, &applied, &labels)
+            in_order(&graph, &marks, &labels)
         } else {
-            by_app(&graph, &applied, &labels)
+            by_app(&graph, &marks, &labels)
         });
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn by_app(graph: &Graph, applied: &Applied, labels: &BTreeSet<&str>) -> String {
+struct Marks {
+    recorded: Applied,
+    applied: Applied,
+}
+
+impl Marks {
+    /// `X` for what is applied, `-` for a squashed one whose record `migrate` has yet to make.
+    fn of(&self, migration: &Migration) -> char {
+        match (self.applied.contains(&migration.key), self.recorded.contains(&migration.key)) {
+            (false, _) => ' ',
+            (true, true) => 'X',
+            (true, false) => '-',
+        }
+    }
+}
+
+/// What follows the name of a squashed one.
+fn squashed(migration: &Migration) -> String {
+    match migration.replaces.len() {
+        0 => String::new(),
+        count => format!(" ({count} squashed migrations)"),
+    }
+}
+
+fn by_app(graph: &Graph, marks: &Marks, labels: &BTreeSet<&str>) -> String {
     let mut text = String::new();
     for label in labels {
         text.push_str(&format!("{label}\n"));
         let before = text.len();
         for migration in graph.of(label) {
-            let mark = if applied.contains(&migration.key) { 'X' } else { ' ' };
-            text.push_str(&format!(" [{mark}] {}\n", migration.key.name));
+            let (mark, name) = (marks.of(migration), &migration.key.name);
+            text.push_str(&format!(" [{mark}] {name}{}\n", squashed(migration)));
         }
         if text.len() == before {
             text.push_str(" (no migrations)\n");
@@ -70,11 +96,10 @@ fn by_app(graph: &Graph, applied: &Applied, labels: &BTreeSet<&str>) -> String {
     text
 }
 
-fn in_order(graph: &Graph, applied: &Applied, labels: &BTreeSet<&str>) -> String {
+fn in_order(graph: &Graph, marks: &Marks, labels: &BTreeSet<&str>) -> String {
     let shown = graph.migrations().filter(|m| labels.contains(m.key.app.as_str()));
-    let line = |migration: &migrations::Migration| {
-        let mark = if applied.contains(&migration.key) { 'X' } else { ' ' };
-        format!("[{mark}]  {}\n", migration.key)
+    let line = |migration: &Migration| {
+        format!("[{}]  {}{}\n", marks.of(migration), migration.key, squashed(migration))
     };
     let text: String = shown.map(line).collect();
     if text.is_empty() { "(no migrations)\n".to_owned() } else { text }

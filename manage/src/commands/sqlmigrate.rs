@@ -28,14 +28,19 @@ impl Sqlmigrate {
         let settings = context.settings()?;
         installed(context.project(), &self.app)?;
         let graph = context.project().migrations()?;
-        let migration = graph.find(&self.app, &self.name)?;
+        // One that was squashed has SQL of its own, too.
+        let old = graph.unsquashed()?;
+        let (graph, migration) = match graph.find(&self.app, &self.name) {
+            Ok(migration) => (&graph, migration),
+            Err(error) => (&old, old.find(&self.app, &self.name).map_err(|_| error)?),
+        };
         let dialect = context.block_on(async {
             let database = Database::connect(&settings.database, &settings.base).await?;
             let dialect = database.dialect();
             database.close().await;
             Ok(dialect)
         })?;
-        tell(migrations::sql(dialect, &graph, migration, self.backwards)?);
+        tell(migrations::sql(dialect, graph, migration, self.backwards)?);
         Ok(ExitCode::SUCCESS)
     }
 }

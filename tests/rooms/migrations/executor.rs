@@ -81,7 +81,7 @@ async fn faking_records_and_forgets_without_touching_a_table() {
     for test in databases().await {
         let database = open(&test).await;
         let graph = graph(&[("auth.0001_initial", USER)]);
-        let fake = Options { fake: true };
+        let fake = Options { fake: true, ..Options::default() };
         for (target, records) in [(Target::All, 1), (Target::Zero("auth".into()), 0)] {
             migrations::migrate(&database, &graph, &target, fake, &mut |_| {}).await.unwrap();
             assert_eq!(names(&database).await.len(), records);
@@ -119,7 +119,7 @@ async fn progress_is_told_step_by_step() {
         told.push(match progress {
             migrations::Progress::Plan(plan) => format!("{} to do", plan.len()),
             migrations::Progress::Begin(step) => format!("{}...", step.migration.key),
-            migrations::Progress::Done(step) => format!("{} done", step.migration.key.name),
+            migrations::Progress::Done { step, .. } => format!("{} done", step.migration.key.name),
         });
     };
     let all = Target::All;

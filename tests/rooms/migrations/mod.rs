@@ -1,5 +1,6 @@
 //! Migrations from outside: what the files say is what the databases have.
 
+mod data;
 mod executor;
 mod inspect;
 mod rows;

@@ -1,0 +1,295 @@
+//! One migration: its statements and functions with its record in one transaction.
+//!
+//! Flow: `executor` → [`Run::migration`] → statements, tables made anew, functions → `recorder`.
+//!
+//! Invariants:
+//! - Both databases undo DDL with the transaction: a failed migration leaves nothing, unless it
+//!   says `atomic = false`; then its operations stand alone, and it is recorded after the last.
+//! - While a SQLite table is made anew its foreign keys are off (a switch that works only outside a
+//!   transaction), so that dropping the old table takes no rows of others with it; before the
+//!   commit they are checked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::db::{Begin, Connection, Sql};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::site::Site;
+
+use super::executor::{On, Options};
+use super::functions::DataMigrations;
+use super::plan::Step as PlanStep;
+use super::schema::{Dialect, Rebuild, Step};
+use super::work::Work;
+use super::{History, Operation, fake, recorder};
+
+/// Whether renaming a SQLite table leaves what names it alone.
+const LEGACY_ON: &str = "PRAGMA legacy_alter_table = ON";
+const LEGACY_OFF: &str = "PRAGMA legacy_alter_table = OFF";
+
+/// What all migrations of one run share.
+pub(super) struct Run<'a> {
+    pub(super) on: On<'a>,
+    pub(super) functions: &'a DataMigrations,
+    pub(super) options: Options,
+}
+
+/// An operation with the statements it comes to.
+type Todo<'a> = (&'a Work, Vec<Step>);
+
+/// What runs inside a transaction.
+#[derive(Clone, Copy)]
+struct Inside<'a> {
+    connection: &'a Connection,
+    site: Option<&'a Site>,
+}
+
+impl Run<'_> {
+    /// Sees that every function the plan needs is there.
+    pub(super) fn check(&self, plan: &[PlanStep<'_>], all: &[Vec<Work>]) -> Result<()> {
+        for (step, work) in plan.iter().zip(all) {
+            for one in work {
+                let Operation::Run { function, .. } = &one.operation else { continue };
+                let blame = |error| step.migration.blame(&one.operation, error);
+                let function = self.functions.named(function);
+                if self.on.site().is_none() {
+                    let words = "it needs a site, and this run has only a database";
+                    return Err(blame(Error::of(ErrorKind::Migration, words)));
+                }
+                function.map_err(blame)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one migration, or undoes it, with its record; whether only the record was made.
+    pub(super) async fn migration(&self, step: PlanStep<'_>, work: &[Work]) -> Result<bool> {
+        let connection = self.on.database().connection();
+        let is_there = self.options.fake_initial
+            && !step.backwards
+            && fake::is_there(&connection, step.migration, work).await?;
+        if self.options.fake || is_there {
+            let transaction = connection.begin().await?;
+            remember(&transaction.connection(), step).await?;
+            transaction.commit().await?;
+            return Ok(true);
+        }
+        let dialect = Dialect::from(connection.dialect());
+        let steps = work.iter().map(|one| Ok((one, one.steps(step.migration, dialect)?)));
+        let todo: Vec<Todo<'_>> = steps.collect::<Result<_>>()?;
+        if step.migration.atomic {
+            self.whole(step, &todo, true).await?;
+        } else {
+            self.piecewise(&connection, step, &todo).await?;
+        }
+        Ok(false)
+    }
+
+    /// All of it in one transaction, with the record if it `is_last`.
+    async fn whole(&self, step: PlanStep<'_>, todo: &[Todo<'_>], is_last: bool) -> Result<()> {
+        let rebuilds = todo.iter().any(|(_, steps)| has_rebuild(steps));
+        self.in_transaction(step, todo, (rebuilds, is_last)).await
+    }
+
+    async fn in_transaction(
+        &self,
+        step: PlanStep<'_>,
+        todo: &[Todo<'_>],
+        (rebuilds, is_last): (bool, bool),
+    ) -> Result<()> {
+        let work = async |inside: Inside<'_>| {
+            let known = if rebuilds { orphans(inside.connection).await? } else { BTreeMap::new() };
+            for (work, steps) in todo {
+                let done = self.operate(inside, work, steps).await;
+                done.map_err(|error| step.migration.blame(&work.operation, error))?;
+            }
+            if rebuilds {
+                let found = no_new_orphans(inside.connection, &known).await;
+                found
+                    .map_err(|error| error.context(format!("migration {}", step.migration.key)))?;
+            }
+            if is_last { remember(inside.connection, step).await } else { Ok(()) }
+        };
+        let committing =
+            |error: Error| error.context(format!("migration {}: committing", step.migration.key));
+        // The connection is not used again, whatever the switches are left at.
+        let begin = Begin { unchecked_foreign_keys: rebuilds, ..Begin::default() };
+        match self.on {
+            On::Database(database) => {
+                let transaction = database.connection().begin_with(begin).await?;
+                let connection = transaction.connection();
+                work(Inside { connection: &connection, site: None }).await?;
+                transaction.commit().await.map_err(committing)
+            }
+            On::Site(site) => {
+                let mut is_done = false;
+                let done = site.atomic_with(begin, async |inner| {
+                    let connection = inner.db().clone();
+                    work(Inside { connection: &connection, site: Some(&inner) }).await?;
+                    is_done = true;
+                    Ok(())
+                });
+                let done = done.await;
+                if is_done { done.map_err(committing) } else { done }
+            }
+        }
+    }
+
+    /// Each operation on its own, outside a transaction; the record after the last.
+    async fn piecewise(
+        &self,
+        connection: &Connection,
+        step: PlanStep<'_>,
+        todo: &[Todo<'_>],
+    ) -> Result<()> {
+        for (place, one) in todo.iter().enumerate() {
+            let (work, steps) = one;
+            let done = if has_rebuild(steps) {
+                self.whole(step, std::slice::from_ref(one), false).await
+            } else {
+                let inside = Inside { connection, site: self.on.site() };
+                let done = self.operate_alone(inside, work, steps).await;
+                done.map_err(|error| step.migration.blame(&work.operation, error))
+            };
+            done.map_err(|error| {
+                error.context(format!(
+                    "{} is not atomic, so {place} of its {} operations are done and stay, and it \
+                     is not recorded",
+                    step.migration.key,
+                    todo.len()
+                ))
+            })?;
+        }
+        let transaction = connection.begin().await?;
+        remember(&transaction.connection(), step).await?;
+        transaction.commit().await
+    }
+
+    async fn operate(&self, inside: Inside<'_>, work: &Work, steps: &[Step]) -> Result<()> {
+        self.function(inside, work).await?;
+        operate(inside.connection, steps).await
+    }
+
+    async fn operate_alone(&self, inside: Inside<'_>, work: &Work, steps: &[Step]) -> Result<()> {
+        self.function(inside, work).await?;
+        for step in steps {
+            if let Step::Sql(sql) | Step::Script(sql) | Step::Alone(sql) = step {
+                inside.connection.script(sql).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls the function that a piece of work is, if it is one.
+    async fn function(&self, inside: Inside<'_>, work: &Work) -> Result<()> {
+        let Operation::Run { function, .. } = &work.operation else { return Ok(()) };
+        match (self.functions.named(function)?, inside.site) {
+            (Some(function), Some(site)) => {
+                let history = History::new(Arc::clone(&work.before), inside.connection.clone());
+                function.run(site, &history).await
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn has_rebuild(steps: &[Step]) -> bool {
+    steps.iter().any(|step| matches!(step, Step::Rebuild(_)))
+}
+
+async fn remember(connection: &Connection, step: PlanStep<'_>) -> Result<()> {
+    let migration = step.migration;
+    let keys = migration.replaces.iter().chain([&migration.key]);
+    for key in keys {
+        if step.backwards {
+            recorder::forget(connection, key).await?;
+        } else {
+            recorder::record(connection, key).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs the steps of one operation, all plain statements in one go.
+async fn operate(connection: &Connection, steps: &[Step]) -> Result<()> {
+    let mut waiting: Vec<String> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Sql(sql) => waiting.push(sql.clone()),
+            Step::Alone(sql) => {
+                flush(connection, &mut waiting).await?;
+                connection.execute(Sql::raw(sql.clone())).await?;
+            }
+            // A comment at its end must not swallow the divider.
+            Step::Script(sql) => waiting.push(format!("{sql}\n")),
+            Step::Rebuild(rebuild) => {
+                flush(connection, &mut waiting).await?;
+                make_anew(connection, rebuild).await?;
+            }
+        }
+    }
+    flush(connection, &mut waiting).await
+}
+
+async fn flush(connection: &Connection, waiting: &mut Vec<String>) -> Result<()> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let script = waiting.join(";\n");
+    waiting.clear();
+    connection.script(&script).await
+}
+
+/// Makes a SQLite table anew, keeping the indexes and triggers we know nothing about.
+async fn make_anew(connection: &Connection, rebuild: &Rebuild) -> Result<()> {
+    let switch = connection.fetch(Sql::raw("PRAGMA foreign_keys")).await?;
+    if switch.first().map(|row| row.get::<i64>(0)).transpose()? != Some(0) {
+        let words = format!("making table {} anew while foreign keys are on", rebuild.table);
+        return Err(Error::of(ErrorKind::Migration, words));
+    }
+    let table = rebuild.table.replace('\'', "''");
+    let rows = connection
+        .fetch(Sql::raw(format!(
+            "SELECT name, sql FROM sqlite_schema WHERE tbl_name = '{table}' \
+             AND type IN ('index', 'trigger') AND sql IS NOT NULL"
+        )))
+        .await?;
+    // Otherwise views and triggers that name the table would be found wrong while it is away.
+    let mut statements = vec![LEGACY_ON.to_owned()];
+    statements.extend(rebuild.statements.iter().cloned());
+    statements.push(LEGACY_OFF.to_owned());
+    for row in &rows {
+        if !rebuild.indexes.contains(&row.get::<String>(0)?) {
+            statements.push(row.get(1)?);
+        }
+    }
+    connection.script(&statements.join(";\n")).await?;
+    for check in &rebuild.checks {
+        let rows = connection.fetch(Sql::raw(check.sql.clone())).await?;
+        if !rows.is_empty() {
+            return Err(Error::of(ErrorKind::Migration, check.complaint.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// How many rows point to nothing, by their table and the one they point to.
+async fn orphans(connection: &Connection) -> Result<BTreeMap<(String, String), i64>> {
+    let sql = "SELECT \"table\", \"parent\", count(*) FROM pragma_foreign_key_check GROUP BY 1, 2";
+    let rows = connection.fetch(Sql::raw(sql)).await?;
+    rows.iter().map(|row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?))).collect()
+}
+
+/// An error if rows point to nothing that did not before.
+async fn no_new_orphans(
+    connection: &Connection,
+    known: &BTreeMap<(String, String), i64>,
+) -> Result<()> {
+    let before = |place: &(String, String)| known.get(place).copied().unwrap_or(0);
+    let after = orphans(connection).await?;
+    let Some(((table, parent), _)) = after.iter().find(|(place, n)| **n > before(place)) else {
+        return Ok(());
+    };
+    let words = format!("rows of {table} would point to rows of {parent} that do not exist");
+    Err(Error::of(ErrorKind::Migration, words))
+}
