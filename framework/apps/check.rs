@@ -107,6 +107,11 @@ impl Project {
                     );
                     found.push(Check::error("models.E001", words).hint(hint));
                 }
+                for many in &model.many {
+                    if let Err(error) = many.check(model) {
+                        found.push(Check::error("fields.E335", error.to_string()));
+                    }
+                }
                 if let Some(other) = tables.insert(model.table, model.label()) {
                     let (table, label) = (model.table, model.label());
                     let words = format!("{other} and {label} share the table {table:?}");

@@ -113,12 +113,34 @@ pub struct Databases {
     pub connections_max: u32,
     /// How long a statement waits for a connection or for SQLite's write lock, seconds.
     pub wait_seconds: u64,
+    /// What reading a relation row by row does, `one`, `log`, `peers` or `raise`; unless said,
+    /// `log` with `debug` and else `one`.
+    pub fetch_mode: Option<FetchMode>,
 }
 
 impl Default for Databases {
     fn default() -> Self {
-        Self { url: Secret::new("sqlite://db.sqlite3"), connections_max: 5, wait_seconds: 30 }
+        Self {
+            url: Secret::new("sqlite://db.sqlite3"),
+            connections_max: 5,
+            wait_seconds: 30,
+            fetch_mode: None,
+        }
     }
+}
+
+/// What reading a relation does that is not loaded, of a row that was read along with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FetchMode {
+    /// It asks for the one row's.
+    One,
+    /// The same, with a warning for each relation when a second row asks.
+    Log,
+    /// It asks for that of all the rows at once.
+    Peers,
+    /// It is an error; of a row that was read alone too.
+    Raise,
 }
 
 /// Limits and habits of requests (Django's names and numbers).
@@ -371,6 +393,13 @@ impl Settings {
     #[must_use]
     pub fn resolve(&self, path: &Path) -> PathBuf {
         self.base.join(path)
+    }
+
+    /// The fetch mode of queries that do not say one.
+    #[must_use]
+    pub fn fetch_mode(&self) -> FetchMode {
+        let usual = if self.debug { FetchMode::Log } else { FetchMode::One };
+        self.database.fetch_mode.unwrap_or(usual)
     }
 
     /// An app's own section; its defaults if the app has not registered it.

@@ -22,7 +22,8 @@ use crate::models::foreign_key::ForeignKey;
 use crate::models::id::Id;
 use crate::models::meta::{Default, FieldKind, Meta};
 use crate::models::model::Model;
-use crate::models::related::Related;
+use crate::models::related::{Related, RelatedMany};
+use crate::models::trail::Trail;
 
 /// A type that a primary key may have.
 #[diagnostic::on_unimplemented(message = "a `{Self}` cannot be a primary key")]
@@ -55,6 +56,30 @@ impl<T: Plain + PartialEq> Key for T {
 pub trait LeadsTo<T> {}
 
 impl<T: Model> LeadsTo<T> for Related<T> {}
+
+impl<T: Model> LeadsTo<T> for RelatedMany<T> {}
+
+/// The rows of the relation at `at` of the description of `M`, which `trail` leads to.
+#[must_use]
+pub fn many<M: Model, T: Model>(trail: &Trail, at: usize) -> RelatedMany<T> {
+    RelatedMany::along(over::<M>(trail, at))
+}
+
+/// The row of the relation at `at` of the description of `M`, which `trail` leads to.
+#[must_use]
+pub fn one<M: Model, T: Model>(trail: &Trail, at: usize) -> Related<T> {
+    Related::back(over::<M>(trail, at))
+}
+
+/// `trail` and on over a relation without a column.
+///
+/// # Panics
+/// The relation does not say which foreign keys it goes over, and there are several.
+fn over<M: Model>(trail: &Trail, at: usize) -> Trail {
+    let many = &M::meta().many[at];
+    let route = many.route(M::meta());
+    route.expect("`manage check` finds relations that are not clear").along(trail.clone(), many)
+}
 
 /// Compiles if the relation leads to `T`.
 pub fn leads_to<T, R: LeadsTo<T>>(relation: &R) {

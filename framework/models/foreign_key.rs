@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
 use sea_query::Value;
@@ -10,13 +11,15 @@ use serde::{Serialize, Serializer};
 
 use crate::db::Row;
 use crate::error::{Error, Kind, Result};
+use crate::models::fetch_mode::Peers;
 use crate::models::field::FieldType;
 use crate::models::meta::{self, FieldKind, Meta};
 use crate::models::model::Model;
+use crate::models::prefetch::{Found, Loader, Of};
 use crate::models::query::QuerySet;
 use crate::models::related::Related;
 use crate::models::related_set::KeyOf;
-use crate::models::slot::{AnyRow, Slot};
+use crate::models::slot::{RowMut, Slot, key_index};
 use crate::site::Site;
 
 /// Points to a row of `T`. Unset until it is made from a row: `author: (&ann).into()`.
@@ -27,13 +30,15 @@ pub struct ForeignKey<T: Model> {
     key: Option<T::Key>,
     /// Filled by `select_related` or the first `get`.
     row: OnceLock<Arc<T>>,
+    /// The same foreign key of the rows that were read with this one.
+    peers: Option<Arc<Peers>>,
 }
 
 impl<T: Model> ForeignKey<T> {
     /// Points to the row with this key; nobody checks here that there is one.
     #[must_use]
     pub fn to(key: T::Key) -> Self {
-        Self { key: Some(key), row: OnceLock::new() }
+        Self { key: Some(key), row: OnceLock::new(), peers: None }
     }
 
     /// The key, if it is set.
@@ -60,6 +65,12 @@ impl<T: Model> ForeignKey<T> {
             let words = format!("this foreign key to {} is not set", T::meta().label());
             return Err(Error::of(Kind::Field, words));
         };
+        if let Some(peers) = &self.peers
+            && let Some(found) = peers.found(self.loader(), site).await?
+            && let Some(row) = found.one(&key)
+        {
+            return Ok(self.row.get_or_init(|| row));
+        }
         let row = QuerySet::<T>::with_key(key).get(site).await?;
         Ok(self.row.get_or_init(|| Arc::new(row)))
     }
@@ -68,13 +79,13 @@ impl<T: Model> ForeignKey<T> {
 /// Its key; the row itself is not kept.
 impl<T: Model> From<&T> for ForeignKey<T> {
     fn from(row: &T) -> Self {
-        Self { key: row.own_key(), row: OnceLock::new() }
+        Self { key: row.own_key(), row: OnceLock::new(), peers: None }
     }
 }
 
 impl<T: Model> Default for ForeignKey<T> {
     fn default() -> Self {
-        Self { key: None, row: OnceLock::new() }
+        Self { key: None, row: OnceLock::new(), peers: None }
     }
 }
 
@@ -168,14 +179,31 @@ impl<T: Model> Slot for ForeignKey<T> {
         self.row.get().is_some()
     }
 
-    fn rows(&mut self) -> Vec<&mut dyn AnyRow> {
+    fn rows(&mut self) -> Vec<RowMut<'_>> {
         let row = self.row.get_mut().map(Arc::make_mut);
-        row.map(|row| row as &mut dyn AnyRow).into_iter().collect()
+        row.map(|row| row as RowMut<'_>).into_iter().collect()
     }
 
     fn attach(&mut self, row: &Row, index: usize) -> Result<()> {
-        self.row = OnceLock::from(Arc::new(T::from_row(row, index)?));
+        // A key that leads nowhere, as no database checks it.
+        if !row.is_null(index + key_index(T::meta())) {
+            self.row = OnceLock::from(Arc::new(T::from_row(row, index)?));
+        }
         Ok(())
+    }
+
+    fn loader(&self) -> &'static dyn Loader {
+        &Of::<T>(PhantomData)
+    }
+
+    fn take(&mut self, found: &Found, key: &Value) {
+        if let Some(row) = found.one(key) {
+            self.row = OnceLock::from(row);
+        }
+    }
+
+    fn join(&mut self, peers: &Arc<Peers>) {
+        self.peers = Some(Arc::clone(peers));
     }
 }
 

@@ -63,7 +63,7 @@ macro_rules! relation_field {
                 self.0.get().is_some()
             }
 
-            fn rows(&mut self) -> Vec<&mut dyn crate::models::slot::AnyRow> {
+            fn rows(&mut self) -> Vec<crate::models::slot::RowMut<'_>> {
                 self.0.rows()
             }
 
@@ -73,6 +73,22 @@ macro_rules! relation_field {
                 index: usize,
             ) -> crate::error::Result<()> {
                 self.0.attach(row, index)
+            }
+
+            fn loader(&self) -> &'static dyn crate::models::prefetch::Loader {
+                &crate::models::prefetch::Of::<T>(std::marker::PhantomData)
+            }
+
+            fn take(
+                &mut self,
+                found: &crate::models::prefetch::Found,
+                key: &sea_query::Value,
+            ) {
+                self.0.put(found.many(key));
+            }
+
+            fn join(&mut self, peers: &std::sync::Arc<crate::models::fetch_mode::Peers>) {
+                self.0.join(peers);
             }
         }
     };

@@ -14,6 +14,7 @@ mod delete;
 pub mod duration;
 mod error;
 mod expression;
+mod fetch_mode;
 mod field;
 mod file;
 mod foreign_key;
@@ -29,6 +30,7 @@ mod model;
 mod one_to_one;
 mod operand;
 mod plain;
+mod prefetch;
 mod query;
 mod registry;
 mod related;
@@ -43,6 +45,7 @@ mod trail;
 #[doc(hidden)]
 pub mod derive;
 
+pub use crate::conf::FetchMode;
 pub use between::{M2mAction, M2mChanged};
 pub use choices::Choices;
 pub use condition::Q;
@@ -65,6 +68,7 @@ pub use meta::{
 pub use model::Model;
 pub use one_to_one::OneToOne;
 pub use operand::Operand;
+pub use prefetch::{Prefetchable, With, prefetch};
 pub use query::{Assignment, OneOrMore, QuerySet, Selection, refresh};
 pub use registry::Registry;
 pub use related::{PointsTo, Related, RelatedMany};

@@ -109,6 +109,17 @@ impl<T: Model> Related<T> {
     pub(super) fn into_path(self) -> FieldPath {
         self.path
     }
+
+    /// The other side of a one-to-one, at the end of `trail`.
+    pub(super) fn back(trail: Trail) -> Self {
+        let columns = T::Columns::along(trail.clone());
+        Self { path: FieldPath { trail, field: T::meta().primary_key() }, columns }
+    }
+
+    /// The way to the other row.
+    pub(super) fn into_trail(self) -> Trail {
+        self.columns.trail().clone()
+    }
 }
 
 /// Rows of `T` that belong to the row: the other side of a foreign key, or a many-to-many. Each

@@ -3,7 +3,7 @@
 //! The methods are the row's and not the field's, so that they always know the row's key of this
 //! moment; the field of the same name holds what is loaded.
 //!
-//! Flow, changing: keys of the rows given → [`Way`] → over a model between an INSERT or DELETE of
+//! Flow, changing: keys of the rows given → [`Change`] → over a model between an INSERT or DELETE of
 //! its rows ([`Between`]); over a foreign key an UPDATE of it ([`Pointing`]).
 //!
 //! Invariant: a change makes what the field has loaded count as not loaded.
@@ -16,9 +16,13 @@ use sea_query::Value;
 
 use crate::error::{Error, Kind, Result};
 use crate::models::between::{Between, without};
+use crate::models::condition::{Lookup, Q};
+use crate::models::expression::{Comparison, Node, Order};
 use crate::models::has_many::Pointing;
 use crate::models::meta::{Many, Meta};
 use crate::models::model::Model;
+use crate::models::prefetch::Way;
+use crate::models::query::{OneOrMore, QuerySet};
 use crate::models::save;
 use crate::models::slot::{Holds, KeyName, Loaded, Route};
 use crate::site::Site;
@@ -55,7 +59,7 @@ pub(super) struct Owner {
 }
 
 /// How to change the relation.
-enum Way {
+enum Change {
     Pointing(Pointing),
     /// The `bool`: whether the model between has nothing but the two keys.
     Between(Between, bool),
@@ -80,19 +84,34 @@ impl Owner {
         Error::of(Kind::Field, format!("{label}.{name} {words}"))
     }
 
-    fn way(&self) -> Result<Way> {
+    fn change(&self) -> Result<Change> {
         let key = self.saved()?;
         Ok(match self.many.route(self.meta)? {
             Route::Reverse { field } => {
                 let relation = format!("{}.{}", self.meta.label(), self.many.name);
-                Way::Pointing(Pointing { meta: self.many.to(), field, key, relation })
+                Change::Pointing(Pointing { meta: self.many.to(), field, key, relation })
             }
             Route::Through { through, from, to, auto, symmetrical } => {
                 let (owner, field) = (self.meta, self.many.name);
                 let between = Between { through, from, to, symmetrical, owner, field, key };
-                Way::Between(between, auto)
+                Change::Between(between, auto)
             }
         })
+    }
+
+    /// A query of the rows.
+    fn objects<T: Model>(&self) -> QuerySet<T> {
+        let mut rows = QuerySet::new();
+        let way = self.saved().and_then(|key| Ok((key, Way::of(self.meta, self.many.name)?)));
+        match way {
+            Ok((key, way)) => {
+                let owner = Node::Column(way.owner(T::meta()));
+                let equal = Lookup::Compare(Comparison::Equal, Node::Value(key));
+                rows.plan.filter(Q::test(owner, equal));
+            }
+            Err(error) => rows.mistaken(error.to_string()),
+        }
+        rows
     }
 
     /// The model between, if nothing has to be said of its rows.
@@ -118,6 +137,66 @@ impl<'a, T: Model> RelatedSet<'a, T> {
         Self { owner: Owner::new(row, at), loaded: field.held() }
     }
 
+    /// The rows, in the order of their model. Asks nothing if `prefetch_related` has loaded them.
+    ///
+    /// # Errors
+    /// This row is not saved, or the database cannot be asked.
+    pub async fn all(&self, site: &Site) -> Result<Vec<T>> {
+        match self.loaded.known(self.owner.key.as_ref(), site).await? {
+            Some(rows) => Ok(rows),
+            None => self.objects().all(site).await,
+        }
+    }
+
+    /// How many there are. Asks nothing if `prefetch_related` has loaded them.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub async fn count(&self, site: &Site) -> Result<u64> {
+        match self.loaded.get() {
+            Some(rows) => Ok(rows.len() as u64),
+            None => self.objects().count(site).await,
+        }
+    }
+
+    /// Whether there is one. Asks nothing if `prefetch_related` has loaded them.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub async fn exists(&self, site: &Site) -> Result<bool> {
+        match self.loaded.get() {
+            Some(rows) => Ok(!rows.is_empty()),
+            None => self.objects().exists(site).await,
+        }
+    }
+
+    /// A query of the rows, whether they are loaded or not.
+    #[must_use]
+    pub fn objects(&self) -> QuerySet<T> {
+        self.owner.objects()
+    }
+
+    /// A query of those for which `condition` holds.
+    #[must_use]
+    pub fn filter(&self, condition: impl FnOnce(&T::Columns) -> Q) -> QuerySet<T> {
+        self.objects().filter(condition)
+    }
+
+    /// A query of those for which `condition` does not hold.
+    #[must_use]
+    pub fn exclude(&self, condition: impl FnOnce(&T::Columns) -> Q) -> QuerySet<T> {
+        self.objects().exclude(condition)
+    }
+
+    /// A query of all of them in this order.
+    #[must_use]
+    pub fn order_by<O: OneOrMore<Order>>(
+        &self,
+        order: impl FnOnce(&T::Columns) -> O,
+    ) -> QuerySet<T> {
+        self.objects().order_by(order)
+    }
+
     /// Adds rows; those that are there already stay as they are. One INSERT over a model between,
     /// one UPDATE over a foreign key. Takes rows (`[&rust, &web]`, `&tags`) or foreign keys
     /// (`ids.into_iter().map(ForeignKey::to)`).
@@ -131,13 +210,13 @@ impl<'a, T: Model> RelatedSet<'a, T> {
         site: &Site,
         rows: impl IntoIterator<Item = R>,
     ) -> Result<()> {
-        let (way, keys) = (self.owner.way()?, self.keys(rows)?);
+        let (change, keys) = (self.owner.change()?, self.keys(rows)?);
         if keys.is_empty() {
             return Ok(());
         }
-        match way {
-            Way::Pointing(pointing) => pointing.take(site, &keys).await?,
-            Way::Between(between, auto) => {
+        match change {
+            Change::Pointing(pointing) => pointing.take(site, &keys).await?,
+            Change::Between(between, auto) => {
                 self.owner.plain(between, auto)?.add(site, keys, None).await?;
             }
         }
@@ -156,9 +235,9 @@ impl<'a, T: Model> RelatedSet<'a, T> {
         rows: impl IntoIterator<Item = R>,
         mut row: M,
     ) -> Result<()> {
-        let (way, keys) = (self.owner.way()?, self.keys(rows)?);
-        let between = match way {
-            Way::Between(between, _) if std::ptr::eq(between.through, M::meta()) => between,
+        let (change, keys) = (self.owner.change()?, self.keys(rows)?);
+        let between = match change {
+            Change::Between(between, _) if std::ptr::eq(between.through, M::meta()) => between,
             _ => {
                 let words = format!("does not go over {}", M::meta().label());
                 return Err(self.owner.error(words));
@@ -184,13 +263,13 @@ impl<'a, T: Model> RelatedSet<'a, T> {
         site: &Site,
         rows: impl IntoIterator<Item = R>,
     ) -> Result<()> {
-        let (way, keys) = (self.owner.way()?, self.keys(rows)?);
+        let (change, keys) = (self.owner.change()?, self.keys(rows)?);
         if keys.is_empty() {
             return Ok(());
         }
-        match way {
-            Way::Pointing(pointing) => pointing.release(site, Some(&keys)).await?,
-            Way::Between(between, _) => between.remove(site, Some(&keys)).await?,
+        match change {
+            Change::Pointing(pointing) => pointing.release(site, Some(&keys)).await?,
+            Change::Between(between, _) => between.remove(site, Some(&keys)).await?,
         }
         self.loaded.expire();
         Ok(())
@@ -201,9 +280,9 @@ impl<'a, T: Model> RelatedSet<'a, T> {
     /// # Errors
     /// As [`remove`](Self::remove).
     pub async fn clear(&self, site: &Site) -> Result<()> {
-        match self.owner.way()? {
-            Way::Pointing(pointing) => pointing.release(site, None).await?,
-            Way::Between(between, _) => between.remove(site, None).await?,
+        match self.owner.change()? {
+            Change::Pointing(pointing) => pointing.release(site, None).await?,
+            Change::Between(between, _) => between.remove(site, None).await?,
         }
         self.loaded.expire();
         Ok(())
@@ -219,9 +298,9 @@ impl<'a, T: Model> RelatedSet<'a, T> {
         site: &Site,
         rows: impl IntoIterator<Item = R>,
     ) -> Result<()> {
-        let (way, wanted) = (self.owner.way()?, self.keys(rows)?);
-        match way {
-            Way::Pointing(pointing) => {
+        let (change, wanted) = (self.owner.change()?, self.keys(rows)?);
+        match change {
+            Change::Pointing(pointing) => {
                 site.atomic(async |site| {
                     let there = pointing.keys(&site).await?;
                     let gone = without(there.clone(), &wanted);
@@ -232,7 +311,7 @@ impl<'a, T: Model> RelatedSet<'a, T> {
                 })
                 .await?;
             }
-            Way::Between(between, auto) => {
+            Change::Between(between, auto) => {
                 let between = self.owner.plain(between, auto)?;
                 site.atomic(async |site| {
                     let there = between.keys(&site).await?;
@@ -255,14 +334,14 @@ impl<'a, T: Model> RelatedSet<'a, T> {
     /// # Errors
     /// As `create` and [`add`](Self::add).
     pub async fn create(&self, site: &Site, mut row: T) -> Result<T> {
-        let made = match self.owner.way()? {
-            Way::Pointing(pointing) => {
+        let made = match self.owner.change()? {
+            Change::Pointing(pointing) => {
                 if let Some(key) = &self.owner.own_key {
                     row.point(pointing.field.name, key.as_ref());
                 }
                 save::create(site, row).await?
             }
-            Way::Between(between, auto) => {
+            Change::Between(between, auto) => {
                 let between = self.owner.plain(between, auto)?;
                 site.atomic(async |site| {
                     let made = save::create(&site, row).await?;
@@ -301,7 +380,6 @@ impl<T: Model> fmt::Debug for RelatedSet<'_, T> {
 /// The row that points to one row: `user.profile()`.
 pub struct RelatedOne<'a, T: Model> {
     pub(super) owner: Owner,
-    #[expect(dead_code, reason = "read once there is something to load with")]
     pub(super) loaded: &'a Loaded<T>,
 }
 
@@ -311,6 +389,25 @@ impl<'a, T: Model> RelatedOne<'a, T> {
     #[must_use]
     pub fn new<M: Model>(row: &M, at: usize, field: &'a impl Holds<T>) -> Self {
         Self { owner: Owner::new(row, at), loaded: field.held() }
+    }
+
+    /// The row. Asks nothing if `select_related` or `prefetch_related` has loaded it.
+    ///
+    /// # Errors
+    /// There is none (`is_does_not_exist`), this row is not saved, or the database cannot be asked.
+    pub async fn get(&self, site: &Site) -> Result<T> {
+        self.first(site).await?.ok_or_else(|| Error::does_not_exist(T::meta()))
+    }
+
+    /// The row, if there is one. Asks nothing if `select_related` or `prefetch_related` has looked.
+    ///
+    /// # Errors
+    /// This row is not saved, or the database cannot be asked.
+    pub async fn first(&self, site: &Site) -> Result<Option<T>> {
+        match self.loaded.known(self.owner.key.as_ref(), site).await? {
+            Some(rows) => Ok(rows.into_iter().next()),
+            None => self.owner.objects::<T>().first(site).await,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! called `author` as a [`Slot`], and put the other row or rows there.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -11,11 +12,15 @@ use sea_query::Value;
 
 use crate::db::Row;
 use crate::error::{Error, Kind, Result};
+use crate::models::fetch_mode::Peers;
 use crate::models::meta::{Field, Many, ManyKind, Meta};
 use crate::models::model::Model;
+use crate::models::prefetch::{Found, Loader, Of};
+use crate::models::trail::{Step, Trail};
+use crate::site::Site;
 
 /// A row of any model.
-pub trait AnyRow: Send + Sync {
+pub trait AnyRow: Send + Sync + 'static {
     /// Its model's description.
     fn description(&self) -> &'static Meta;
     /// Its primary key, if it is set.
@@ -38,6 +43,9 @@ impl<M: Model> AnyRow for M {
     }
 }
 
+/// A row, to be loaded into.
+pub(super) type RowMut<'a> = &'a mut (dyn AnyRow + 'static);
+
 /// A field that holds what is loaded of a relation.
 pub trait Slot: Send + Sync {
     /// The key it points with, if it is a foreign key that is set.
@@ -49,13 +57,22 @@ pub trait Slot: Send + Sync {
     fn is_loaded(&self) -> bool;
 
     /// What is loaded.
-    fn rows(&mut self) -> Vec<&mut dyn AnyRow>;
+    fn rows(&mut self) -> Vec<RowMut<'_>>;
 
     /// Reads the one other row from the columns that begin at `index`; all NULL, there is none.
     ///
     /// # Errors
     /// A column holds something else.
     fn attach(&mut self, row: &Row, index: usize) -> Result<()>;
+
+    /// What reads the other model's rows.
+    fn loader(&self) -> &'static dyn Loader;
+
+    /// Takes what was found for `key`.
+    fn take(&mut self, found: &Found, key: &Value);
+
+    /// Hears of the same relation of other rows.
+    fn join(&mut self, peers: &Arc<Peers>);
 }
 
 /// What is loaded of a relation that is no column.
@@ -63,6 +80,7 @@ pub struct Loaded<T> {
     rows: OnceLock<Arc<Vec<T>>>,
     /// The relation was changed since, so that what is loaded is no longer true.
     stale: AtomicBool,
+    peers: Option<Arc<Peers>>,
 }
 
 impl<T> Loaded<T> {
@@ -85,17 +103,34 @@ impl<T> Loaded<T> {
 }
 
 impl<T: Model> Loaded<T> {
-    pub(super) fn rows(&mut self) -> Vec<&mut dyn AnyRow> {
+    pub(super) fn rows(&mut self) -> Vec<RowMut<'_>> {
         if self.get().is_none() {
             return Vec::new();
         }
         let rows = self.rows.get_mut().map(Arc::make_mut);
-        rows.into_iter().flatten().map(|row| row as &mut dyn AnyRow).collect()
+        rows.into_iter().flatten().map(|row| row as RowMut<'_>).collect()
+    }
+
+    pub(super) fn join(&mut self, peers: &Arc<Peers>) {
+        self.peers = Some(Arc::clone(peers));
+    }
+
+    /// What is loaded, or what the fetch mode has loaded for all the row's peers; `None` if it is
+    /// to be asked for.
+    pub(super) async fn known(&self, key: Option<&Value>, site: &Site) -> Result<Option<Vec<T>>> {
+        if let Some(rows) = self.get() {
+            return Ok(Some(rows.to_vec()));
+        }
+        let (Some(peers), Some(key)) = (&self.peers, key) else { return Ok(None) };
+        if self.stale.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let found = peers.found(&Of::<T>(PhantomData), site).await?;
+        Ok(found.map(|found| found.many::<T>(key).as_ref().clone()))
     }
 
     pub(super) fn attach(&mut self, row: &Row, index: usize) -> Result<()> {
-        let key = T::meta().fields.iter().position(|field| field.primary_key).unwrap_or_default();
-        let rows = match row.is_null(index + key) {
+        let rows = match row.is_null(index + key_index(T::meta())) {
             true => Vec::new(),
             false => vec![T::from_row(row, index)?],
         };
@@ -106,14 +141,14 @@ impl<T: Model> Loaded<T> {
 
 impl<T> Default for Loaded<T> {
     fn default() -> Self {
-        Self { rows: OnceLock::new(), stale: AtomicBool::new(false) }
+        Self { rows: OnceLock::new(), stale: AtomicBool::new(false), peers: None }
     }
 }
 
 impl<T> Clone for Loaded<T> {
     fn clone(&self) -> Self {
         let stale = AtomicBool::new(self.stale.load(Ordering::Relaxed));
-        Self { rows: self.rows.clone(), stale }
+        Self { rows: self.rows.clone(), stale, peers: self.peers.clone() }
     }
 }
 
@@ -127,6 +162,11 @@ impl<T> fmt::Debug for Loaded<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loaded").field("rows", &self.get().map(<[T]>::len)).finish_non_exhaustive()
     }
+}
+
+/// Where among the columns of `meta` its key is.
+pub(super) fn key_index(meta: &Meta) -> usize {
+    meta.fields.iter().position(|field| field.primary_key).unwrap_or_default()
 }
 
 /// A key as something that can be looked up.
@@ -176,6 +216,20 @@ impl Many {
             ManyKind::ManyToMany { to, .. } => to(),
             ManyKind::Reverse { from, .. } => from(),
         }
+    }
+
+    /// Whether `owner`, whose relation it is, has said enough of it.
+    ///
+    /// # Errors
+    /// It does not say over which of several foreign keys it goes, or there is none.
+    pub fn check(&self, owner: &'static Meta) -> Result<()> {
+        self.route(owner).map(drop)
+    }
+
+    /// Whether it leads to one row at most.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        matches!(self.kind, ManyKind::Reverse { one: true, .. })
     }
 
     /// The way from a row of `owner` to the others.
@@ -228,6 +282,17 @@ impl Many {
 }
 
 impl Route {
+    /// `trail` and on over this way, which is that of `many`.
+    pub(super) fn along(self, trail: Trail, many: &Many) -> Trail {
+        match self {
+            Self::Reverse { field } => trail.then(Step::Reverse { meta: many.to(), field }),
+            Self::Through { through, from, to, .. } => {
+                let back = Step::Reverse { meta: through, field: from };
+                trail.then(back).then(Step::Forward(to))
+            }
+        }
+    }
+
     /// The same way from the other side.
     fn turned(self) -> Self {
         match self {

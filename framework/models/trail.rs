@@ -155,4 +155,7 @@ pub trait AtPath {
 pub trait Columns: Clone + fmt::Debug + Send + Sync + 'static {
     /// Those at the end of `trail`.
     fn along(trail: Trail) -> Self;
+
+    /// The way to them.
+    fn trail(&self) -> &Trail;
 }

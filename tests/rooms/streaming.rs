@@ -13,8 +13,12 @@ const MANY: i64 = 1_000_000;
 const GROWTH_MAX: usize = 200 * 1024 * 1024;
 
 async fn open(test: &TestDatabase) -> Database {
-    let settings =
-        conf::Databases { url: Secret::new(&test.url), connections_max: 2, wait_seconds: 10 };
+    let settings = conf::Databases {
+        url: Secret::new(&test.url),
+        connections_max: 2,
+        wait_seconds: 10,
+        ..conf::Databases::default()
+    };
     Database::connect(&settings, std::path::Path::new("/")).await.unwrap()
 }
 

@@ -190,3 +190,22 @@ pub(crate) fn method(parts: &Parts<'_>, at: usize, many: &ManyParts<'_>) -> Toke
         }
     }
 }
+
+/// The method of the model's columns.
+pub(crate) fn column(parts: &Parts<'_>, at: usize, many: &ManyParts<'_>) -> TokenStream {
+    let ManyParts { ident, name, target, .. } = many;
+    let (owner, visibility) = (parts.name, parts.visibility);
+    let at = Literal::usize_unsuffixed(at);
+    let (kind, function, words) = if many.word == Word::HasOne {
+        (quote! { Related }, quote! { one }, format!("The row of `{name}`."))
+    } else {
+        (quote! { RelatedMany }, quote! { many }, format!("The rows of `{name}`."))
+    };
+    quote_spanned! { ident.span() =>
+        #[doc = #words]
+        #[must_use]
+        #visibility fn #ident(&self) -> ::hulse::models::#kind<#target> {
+            ::hulse::models::derive::#function::<#owner, #target>(&self.0, #at)
+        }
+    }
+}

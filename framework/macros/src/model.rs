@@ -440,6 +440,7 @@ fn columns(parts: &Parts<'_>) -> TokenStream {
             }
         }
     });
+    let many = parts.many.iter().enumerate().map(|(at, many)| many::column(parts, at, many));
     quote! {
         #[doc = #words]
         #[derive(Clone, Debug)]
@@ -450,12 +451,17 @@ fn columns(parts: &Parts<'_>) -> TokenStream {
             fn along(trail: ::hulse::models::Trail) -> Self {
                 Self(trail)
             }
+
+            fn trail(&self) -> &::hulse::models::Trail {
+                &self.0
+            }
         }
 
         #[automatically_derived]
         #[allow(dead_code)]
         impl #columns {
             #(#methods)*
+            #(#many)*
 
             /// The rows of `R` whose foreign key `by` points here, to look at or count.
             #[must_use]

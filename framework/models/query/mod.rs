@@ -15,6 +15,7 @@ use crate::models::condition::{Lookup, Q};
 use crate::models::expression::{Comparison, Node};
 use crate::models::model::Model;
 use crate::models::registry::points_to;
+use crate::models::slot::RowMut;
 use crate::models::sql::{Plan, Selected};
 use crate::models::trail::{Columns, FieldPath, Trail};
 
@@ -30,6 +31,8 @@ pub struct QuerySet<M, R = M> {
     pub(super) plan: Plan,
     /// Makes an `R` of a row of the answer.
     pub(super) reader: Reader<R>,
+    /// The model's row in an `R`, if there is one.
+    row: fn(&mut R) -> Option<RowMut<'_>>,
     /// What is wrong with it, told when it is asked.
     mistake: Option<String>,
     of: std::marker::PhantomData<fn() -> M>,
@@ -43,6 +46,7 @@ impl<M, R> Clone for QuerySet<M, R> {
         Self {
             plan: self.plan.clone(),
             reader: self.reader,
+            row: self.row,
             mistake: self.mistake.clone(),
             of: std::marker::PhantomData,
         }
@@ -62,6 +66,7 @@ impl<M: Model> QuerySet<M> {
         Self {
             plan: Plan::of(M::meta()),
             reader: read_model::<M>,
+            row: |row| Some(row),
             mistake: None,
             of: std::marker::PhantomData,
         }
@@ -101,7 +106,7 @@ impl<M, R> QuerySet<M, R> {
     /// The same rows, read in another way.
     fn read_as<S>(self, reader: Reader<S>) -> QuerySet<M, S> {
         let Self { plan, mistake, .. } = self;
-        QuerySet { plan, reader, mistake, of: std::marker::PhantomData }
+        QuerySet { plan, reader, row: |_| None, mistake, of: std::marker::PhantomData }
     }
 
     /// As a part of another query.
@@ -154,14 +159,24 @@ fn equal(path: FieldPath, value: Value) -> Q {
 fn read_model<M: Model>(plan: &Plan, row: &Row) -> Result<M> {
     let mut model = M::from_row(row, 0).map_err(|error| misfit(plan, &error))?;
     let mut index = plan.meta.fields.len();
-    for trail in &plan.related {
-        let [step] = trail.steps.as_slice() else { continue };
-        if let Some(slot) = model.slot(step.field().name) {
-            slot.attach(row, index).map_err(|error| misfit(plan, &error))?;
-        }
-        index += step.target().fields.len();
+    for along in &plan.related {
+        attach(&mut model, &along.names, row, index).map_err(|error| misfit(plan, &error))?;
+        index += along.trail.steps.last().map_or(0, |step| step.target().fields.len());
     }
     Ok(model)
+}
+
+/// Reads the row at the end of relations into the one before it, if there is one.
+fn attach(model: RowMut<'_>, names: &[&str], row: &Row, index: usize) -> Result<()> {
+    let Some((last, before)) = names.split_last() else { return Ok(()) };
+    let mut holder = model;
+    for name in before {
+        let Some(next) = holder.relation(name).and_then(|slot| slot.rows().pop()) else {
+            return Ok(());
+        };
+        holder = next;
+    }
+    holder.relation(last).map_or(Ok(()), |slot| slot.attach(row, index))
 }
 
 fn misfit(plan: &Plan, error: &Error) -> Error {

@@ -4,8 +4,6 @@ use crate::models::condition::Q;
 use crate::models::expression::Order;
 use crate::models::model::Model;
 use crate::models::query::{Assignment, QuerySet};
-use crate::models::related::Related;
-use crate::models::trail::{Step, Trail};
 
 impl<M: Model, R> QuerySet<M, R> {
     /// Only rows for which `condition` holds. What one call asks of a relation to many rows, it
@@ -58,27 +56,6 @@ impl<M: Model, R> QuerySet<M, R> {
     #[must_use]
     pub fn none(mut self) -> Self {
         self.plan.filter(Q::NEVER);
-        self
-    }
-}
-
-impl<M: Model> QuerySet<M> {
-    /// Reads the row behind a foreign key along, in the same query. May be called again for
-    /// another.
-    #[must_use]
-    pub fn select_related<T: Model>(
-        mut self,
-        relation: impl FnOnce(&M::Columns) -> Related<T>,
-    ) -> Self {
-        let path = relation(&Self::columns()).into_path();
-        if !path.trail.steps.is_empty() {
-            self.mistaken("select_related goes one foreign key far");
-            return self;
-        }
-        let step = Step::Forward(path.field);
-        if !self.plan.related.iter().any(|trail| trail.steps == [step]) {
-            self.plan.related.push(Trail::of(M::meta()).then(step));
-        }
         self
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::models::model::Model;
+use crate::models::prefetch;
 use crate::models::query::QuerySet;
 use crate::site::Site;
 
@@ -19,7 +20,13 @@ impl<M: Model, R> QuerySet<M, R> {
             return Ok(Vec::new());
         }
         let rows = site.db().fetch(self.plan.select(site.db().dialect())?).await?;
-        rows.iter().map(|row| (self.reader)(&self.plan, row)).collect()
+        let rows = rows.iter().map(|row| (self.reader)(&self.plan, row));
+        let mut rows = rows.collect::<Result<Vec<R>>>()?;
+        if prefetch::is_wanted(&self.plan, site) {
+            let models = rows.iter_mut().filter_map(self.row).collect();
+            prefetch::after(&self.plan, models, site).await?;
+        }
+        Ok(rows)
     }
 
     /// The one row there is.

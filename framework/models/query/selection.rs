@@ -129,7 +129,9 @@ impl<M: Model> QuerySet<M> {
         let mut nodes = Vec::with_capacity(A::WIDTH);
         select(&Self::columns()).nodes(&mut nodes);
         self.plan.columns = Selected::Model(nodes);
-        self.read_as(read_annotated::<M, A>)
+        let mut rows = self.read_as(read_annotated::<M, A>);
+        rows.row = |(model, _)| Some(model);
+        rows
     }
 }
 

@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::models::expression::{Node, Nulls, Order};
 use crate::models::meta::Field;
 
-pub(super) use plan::{Plan, Selected};
+pub(super) use plan::{Along, Plan, Selected};
 
 use scope::{Joins, Scope};
 use writer::Writer;
@@ -44,6 +44,8 @@ struct Compiler {
     may_be_null: bool,
     /// The first thing that cannot be.
     mistake: Option<String>,
+    /// How many columns were given names, while they are.
+    named: Option<usize>,
 }
 
 /// What is wanted of a plan's rows.
@@ -55,6 +57,13 @@ enum Wanted {
     /// Whether there is one.
     One,
     Count,
+}
+
+/// The pieces of a SELECT.
+struct Parts {
+    columns: Writer,
+    conditions: Writer,
+    order: Writer,
 }
 
 impl Plan {
@@ -135,6 +144,7 @@ impl Plan {
             touched: 0,
             may_be_null: false,
             mistake: None,
+            named: None,
         };
         write(&mut compiler);
         match compiler.mistake {
@@ -159,26 +169,69 @@ impl Compiler {
         let back = self.enter(plan.meta, None);
         self.filters(plan);
         let conditions = std::mem::take(&mut self.out);
+        let named = std::mem::replace(&mut self.named, plan.per.as_ref().map(|_| 0));
         self.columns(plan, wanted);
+        self.named = named;
         let columns = std::mem::take(&mut self.out);
         if wanted == Wanted::Rows || (plan.is_sliced() && wanted != Wanted::Count) {
             self.order(plan);
         }
         let order = std::mem::replace(&mut self.out, around);
-        self.out.push("SELECT ");
-        self.out.append(columns);
-        self.out.push(" FROM ");
-        self.tables();
-        if !conditions.is_empty() {
-            self.out.push(" WHERE ");
-            self.out.append(conditions);
-        }
-        self.out.append(order);
-        if wanted != Wanted::Count {
-            self.slice(plan);
+        let parts = Parts { columns, conditions, order };
+        match &plan.per {
+            Some(per) => self.slice_each(plan, per, parts),
+            None => {
+                self.put_together(parts);
+                if wanted != Wanted::Count {
+                    self.slice(plan);
+                }
+            }
         }
         self.leave(back);
         self.shares_all = shares_all;
+    }
+
+    fn put_together(&mut self, parts: Parts) {
+        self.out.push("SELECT ");
+        self.out.append(parts.columns);
+        self.out.push(" FROM ");
+        self.tables();
+        if !parts.conditions.is_empty() {
+            self.out.push(" WHERE ");
+            self.out.append(parts.conditions);
+        }
+        self.out.append(parts.order);
+    }
+
+    /// A SELECT whose slice counts anew for each value of `per`: its rows are numbered, and the
+    /// number stands behind their columns.
+    fn slice_each(&mut self, plan: &Plan, per: &Node, mut parts: Parts) {
+        let around = std::mem::take(&mut self.out);
+        self.out.append(parts.columns);
+        self.out.push(", ROW_NUMBER() OVER (PARTITION BY ");
+        self.node(per);
+        self.out.append(std::mem::take(&mut parts.order));
+        self.out.push(") AS \"_number\"");
+        parts.columns = std::mem::replace(&mut self.out, around);
+        self.out.push("SELECT * FROM (");
+        self.put_together(parts);
+        self.out.push(") AS \"_rows\" WHERE \"_number\" > ");
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).into();
+        self.out.value(number(plan.offset));
+        if let Some(limit) = plan.limit {
+            self.out.push(" AND \"_number\" <= ");
+            self.out.value(number(plan.offset.saturating_add(limit)));
+        }
+        self.out.push(" ORDER BY \"_number\"");
+    }
+
+    /// Names the column just written, if those of two tables may have one name.
+    fn named(&mut self) {
+        if let Some(number) = &mut self.named {
+            let name = format!(" AS \"_c{number}\"");
+            *number += 1;
+            self.out.push(&name);
+        }
     }
 
     fn filters(&mut self, plan: &Plan) {
@@ -216,9 +269,9 @@ impl Compiler {
                 Selected::Values(nodes) => self.nodes(nodes),
                 Selected::Model(more) => {
                     self.model_columns(0, &plan.meta.fields);
-                    for trail in &plan.related {
-                        let table = self.join(self.at, &trail.steps);
-                        let Some(step) = trail.steps.last() else { continue };
+                    for along in &plan.related {
+                        let table = self.join(self.at, &along.trail.steps);
+                        let Some(step) = along.trail.steps.last() else { continue };
                         self.out.push(", ");
                         self.model_columns(table, &step.target().fields);
                     }
@@ -239,6 +292,7 @@ impl Compiler {
             self.table(self.at, table);
             self.out.push(".");
             self.out.name(field.column);
+            self.named();
         }
     }
 
@@ -247,7 +301,10 @@ impl Compiler {
             if at > 0 {
                 self.out.push(", ");
             }
+            let named = self.named.take();
             self.node(node);
+            self.named = named;
+            self.named();
         }
     }
 

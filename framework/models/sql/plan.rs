@@ -1,8 +1,10 @@
 //! `Plan`: what a query asks, whatever the model's type.
 
+use crate::conf::FetchMode;
 use crate::models::condition::{Q, Tree};
 use crate::models::expression::{Node, Order};
 use crate::models::meta::Meta;
+use crate::models::prefetch::Prefetch;
 use crate::models::trail::{FieldPath, Trail};
 
 /// What a query asks, whatever the model's type.
@@ -16,10 +18,23 @@ pub struct Plan {
     pub(in crate::models) is_reversed: bool,
     pub(in crate::models) limit: Option<u64>,
     pub(in crate::models) offset: u64,
-    /// Ways over foreign keys whose rows are read along; one that begins like another stands
-    /// behind it.
-    pub(in crate::models) related: Vec<Trail>,
+    /// Ways whose rows are read along; one that begins like another stands behind it.
+    pub(in crate::models) related: Vec<Along>,
     pub(in crate::models) columns: Selected,
+    /// The slice counts anew for each value of this.
+    pub(in crate::models) per: Option<Node>,
+    /// What is loaded once the rows are read.
+    pub(in crate::models) prefetches: Vec<Prefetch>,
+    /// What rows do when a relation is read that is not loaded, if the query says so.
+    pub(in crate::models) fetch_mode: Option<FetchMode>,
+}
+
+/// A way to one row, read along with its beginning.
+#[derive(Clone, Debug)]
+pub(in crate::models) struct Along {
+    pub(in crate::models) trail: Trail,
+    /// The fields that hold the rows on the way.
+    pub(in crate::models) names: Vec<&'static str>,
 }
 
 /// What a row of the answer has.
@@ -42,6 +57,9 @@ impl Plan {
             offset: 0,
             related: Vec::new(),
             columns: Selected::Model(Vec::new()),
+            per: None,
+            prefetches: Vec::new(),
+            fetch_mode: None,
         }
     }
 

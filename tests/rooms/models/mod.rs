@@ -2,10 +2,12 @@
 
 mod deletes;
 mod derive;
+mod fetch_modes;
 mod fields;
 mod joins;
 mod many_to_many;
 mod on_delete;
+mod prefetch;
 mod queries;
 mod relations;
 mod saves;

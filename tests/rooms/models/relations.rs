@@ -53,6 +53,8 @@ pub(crate) struct Tag {
     pub id: Id,
     #[field(max_length = 30, unique)]
     pub name: String,
+    #[field(by = tags)]
+    pub posts: HasMany<Post>,
 }
 
 #[derive(Model, Debug, Clone)]
@@ -136,10 +138,20 @@ pub(crate) async fn newsrooms() -> Vec<Newsroom> {
 
 /// The same with what a test adds to the project.
 pub(crate) async fn newsrooms_of(change: impl Fn(Project) -> Project) -> Vec<Newsroom> {
+    made(change, |_| {}).await
+}
+
+/// The same with a test's own settings.
+pub(crate) async fn newsrooms_with(set: impl Fn(&mut Settings)) -> Vec<Newsroom> {
+    made(|project| project, set).await
+}
+
+async fn made(change: impl Fn(Project) -> Project, set: impl Fn(&mut Settings)) -> Vec<Newsroom> {
     let mut newsrooms = Vec::new();
     for database in databases().await {
         let mut settings = Settings::default();
         settings.database.url = Secret::new(&database.url);
+        set(&mut settings);
         let project = Project::new("press", env!("CARGO_MANIFEST_DIR")).install(Press);
         let layer = Layer::memory(&settings.channels);
         let site = change(project).open(settings, layer).await.unwrap();
