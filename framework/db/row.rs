@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
+use sea_query::Value;
 use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
 use uuid::Uuid;
 
@@ -21,9 +22,16 @@ pub(super) enum Native {
     Postgres(sqlx::postgres::PgRow),
     #[cfg(feature = "mysql")]
     Mysql(sqlx::mysql::MySqlRow),
+    /// No answer at all: values that something else has given (a fixture, a form).
+    Given(Vec<Value>),
 }
 
 impl Row {
+    /// A row of these values, to be read as one that a database has answered.
+    pub(crate) fn given(values: Vec<Value>) -> Self {
+        Self(Native::Given(values))
+    }
+
     /// The value of the column at `index`, from 0.
     ///
     /// # Errors
@@ -54,6 +62,7 @@ impl Row {
             Native::Postgres(row) => row.len(),
             #[cfg(feature = "mysql")]
             Native::Mysql(row) => row.len(),
+            Native::Given(values) => values.len(),
         }
     }
 
@@ -73,6 +82,7 @@ impl Row {
             Native::Postgres(row) => row.try_get_raw(index).map(|value| value.is_null()),
             #[cfg(feature = "mysql")]
             Native::Mysql(row) => row.try_get_raw(index).map(|value| value.is_null()),
+            Native::Given(values) => Ok(values.get(index).is_none_or(is_null)),
         };
         null.unwrap_or(true)
     }
@@ -111,10 +121,23 @@ macro_rules! columns {
                     Native::Postgres(row) => row.try_get(index),
                     #[cfg(feature = "mysql")]
                     Native::Mysql(row) => super::mysql::FromRow::from_row(row, index),
+                    Native::Given(values) => given(values, index),
                 }
             }
         }
     )+};
+}
+
+fn is_null(value: &Value) -> bool {
+    *value == value.as_null()
+}
+
+fn given<T: sea_query::ValueType>(values: &[Value], index: usize) -> sqlx::Result<T> {
+    let value = values
+        .get(index)
+        .ok_or(sqlx::Error::ColumnIndexOutOfBounds { index, len: values.len() })?;
+    T::try_from(value.clone())
+        .map_err(|_| sqlx::Error::Decode(format!("{value:?} is no {}", T::type_name()).into()))
 }
 
 columns!(bool, i16, f64, String, Vec<u8>, DateTime<Utc>, NaiveDate, NaiveTime);
@@ -138,6 +161,9 @@ macro_rules! widened {
                     },
                     #[cfg(feature = "mysql")]
                     Native::Mysql(row) => super::mysql::FromRow::from_row(row, index),
+                    Native::Given(values) => given(values, index).or_else(|error| {
+                        <$narrower>::read(row, index).map(Self::from).map_err(|_| error)
+                    }),
                 }
             }
         }
@@ -191,6 +217,7 @@ macro_rules! native {
                     },
                     #[cfg(feature = "mysql")]
                     Native::Mysql(row) => super::mysql::FromRow::from_row(row, index),
+                    Native::Given(values) => given(values, index),
                 }
             }
         }

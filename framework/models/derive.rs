@@ -22,6 +22,7 @@ use crate::models::foreign_key::ForeignKey;
 use crate::models::id::Id;
 use crate::models::meta::{Default, FieldKind, Meta};
 use crate::models::model::Model;
+use crate::models::one_to_one::OneToOne;
 use crate::models::related::{Related, RelatedMany};
 use crate::models::trail::Trail;
 
@@ -107,6 +108,8 @@ pub fn table(app: &str, model: &str) -> &'static str {
 pub trait PointsAt<T: Model>: FieldType {}
 
 impl<T: Model> PointsAt<T> for ForeignKey<T> {}
+
+impl<T: Model> PointsAt<T> for OneToOne<T> {}
 
 impl<K: PointsAt<T>, T: Model> PointsAt<T> for Option<K> {}
 

@@ -53,6 +53,14 @@ impl Error {
         Self::of(Kind::MultipleObjects, words)
     }
 
+    /// The model has no field of this name.
+    pub(crate) fn unknown_field(meta: &Meta, name: &str) -> Self {
+        let known: Vec<_> = meta.fields.iter().map(|field| field.name).collect();
+        let words =
+            format!("{} has no field {name:?}; choices are: {}", meta.label(), known.join(", "));
+        Self::of(Kind::Field, words)
+    }
+
     pub(super) fn field(meta: &Meta, field: &Field, why: impl std::fmt::Display) -> Self {
         Self::of(Kind::Field, format!("{}.{} {why}", meta.label(), field.name))
     }

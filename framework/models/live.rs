@@ -6,6 +6,7 @@
 //! Invariant: a hook or a receiver is called in one place, here; who writes rows some other way
 //! (fixtures, commands) comes through here too.
 
+use std::any::Any;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -25,6 +26,8 @@ use crate::site::Site;
 pub struct Rows {
     /// Whether the site has written hooks for it.
     pub(super) hooks: bool,
+    /// A new row, with its defaults.
+    pub(super) new: fn() -> Box<dyn Live>,
     /// A row read from the columns that begin at the index.
     pub(super) read: fn(&Row, usize) -> Result<Box<dyn Live>>,
     /// Whether somebody asked to hear of this.
@@ -89,12 +92,21 @@ pub(crate) trait Live: Send + Sync {
     /// # Errors
     /// The column holds something else.
     fn take_key(&mut self, row: &Row, index: usize) -> Result<()>;
+    /// Forgets its key.
+    fn unset_key(&mut self);
     /// Sets the `auto_now` fields and, for a new row, the `auto_now_add` ones.
     fn set_times(&mut self, now: DateTime<Utc>, adding: bool);
+    /// Becomes the row whose columns begin at 0.
+    ///
+    /// # Errors
+    /// A column holds something else.
+    fn replace(&mut self, row: &Row) -> Result<()>;
     /// Another of the same.
     fn copy(&self) -> Box<dyn Live>;
     /// Calls the model's hook and whoever listens.
     fn at<'a>(&'a mut self, site: &'a Site, moment: Moment<'a>) -> BoxFuture<'a, Result<()>>;
+    /// The struct itself.
+    fn as_any(&self) -> &dyn Any;
 }
 
 impl<M: Model> Live for M {
@@ -114,8 +126,17 @@ impl<M: Model> Live for M {
         self.read_key(row, index)
     }
 
+    fn unset_key(&mut self) {
+        Model::unset_key(self);
+    }
+
     fn set_times(&mut self, now: DateTime<Utc>, adding: bool) {
         Model::set_times(self, now, adding);
+    }
+
+    fn replace(&mut self, row: &Row) -> Result<()> {
+        *self = M::from_row(row, 0)?;
+        Ok(())
     }
 
     fn copy(&self) -> Box<dyn Live> {
@@ -124,6 +145,10 @@ impl<M: Model> Live for M {
 
     fn at<'a>(&'a mut self, site: &'a Site, moment: Moment<'a>) -> BoxFuture<'a, Result<()>> {
         Box::pin(call(self, site, moment))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }
 
@@ -157,6 +182,7 @@ async fn call<M: Model>(row: &mut M, site: &Site, moment: Moment<'_>) -> Result<
 pub fn rows<M: Model>() -> Rows {
     Rows {
         hooks: M::HOOKS,
+        new: || Box::new(M::default()),
         read: |row, index| Ok(Box::new(M::from_row(row, index)?)),
         heard: |site, act| match act {
             Act::Save => site.hears::<PreSave<M>>() || site.hears::<PostSave<M>>(),

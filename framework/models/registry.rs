@@ -19,8 +19,18 @@ impl Registry {
     }
 
     /// The models of `site`.
-    pub(super) fn of(site: &Site) -> Arc<Self> {
+    #[must_use]
+    pub fn of(site: &Site) -> Arc<Self> {
         site.keep(|_| Self::default())
+    }
+
+    /// The model called `label` (`blog.Post`), in whatever case.
+    #[must_use]
+    pub fn model(&self, label: &str) -> Option<&'static Meta> {
+        let (app, model) = label.split_once('.')?;
+        self.models.iter().copied().find(|meta| {
+            meta.app.eq_ignore_ascii_case(app) && meta.model.eq_ignore_ascii_case(model)
+        })
     }
 
     /// All models, in the order of their apps.

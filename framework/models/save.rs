@@ -10,8 +10,10 @@
 use chrono::{DateTime, SubsecRound, Utc};
 use sea_query::{Expr, ExprTrait, Query, Value};
 
+use crate::db::Row;
 use crate::error::Error;
 use crate::error::Result;
+use crate::models::fields::{FieldList, Fields};
 use crate::models::hooks::Change;
 use crate::models::live::{Act, Live, Moment, Saved, is_observed, when_committed};
 use crate::models::meta::{Field, FieldKind, Meta};
@@ -20,7 +22,7 @@ use crate::models::{decimal, json};
 use crate::site::Site;
 
 /// Digits of a second that both databases keep.
-const MICROSECONDS: u16 = 6;
+pub(super) const MICROSECONDS: u16 = 6;
 
 /// How a row is to be written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,6 +72,53 @@ pub async fn create<M: Model>(site: &Site, mut row: M) -> Result<M> {
 /// As [`save`]; it is gone (`is_does_not_exist`).
 pub async fn force_update<M: Model>(row: &mut M, site: &Site) -> Result<()> {
     run(row, site, Saving { force: Force::Update, ..Saving::default() }).await.map(drop)
+}
+
+/// Writes only the named fields of `row`, which is there. `auto_now` fields are set to now only if
+/// they are among them; hooks are called, and receivers are told the names.
+///
+/// # Errors
+/// As [`save`]; the row is gone (`is_does_not_exist`).
+pub async fn save_only<M: Model, L: FieldList>(
+    row: &mut M,
+    site: &Site,
+    fields: impl FnOnce(&M::Columns) -> L,
+) -> Result<()> {
+    let fields = Fields::<M>::new(fields).written()?;
+    let saved = Saved { raw: false, update_fields: Some(&fields) };
+    run(row, site, Saving { saved, ..Saving::default() }).await.map(drop)
+}
+
+/// Reads only the named fields of `row` again.
+///
+/// # Errors
+/// It has no key (`is_field`) or is gone (`is_does_not_exist`), or the database cannot be asked.
+pub async fn refresh_only<M: Model, L: FieldList>(
+    row: &mut M,
+    site: &Site,
+    fields: impl FnOnce(&M::Columns) -> L,
+) -> Result<()> {
+    let fields = Fields::<M>::new(fields).own()?;
+    reread(row, &fields, site).await
+}
+
+async fn reread(row: &mut dyn Live, fields: &[&'static Field], site: &Site) -> Result<()> {
+    let meta = row.meta();
+    let key = row.key().ok_or_else(|| Error::not_saved(meta, "read again"))?;
+    let mut select = Query::select();
+    select.from(meta.table).columns(fields.iter().map(|field| field.column));
+    select.and_where(Expr::col(meta.primary_key().column).eq(key.clone()));
+    let rows = site.db().fetch(site.db().dialect().build(&select)).await?;
+    let read = rows.first().ok_or_else(|| Error::gone(meta, &key))?;
+    let mut values = Vec::with_capacity(meta.fields.len());
+    for (field, value) in meta.fields.iter().zip(row.values()) {
+        let at = fields.iter().position(|one| one.name == field.name);
+        values.push(match at {
+            Some(at) => field.kind.read(read, at)?,
+            None => value.unwrap_or_else(|| field.kind.null()),
+        });
+    }
+    row.replace(&Row::given(values))
 }
 
 /// A hook or receiver that fails must undo the save, so there is a transaction around all.

@@ -364,6 +364,7 @@ fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<TokenStream> {
 fn methods(parts: &Parts<'_>) -> TokenStream {
     let (name, visibility) = (parts.name, parts.visibility);
     let derive = quote! { ::hulse::models::derive };
+    let columns = format_ident!("{name}Columns");
     let many = parts.many.iter().enumerate().map(|(at, many)| many::method(parts, at, many));
     quote! {
         #[automatically_derived]
@@ -401,6 +402,19 @@ fn methods(parts: &Parts<'_>) -> TokenStream {
                 ::hulse::models::save(self, site).await
             }
 
+            /// Writes only the named fields of the row, which is there:
+            /// `row.save_only(&site, |row| (row.one(), row.other()))`.
+            ///
+            /// # Errors
+            /// As `save`, or the row is gone.
+            #visibility async fn save_only<L: ::hulse::models::FieldList>(
+                &mut self,
+                site: &#derive::Site,
+                fields: impl ::core::ops::FnOnce(&#columns) -> L,
+            ) -> #derive::Result<()> {
+                ::hulse::models::save_only(self, site, fields).await
+            }
+
             /// Deletes the row and what hangs on it; its key is unset then.
             ///
             /// # Errors
@@ -418,6 +432,18 @@ fn methods(parts: &Parts<'_>) -> TokenStream {
             /// It is gone, or the database is away.
             #visibility async fn refresh(&mut self, site: &#derive::Site) -> #derive::Result<()> {
                 ::hulse::models::refresh(self, site).await
+            }
+
+            /// Reads only the named fields of the row again.
+            ///
+            /// # Errors
+            /// It is gone, or the database is away.
+            #visibility async fn refresh_only<L: ::hulse::models::FieldList>(
+                &mut self,
+                site: &#derive::Site,
+                fields: impl ::core::ops::FnOnce(&#columns) -> L,
+            ) -> #derive::Result<()> {
+                ::hulse::models::refresh_only(self, site, fields).await
             }
         }
     }

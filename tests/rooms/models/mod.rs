@@ -1,9 +1,11 @@
 //! Models on both databases: the blog that the tests of this folder share.
 
+mod bulk;
 mod deletes;
 mod derive;
 mod fetch_modes;
 mod fields;
+mod instances;
 mod joins;
 mod many_to_many;
 mod on_delete;

@@ -221,3 +221,71 @@ async fn a_model_of_nothing_but_a_key_can_be_saved_again() {
         assert_eq!(Ticket::objects().count(site).await.unwrap(), 1);
     }
 }
+
+#[tokio::test]
+async fn only_the_named_fields_are_saved_or_read_again() {
+    for fixture in fixtures().await {
+        let site = &fixture.site;
+        let ann = author(site, "Ann").await;
+        let mut one = post(site, &ann, "one").await;
+        let changed = one.changed;
+        one.title = "two".into();
+        one.body = "text".into();
+        one.rank = 7;
+        one.save_only(site, |p| (p.title(), p.body())).await.unwrap();
+        assert_eq!(one.changed, changed, "`auto_now` was not named");
+        let read = Post::objects().get(site).await.unwrap();
+        assert_eq!((read.title.as_str(), read.body.as_str(), read.rank), ("two", "text", -1));
+        assert_eq!(read.changed, changed);
+        one.save_only(site, |p| (p.author(), p.changed())).await.unwrap();
+        assert!(one.changed >= changed && one.changed > one.created);
+
+        Post::objects().update(site, |p| [p.rank().set(9), p.live().set(false)]).await.unwrap();
+        one.title = "mine".into();
+        one.refresh_only(site, |p| p.rank()).await.unwrap();
+        assert_eq!((one.rank, one.live, one.title.as_str()), (9, true, "mine"));
+
+        let error = one.save_only(site, |p| p.author().name()).await.unwrap_err();
+        assert!(error.is_field() && error.to_string().contains("another model's"), "{error}");
+        let error = one.save_only(site, |p| p.id()).await.unwrap_err();
+        assert!(error.is_field() && error.to_string().contains("is the key"), "{error}");
+        let error = one.save_only(site, |p| p.rank() + 1_i16).await.unwrap_err();
+        assert!(error.is_field() && error.to_string().contains("nothing computed"), "{error}");
+        one.clone().delete(site).await.unwrap();
+        let error = one.save_only(site, |p| p.title()).await.unwrap_err();
+        assert!(error.is_does_not_exist(), "{error}");
+        assert!(one.refresh_only(site, |p| p.title()).await.unwrap_err().is_does_not_exist());
+        let error = Post::default().save_only(site, |p| p.title()).await.unwrap_err();
+        assert!(error.is_field() && error.to_string().contains("not saved"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_save_can_be_an_insert_or_an_update_and_nothing_else() {
+    for fixture in fixtures().await {
+        let site = &fixture.site;
+        let mut ticket = Ticket { code: "A".into(), seats: 1 };
+        let error = hulse::models::force_update(&mut ticket, site).await.unwrap_err();
+        assert!(error.is_does_not_exist() && error.to_string().contains("blog.Ticket"), "{error}");
+        ticket.save(site).await.unwrap();
+        ticket.seats = 2;
+        hulse::models::force_update(&mut ticket, site).await.unwrap();
+        assert!(Ticket::create(site, ticket).await.unwrap_err().is_unique_violation());
+        assert_eq!(Ticket::objects().get(site).await.unwrap().seats, 2);
+        let unsaved = hulse::models::force_update(&mut Author::default(), site).await;
+        assert!(unsaved.unwrap_err().is_field());
+    }
+}
+
+#[tokio::test]
+async fn a_row_without_its_key_is_saved_as_a_copy() {
+    for fixture in fixtures().await {
+        let site = &fixture.site;
+        let ann = author(site, "Ann").await;
+        let one = post(site, &ann, "one").await;
+        let mut copy = Post { id: Id::default(), title: "copy".into(), ..one.clone() };
+        copy.save(site).await.unwrap();
+        assert_ne!(copy.id, one.id);
+        assert_eq!(Post::objects().count(site).await.unwrap(), 2);
+    }
+}

@@ -1,0 +1,352 @@
+//! Many rows at once: statements with thousands of rows instead of thousands of statements.
+//!
+//! Flow: rows → checked one by one → batches that fit the database's limit of values → one INSERT
+//! or UPDATE each, all in one transaction.
+//!
+//! Invariants:
+//! - No hook is called and no signal sent, as in Django; `auto_now` and `auto_now_add` are set by
+//!   `bulk_create` only.
+//! - An error of a row names its number, from 0.
+
+use std::fmt;
+
+use chrono::{SubsecRound, Utc};
+use sea_query::{Alias, Expr, ExprTrait, IntoIden, OnConflict, Query, TableRef, Value, ValueTuple};
+
+use crate::db::{Dialect, Row};
+use crate::error::{Error, Kind, Result};
+use crate::models::fields::{FieldList, Fields};
+use crate::models::live::Live;
+use crate::models::meta::{Field, FieldKind, Meta};
+use crate::models::model::Model;
+use crate::models::query::QuerySet;
+use crate::models::save::{MICROSECONDS, check};
+use crate::site::Site;
+
+/// Most rows of a statement unless a batch size is given: more save nothing.
+pub(crate) const BATCH_ROWS: usize = 1000;
+
+/// How [`QuerySet::bulk_create`] goes about it.
+pub struct Bulk<M> {
+    /// Most rows of one statement; the database's limit of values may make it fewer.
+    pub batch_size: usize,
+    /// What is done with a row that another one already stands in the way of.
+    pub conflicts: Conflicts<M>,
+}
+
+/// What is done with a row that breaks a unique constraint.
+pub enum Conflicts<M> {
+    /// It is an error, and no row is written.
+    Refuse,
+    /// It is left out. No row gets its key then: the database does not say which were written.
+    Ignore,
+    /// The row that is there is updated.
+    Update {
+        /// The unique fields in which they meet.
+        unique: Fields<M>,
+        /// What is taken over from the new row.
+        set: Fields<M>,
+    },
+}
+
+impl<M: Model> Conflicts<M> {
+    /// Updates `set` of the row that has the same `unique` fields:
+    /// `Conflicts::<Ticket>::update(|t| t.code(), |t| (t.seats(), t.price()))`.
+    #[must_use]
+    pub fn update<U: FieldList, S: FieldList>(
+        unique: impl FnOnce(&M::Columns) -> U,
+        set: impl FnOnce(&M::Columns) -> S,
+    ) -> Self {
+        Self::Update { unique: Fields::new(unique), set: Fields::new(set) }
+    }
+}
+
+impl<M> Default for Bulk<M> {
+    fn default() -> Self {
+        Self { batch_size: BATCH_ROWS, conflicts: Conflicts::Refuse }
+    }
+}
+
+impl<M> fmt::Debug for Bulk<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bulk").field("batch_size", &self.batch_size).finish_non_exhaustive()
+    }
+}
+
+impl<M> fmt::Debug for Conflicts<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refuse => f.write_str("Refuse"),
+            Self::Ignore => f.write_str("Ignore"),
+            Self::Update { unique, set } => write!(f, "Update {set:?} where {unique:?}"),
+        }
+    }
+}
+
+impl<M: Model> QuerySet<M> {
+    /// Writes `rows` as new ones, all or none, and returns them with their keys. No hook is called
+    /// and no signal sent.
+    ///
+    /// ```
+    /// # use hulse::prelude::*;
+    /// # use hulse::models::{Bulk, Conflicts};
+    /// # #[derive(Model, Clone, Debug)]
+    /// # struct Ticket { id: Id, #[field(max_length = 9, unique)] code: String, seats: i64 }
+    /// # async fn example(site: &Site, rows: Vec<Ticket>) -> Result<()> {
+    /// let conflicts = Conflicts::<Ticket>::update(|t| t.code(), |t| t.seats());
+    /// let rows = Ticket::objects().bulk_create(site, rows, Bulk { conflicts, ..Bulk::default() });
+    /// assert!(rows.await?.iter().all(|ticket| ticket.id.is_set()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A field is unset or does not fit (`is_field`), named with the row's number; a constraint
+    /// refuses a row (`is_integrity`); the database cannot be reached. On PostgreSQL two of `rows`
+    /// must not update the same row.
+    pub async fn bulk_create(self, site: &Site, rows: Vec<M>, bulk: Bulk<M>) -> Result<Vec<M>> {
+        let conflicts = match &bulk.conflicts {
+            Conflicts::Refuse => Meeting::Refuse,
+            Conflicts::Ignore => Meeting::Ignore,
+            Conflicts::Update { unique, set } => {
+                Meeting::Update { unique: unique.own()?, set: set.written()? }
+            }
+        };
+        let mut rows = rows;
+        let live = rows.iter_mut().map(|row| row as &mut dyn Live).collect();
+        create(M::meta(), live, (bulk.batch_size, &conflicts), site).await?;
+        Ok(rows)
+    }
+
+    /// Writes the named fields of `rows`, which are there, and returns how many were. No hook is
+    /// called, no signal sent, no `auto_now` set. Each row must be given once.
+    ///
+    /// ```
+    /// # use hulse::prelude::*;
+    /// # #[derive(Model, Clone, Debug)]
+    /// # struct Ticket { id: Id, #[field(max_length = 9, unique)] code: String, seats: i64 }
+    /// # async fn example(site: &Site, mut rows: Vec<Ticket>) -> Result<()> {
+    /// rows.iter_mut().for_each(|ticket| ticket.seats += 1);
+    /// Ticket::objects().bulk_update(site, &rows, |t| t.seats()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A row has no key or a value does not fit (`is_field`), named with the row's number; a
+    /// constraint refuses a row (`is_integrity`); the database cannot be reached.
+    pub async fn bulk_update<L: FieldList>(
+        self,
+        site: &Site,
+        rows: &[M],
+        fields: impl FnOnce(&M::Columns) -> L,
+    ) -> Result<u64> {
+        let fields = Fields::<M>::new(fields).written()?;
+        let live: Vec<_> = rows.iter().map(|row| row as &dyn Live).collect();
+        update(M::meta(), &live, &fields, site).await
+    }
+}
+
+/// [`Conflicts`], whatever the model.
+pub(crate) enum Meeting {
+    Refuse,
+    Ignore,
+    Update { unique: Vec<&'static Field>, set: Vec<&'static Field> },
+}
+
+/// How many rows of `columns` values go into one statement.
+fn batch_rows(dialect: Dialect, columns: usize, most: usize) -> usize {
+    let values = match dialect {
+        // SQLITE_MAX_VARIABLE_NUMBER since 3.32.
+        #[cfg(feature = "sqlite")]
+        Dialect::Sqlite => 32_766,
+        // The protocol counts them in 16 bits.
+        #[cfg(feature = "postgres")]
+        Dialect::Postgres => 65_535,
+        #[cfg(feature = "mysql")]
+        Dialect::Mysql => 65_535,
+    };
+    (values / columns.max(1)).min(most).max(1)
+}
+
+async fn create(
+    meta: &'static Meta,
+    rows: Vec<&mut dyn Live>,
+    (most, conflicts): (usize, &Meeting),
+    site: &Site,
+) -> Result<()> {
+    let now = Utc::now().trunc_subsecs(MICROSECONDS);
+    // Those whose key the database counts up, and those that have one.
+    let (mut fresh, mut keyed) = (Vec::new(), Vec::new());
+    for (number, row) in rows.into_iter().enumerate() {
+        row.set_times(now, true);
+        let is_fresh = meta.primary_key().kind == FieldKind::BigAuto && row.key().is_none();
+        if is_fresh { fresh.push((number, row)) } else { keyed.push((number, row)) }
+    }
+    let batch = batch_rows(site.db().dialect(), meta.fields.len(), most);
+    let statements = fresh.len().div_ceil(batch) + keyed.len().div_ceil(batch);
+    let mut work = async |site: &Site| {
+        for rows in keyed.chunks_mut(batch) {
+            let values = checked(meta, rows.iter().map(|(number, row)| (*number, row.values())))?;
+            insert(meta, values, (conflicts, false), site).await?;
+        }
+        for rows in fresh.chunks_mut(batch) {
+            let values = checked(meta, rows.iter().map(|(number, row)| (*number, row.values())))?;
+            let keys = insert(meta, values, (conflicts, true), site).await?;
+            take_keys(meta, rows, &keys, conflicts)?;
+        }
+        Ok(())
+    };
+    if statements > 1 {
+        site.atomic(async |site| work(&site).await).await
+    } else {
+        work(site).await
+    }
+}
+
+fn take_keys(
+    meta: &Meta,
+    rows: &mut [(usize, &mut dyn Live)],
+    keys: &[Row],
+    conflicts: &Meeting,
+) -> Result<()> {
+    if matches!(conflicts, Meeting::Ignore) {
+        return Ok(());
+    }
+    if rows.len() != keys.len() {
+        let words = format!(
+            "{} rows of {} were written, but the database gave {} keys",
+            rows.len(),
+            meta.label(),
+            keys.len()
+        );
+        return Err(Error::of(Kind::Database, words));
+    }
+    // Both databases return rows in the order of VALUES.
+    rows.iter_mut().zip(keys).try_for_each(|((_, row), key)| row.take_key(key, 0))
+}
+
+/// The values of rows that may be stored; a key still to be counted up stays `None`.
+pub(crate) fn checked(
+    meta: &Meta,
+    rows: impl Iterator<Item = (usize, Vec<Option<Value>>)>,
+) -> Result<Vec<Vec<Option<Value>>>> {
+    let rows = rows.map(|(number, values)| {
+        let values = meta.fields.iter().zip(values).map(|(field, value)| {
+            if field.kind == FieldKind::BigAuto && value.is_none() {
+                return Ok(None);
+            }
+            check(meta, field, value).map(Some)
+        });
+        values.collect::<Result<Vec<_>>>().map_err(|error| numbered(error, number))
+    });
+    rows.collect()
+}
+
+fn numbered(error: Error, number: usize) -> Error {
+    error.context(format!("row {number}"))
+}
+
+/// One INSERT of all these rows; the keys that the database gives if they are `fresh`.
+pub(crate) async fn insert(
+    meta: &'static Meta,
+    rows: Vec<Vec<Option<Value>>>,
+    (conflicts, is_fresh): (&Meeting, bool),
+    site: &Site,
+) -> Result<Vec<Row>> {
+    let mut statement = Query::insert();
+    statement.into_table(meta.table);
+    let is_left_out = |field: &Field| is_fresh && field.kind == FieldKind::BigAuto;
+    let columns = meta.fields.iter().filter(|field| !is_left_out(field));
+    statement.columns(columns.map(|field| field.column));
+    for values in rows {
+        statement.values_panic(values.into_iter().flatten().map(Expr::val));
+    }
+    match conflicts {
+        Meeting::Refuse => {}
+        Meeting::Ignore => {
+            statement.on_conflict(OnConflict::new().do_nothing().to_owned());
+        }
+        Meeting::Update { unique, set } => {
+            let mut conflict = OnConflict::columns(unique.iter().map(|field| field.column));
+            if set.is_empty() {
+                conflict.do_nothing();
+            } else {
+                conflict.update_columns(set.iter().map(|field| field.column));
+            }
+            statement.on_conflict(conflict);
+        }
+    }
+    let db = site.db();
+    if is_fresh && !matches!(conflicts, Meeting::Ignore) {
+        statement.returning_col(meta.primary_key().column);
+        return db.fetch_writing(db.dialect().build(&statement)).await;
+    }
+    db.execute(db.dialect().build(&statement)).await?;
+    Ok(Vec::new())
+}
+
+async fn update(
+    meta: &'static Meta,
+    rows: &[&dyn Live],
+    fields: &[&'static Field],
+    site: &Site,
+) -> Result<u64> {
+    if rows.is_empty() || fields.is_empty() {
+        return Ok(0);
+    }
+    let batch = batch_rows(site.db().dialect(), fields.len() + 1, BATCH_ROWS);
+    let places: Vec<_> = fields
+        .iter()
+        .filter_map(|field| meta.fields.iter().position(|other| other.name == field.name))
+        .collect();
+    let work = async |site: &Site| {
+        let mut touched = 0;
+        for (at, rows) in rows.chunks(batch).enumerate() {
+            let mut tuples = Vec::with_capacity(rows.len());
+            for (number, row) in rows.iter().enumerate() {
+                let tuple = tuple(meta, *row, &places);
+                tuples.push(tuple.map_err(|error| numbered(error, at * batch + number))?);
+            }
+            touched += update_batch(meta, fields, tuples, site).await?;
+        }
+        Ok(touched)
+    };
+    if rows.len() > batch {
+        site.atomic(async |site| work(&site).await).await
+    } else {
+        work(site).await
+    }
+}
+
+/// Its key, and the values at these places.
+fn tuple(meta: &Meta, row: &dyn Live, places: &[usize]) -> Result<ValueTuple> {
+    let key = row.key().ok_or_else(|| Error::not_saved(meta, "updated"))?;
+    let mut values = row.values();
+    let mut tuple = vec![key];
+    for &place in places {
+        tuple.push(check(meta, &meta.fields[place], values[place].take())?);
+    }
+    Ok(ValueTuple::Many(tuple))
+}
+
+/// `UPDATE post SET title = rows.column2 FROM (VALUES (1, 'a'), (2, 'b')) AS rows WHERE id =
+/// rows.column1`; both databases name the columns of VALUES so.
+async fn update_batch(
+    meta: &Meta,
+    fields: &[&'static Field],
+    tuples: Vec<ValueTuple>,
+    site: &Site,
+) -> Result<u64> {
+    let rows = Alias::new("rows");
+    let mut statement = Query::update();
+    statement.table(meta.table).from(TableRef::ValuesList(tuples, rows.clone().into_iden()));
+    for (at, field) in fields.iter().enumerate() {
+        let column = Alias::new(format!("column{}", at + 2));
+        statement.value(field.column, Expr::col((rows.clone(), column)));
+    }
+    let key = Expr::col((meta.table, meta.primary_key().column));
+    statement.and_where(key.equals((rows, Alias::new("column1"))));
+    let db = site.db();
+    db.execute(db.dialect().build(&statement)).await
+}
