@@ -50,6 +50,9 @@ use pools::Pools;
 #[cfg(not(any(feature = "sqlite", feature = "postgres", feature = "mysql")))]
 compile_error!("hulse needs the feature `sqlite`, `postgres` or `mysql`, or several of them");
 
+/// How texts compare on MariaDB, in sessions and in tables: by code points, and `'a'` is not `'a '`.
+pub(crate) const MYSQL_COLLATION: &str = "utf8mb4_nopad_bin";
+
 /// Which SQL a database speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -89,7 +92,7 @@ impl Dialect {
             #[cfg(feature = "postgres")]
             Self::Postgres => statement.build(sea_query::PostgresQueryBuilder),
             #[cfg(feature = "mysql")]
-            Self::Mysql => statement.build(mysql::Builder),
+            Self::Mysql => statement.build(mysql::Builder::default()),
         };
         Sql { text, values }
     }

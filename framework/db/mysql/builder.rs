@@ -6,17 +6,22 @@
 //! What no builder can write is the business of who makes the statement: there is no NULLS FIRST or
 //! LAST, no FILTER of an aggregate, no OFFSET without LIMIT, no target of a conflict.
 
+use std::cell::RefCell;
 use std::fmt::Write;
 
 use sea_query::{
-    BinOper, EscapeBuilder, ExplainStatement, Expr, LockType, MysqlQueryBuilder, OnConflictAction,
-    OnConflictTarget, Oper, OperLeftAssocDecider, PrecedenceDecider, QueryBuilder, Quote,
-    QuotedBuilder, SelectInto, SqlWriter, SubQueryStatement, TableRefBuilder, Value,
+    BinOper, ConditionHolder, DynIden, EscapeBuilder, ExplainStatement, Expr, LockType,
+    MysqlQueryBuilder, OnConflictAction, OnConflictIdentifier, OnConflictTarget, Oper,
+    OperLeftAssocDecider, PrecedenceDecider, QueryBuilder, Quote, QuotedBuilder, SelectInto,
+    SqlWriter, SubQueryStatement, TableRefBuilder, Value,
 };
 
-/// Writes MariaDB's SQL.
-#[derive(Debug)]
-pub(crate) struct Builder;
+/// Writes MariaDB's SQL, one statement.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    /// The columns of the conflict that is being written.
+    conflict: RefCell<Vec<DynIden>>,
+}
 
 const INFALLIBLE: &str = "writing to a string cannot fail";
 
@@ -76,16 +81,18 @@ impl QueryBuilder for Builder {
     }
 
     /// Any unique key counts; it cannot be named.
-    fn prepare_on_conflict_target(&self, _: &OnConflictTarget, _: &mut impl SqlWriter) {}
-
-    fn prepare_on_conflict_condition(
-        &self,
-        _: &sea_query::ConditionHolder,
-        _: &mut impl SqlWriter,
-    ) {
+    fn prepare_on_conflict_target(&self, target: &OnConflictTarget, _: &mut impl SqlWriter) {
+        let OnConflictTarget::Identifiers(columns) = target else { return };
+        let columns = columns.iter().filter_map(|column| match column {
+            OnConflictIdentifier::Column(column) => Some(column.clone()),
+            OnConflictIdentifier::Expr(_) => None,
+        });
+        *self.conflict.borrow_mut() = columns.collect();
     }
 
-    /// To do nothing is to set the key to itself: unlike INSERT IGNORE it lets no other error pass.
+    fn prepare_on_conflict_condition(&self, _: &ConditionHolder, _: &mut impl SqlWriter) {}
+
+    /// To do nothing is to set the columns of the conflict to themselves: unlike INSERT IGNORE it lets no other error pass.
     fn prepare_on_conflict_action(
         &self,
         action: &Option<OnConflictAction>,
@@ -94,6 +101,8 @@ impl QueryBuilder for Builder {
         let Some(OnConflictAction::DoNothing(keys)) = action else {
             return self.prepare_on_conflict_action_common(action, sql);
         };
+        let conflict = self.conflict.borrow();
+        let keys = if keys.is_empty() { &conflict } else { keys };
         for (at, key) in keys.iter().enumerate() {
             sql.write_str(if at == 0 { " UPDATE " } else { ", " }).expect(INFALLIBLE);
             self.prepare_iden(key, sql);
@@ -106,11 +115,7 @@ impl QueryBuilder for Builder {
         sql.write_str(" UPDATE ").expect(INFALLIBLE);
     }
 
-    fn prepare_on_conflict_excluded_table(
-        &self,
-        column: &sea_query::DynIden,
-        sql: &mut impl SqlWriter,
-    ) {
+    fn prepare_on_conflict_excluded_table(&self, column: &DynIden, sql: &mut impl SqlWriter) {
         sql.write_str("VALUES(").expect(INFALLIBLE);
         self.prepare_iden(column, sql);
         sql.write_str(")").expect(INFALLIBLE);

@@ -16,6 +16,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::conf::{self, Secret};
+use crate::db::MYSQL_COLLATION as COLLATION;
 use crate::db::pool::{self, Limits};
 use crate::db::pools::bad_url;
 use crate::db::shell::without_password;
@@ -40,9 +41,6 @@ const LIFE_MAX: Duration = Duration::from_secs(30 * 60);
 /// The oldest MariaDB with all that is used: `INSERT .. RETURNING` came with 10.5, `SKIP LOCKED`
 /// with 10.6.
 const VERSION_MIN: (u32, u32) = (10, 6);
-
-/// By code points, and `'a'` is not `'a '`. Tables have it too: see `migrations::schema`.
-pub(crate) const COLLATION: &str = "utf8mb4_nopad_bin";
 
 /// What refuses bad values, and what makes it speak standard SQL.
 const SQL_MODE: &str = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,\

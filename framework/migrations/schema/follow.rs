@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::migrations::names;
 use crate::migrations::state::{FieldState, Kind, ModelState};
 
-use super::{Dialect, Place, Step, sqlite};
+use super::{Dialect, Place, Step, mysql, sqlite};
 
 impl Place<'_> {
     /// Renames whatever has another name afterwards, in any table.
@@ -29,7 +29,7 @@ impl Place<'_> {
                 statements.push(self.rename(new, "COLUMN", (&from.column, &to.column)));
             }
         }
-        statements.extend(self.rename_indexes(&self.indexes(old)?, &self.indexes(new)?));
+        statements.extend(self.rename_indexes(new, &self.indexes(old)?, &self.indexes(new)?));
         let (were, are) = (self.checks(old), self.checks(new));
         let checks = || were.iter().zip(&are).filter(|((from, _), (to, _))| from != to);
         if self.dialect == Dialect::Postgres {
@@ -41,6 +41,9 @@ impl Place<'_> {
                 self.rename(new, "CONSTRAINT", (from, to))
             };
             statements.extend(checks().map(rename));
+        }
+        if self.dialect == Dialect::Mysql {
+            statements.extend(mysql::rename_constraints(self, old, new)?);
         }
         let mut steps: Vec<Step> = statements.into_iter().map(Step::Sql).collect();
         if self.dialect == Dialect::Sqlite && checks().next().is_some() {

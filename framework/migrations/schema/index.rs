@@ -1,7 +1,10 @@
 //! Indexes and constraints of a table.
 //!
 //! Invariants:
-//! - Unique is a unique index: it can be dropped without knowing more than its name.
+//! - Unique is a unique index: it can be dropped without knowing more than its name (and, on
+//!   MariaDB, its table's).
+//! - MariaDB has no index over part of the rows and none in which NULLs are equal: it has no unique
+//!   constraint that says so, and its other indexes are over all rows.
 //! - SQLite has no `NULLS NOT DISTINCT`; there a column that may be NULL counts as two, whether it is
 //!   NULL and what it holds else, which comes to the same.
 
@@ -10,7 +13,7 @@ use crate::migrations::constraint::{ConstraintState, IndexState, Rule};
 use crate::migrations::state::{FieldState, ModelState};
 use crate::migrations::{condition, names};
 
-use super::{Dialect, Place};
+use super::{Dialect, Place, mysql};
 
 /// An index: its name and what makes it.
 pub(super) type Named = (String, String);
@@ -18,8 +21,10 @@ pub(super) type Named = (String, String);
 impl Place<'_> {
     /// All indexes of a table, those of single columns first.
     pub(super) fn indexes(self, model: &ModelState) -> Result<Vec<Named>> {
-        let own = model.fields.iter().filter_map(|field| self.own_index(model, field));
-        let mut indexes: Vec<Named> = own.collect();
+        let mut indexes = Vec::new();
+        for field in &model.fields {
+            indexes.extend(self.own_index(model, field)?);
+        }
         indexes.extend(self.named_indexes(model)?);
         Ok(indexes)
     }
@@ -39,14 +44,15 @@ impl Place<'_> {
     }
 
     /// The index of one column.
-    pub(super) fn own_index(self, model: &ModelState, field: &FieldState) -> Option<Named> {
+    pub(super) fn own_index(self, model: &ModelState, field: &FieldState) -> Result<Option<Named>> {
         if field.primary_key || !(field.unique || field.index) {
-            return None;
+            return Ok(None);
         }
         let name = names::single(&model.table, &field.column, field.unique);
         let kind = if field.unique { "UNIQUE INDEX" } else { "INDEX" };
-        let sql = self.index_sql(model, (kind, &name), &self.quoted(&field.column), None);
-        Some((name, sql))
+        let column = self.part(field, field.unique)?;
+        let sql = self.index_sql(model, (kind, &name), &column, None);
+        Ok(Some((name, sql)))
     }
 
     pub(super) fn index(
@@ -57,7 +63,7 @@ impl Place<'_> {
     ) -> Result<String> {
         let column = |name: &String| {
             let (name, direction) = name.strip_prefix('-').map_or((&**name, ""), |n| (n, " DESC"));
-            Ok(format!("{}{direction}", self.quoted(&model.existing_field(name)?.column)))
+            Ok(format!("{}{direction}", self.part(model.existing_field(name)?, false)?))
         };
         let columns: Vec<String> = index.fields.iter().map(column).collect::<Result<_>>()?;
         let is_concurrent = concurrently && self.dialect == Dialect::Postgres;
@@ -75,6 +81,11 @@ impl Place<'_> {
         let Rule::Unique { fields, condition, nulls_distinct } = &constraint.rule else {
             return Ok(None);
         };
+        let is_lacking = condition.is_some() || !nulls_distinct;
+        if self.dialect == Dialect::Mysql && is_lacking {
+            // `manage check` says so.
+            return Ok(None);
+        }
         let mut columns = Vec::new();
         for name in fields {
             let (name, direction) = name.strip_prefix('-').map_or((&**name, ""), |n| (n, " DESC"));
@@ -111,7 +122,18 @@ impl Place<'_> {
         format!("CREATE {kind} {name} ON {table} ({columns}){}", self.where_sql(condition))
     }
 
+    /// A column in an index; on MariaDB only the beginning of a long text.
+    fn part(self, field: &FieldState, unique: bool) -> Result<String> {
+        let column = self.quoted(&field.column);
+        if self.dialect != Dialect::Mysql || unique {
+            return Ok(column);
+        }
+        Ok(format!("{column}{}", mysql::prefix(self, field)?))
+    }
+
+    /// MariaDB's indexes are over all rows: there it is larger, and serves as well.
     fn where_sql(self, condition: Option<&str>) -> String {
+        let condition = condition.filter(|_| self.dialect != Dialect::Mysql);
         condition.map_or(String::new(), |text| format!(" WHERE {}", self.condition(text)))
     }
 
@@ -132,19 +154,32 @@ impl Place<'_> {
         checks.map(|(name, text)| (name.clone(), sql(&name, text))).collect()
     }
 
-    pub(super) fn drop_index(self, name: &str, concurrently: bool) -> String {
+    pub(super) fn drop_index(self, model: &ModelState, name: &str, concurrently: bool) -> String {
+        if self.dialect == Dialect::Mysql {
+            return format!("DROP INDEX {} ON {}", self.quoted(name), self.quoted(&model.table));
+        }
         let is_concurrent = concurrently && self.dialect == Dialect::Postgres;
         let kind = if is_concurrent { "INDEX CONCURRENTLY" } else { "INDEX" };
         format!("DROP {kind} {}", self.quoted(name))
     }
 
     /// Gives indexes that are the same but for their names the new ones.
-    pub(super) fn rename_indexes(self, old: &[Named], new: &[Named]) -> Vec<String> {
+    pub(super) fn rename_indexes(
+        self,
+        model: &ModelState,
+        old: &[Named],
+        new: &[Named],
+    ) -> Vec<String> {
         let pairs = old.iter().zip(new).filter(|((from, _), (to, _))| from != to);
         let rename = |((from, _), (to, create)): (&Named, &Named)| match self.dialect {
-            Dialect::Sqlite => vec![self.drop_index(from, false), create.clone()],
-            Dialect::Postgres | Dialect::Mysql => {
+            Dialect::Sqlite => vec![self.drop_index(model, from, false), create.clone()],
+            Dialect::Postgres => {
                 vec![format!("ALTER INDEX {} RENAME TO {}", self.quoted(from), self.quoted(to))]
+            }
+            Dialect::Mysql => {
+                let (table, from, to) =
+                    (self.quoted(&model.table), self.quoted(from), self.quoted(to));
+                vec![format!("ALTER TABLE {table} RENAME INDEX {from} TO {to}")]
             }
         };
         pairs.flat_map(rename).collect()

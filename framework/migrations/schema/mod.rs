@@ -13,6 +13,7 @@
 mod column;
 mod follow;
 mod index;
+mod mysql;
 mod postgres;
 mod sqlite;
 
@@ -107,10 +108,6 @@ pub(super) fn steps(
     (before, after): (&ProjectState, &ProjectState),
     dialect: Dialect,
 ) -> Result<Vec<Step>> {
-    if dialect == Dialect::Mysql {
-        let words = "migrations cannot be run on MariaDB".to_owned();
-        return Err(Error::of(ErrorKind::Migration, words));
-    }
     let place = Place { dialect, before, after };
     match operation {
         Operation::RunSql { forwards, .. } => place.by_hand(forwards),
@@ -166,25 +163,26 @@ impl Place<'_> {
             (Operation::AddField { field, fill, .. }, Dialect::Sqlite) => {
                 sqlite::add_field(self, models, field, fill.as_ref())
             }
-            (Operation::AddField { field, fill, .. }, Dialect::Postgres | Dialect::Mysql) => {
+            (Operation::AddField { field, fill, .. }, Dialect::Postgres) => {
                 postgres::add_field(self, new, field, fill.as_ref())
+            }
+            (Operation::AddField { field, fill, .. }, Dialect::Mysql) => {
+                mysql::add_field(self, new, field, fill.as_ref())
             }
             (Operation::AlterField { field, fill, .. }, dialect) => {
                 let fields = (old.existing_field(&field.name)?, field);
                 match dialect {
                     Dialect::Sqlite => sqlite::alter_field(self, models, fields, fill.as_ref()),
-                    Dialect::Postgres | Dialect::Mysql => {
-                        postgres::alter_field(self, models, fields, fill.as_ref())
-                    }
+                    Dialect::Postgres => postgres::alter_field(self, models, fields, fill.as_ref()),
+                    Dialect::Mysql => mysql::alter_field(self, models, fields, fill.as_ref()),
                 }
             }
             (Operation::RemoveField { field, .. }, dialect) => {
                 let field = old.existing_field(field)?;
                 match dialect {
                     Dialect::Sqlite => sqlite::remove_field(self, models, field),
-                    Dialect::Postgres | Dialect::Mysql => {
-                        Ok(vec![postgres::drop_column(self, old, field)])
-                    }
+                    Dialect::Postgres => Ok(vec![postgres::drop_column(self, old, field)]),
+                    Dialect::Mysql => mysql::remove_field(self, old, field),
                 }
             }
             (Operation::RenameField { .. } | Operation::RenameIndex { .. }, _) => {
@@ -202,7 +200,7 @@ impl Place<'_> {
                 if existing_constraint(old, name).is_ok() {
                     return self.remove_constraint(models, name);
                 }
-                Ok(vec![self.alone(self.drop_index(name, *concurrently), *concurrently)])
+                Ok(vec![self.alone(self.drop_index(old, name, *concurrently), *concurrently)])
             }
             _ => Ok(Vec::new()),
         }
@@ -224,7 +222,16 @@ impl Place<'_> {
         let columns = model.fields.iter().map(|field| self.column(state, model, field));
         let mut lines: Vec<String> = columns.collect::<Result<_>>()?;
         lines.extend(self.checks(model).into_iter().map(|(_, sql)| sql));
-        Ok(format!("CREATE TABLE {} (\n    {}\n)", self.quoted(table), lines.join(",\n    ")))
+        let mut options = String::new();
+        if self.dialect == Dialect::Mysql {
+            for field in &model.fields {
+                let own = mysql::own(self, state, model, field)?;
+                lines.extend(own.into_iter().map(|(_, sql)| sql));
+            }
+            options = mysql::table_options();
+        }
+        let (table, lines) = (self.quoted(table), lines.join(",\n    "));
+        Ok(format!("CREATE TABLE {table} (\n    {lines}\n){options}"))
     }
 
     fn add_constraint(
@@ -232,8 +239,9 @@ impl Place<'_> {
         (old, new): (&ModelState, &ModelState),
         constraint: &ConstraintState,
     ) -> Result<Vec<Step>> {
-        if let Some(sql) = self.unique(new, constraint)? {
-            return Ok(vec![Step::Sql(sql)]);
+        if let Rule::Unique { .. } = constraint.rule {
+            let sql = self.unique(new, constraint)?;
+            return Ok(sql.into_iter().map(Step::Sql).collect());
         }
         if self.dialect == Dialect::Sqlite {
             return Ok(vec![Step::Rebuild(sqlite::rebuild(self, (old, new), &[])?)]);
@@ -250,7 +258,12 @@ impl Place<'_> {
     ) -> Result<Vec<Step>> {
         let (old, _) = models;
         match (&existing_constraint(old, name)?.rule, self.dialect) {
-            (Rule::Unique { .. }, _) => Ok(vec![Step::Sql(self.drop_index(name, false))]),
+            (Rule::Unique { .. }, Dialect::Mysql)
+                if self.unique(old, existing_constraint(old, name)?)?.is_none() =>
+            {
+                Ok(Vec::new())
+            }
+            (Rule::Unique { .. }, _) => Ok(vec![Step::Sql(self.drop_index(old, name, false))]),
             (Rule::Check(_), Dialect::Sqlite) => {
                 Ok(vec![Step::Rebuild(sqlite::rebuild(self, models, &[])?)])
             }

@@ -39,7 +39,7 @@ pub(super) fn add_field(
             steps.extend(settle());
         }
     }
-    steps.extend(place.own_index(model, field).map(|(_, sql)| Step::Sql(sql)));
+    steps.extend(place.own_index(model, field)?.map(|(_, sql)| Step::Sql(sql)));
     Ok(steps)
 }
 
@@ -56,15 +56,15 @@ pub(super) fn alter_field(
     for link in followers.iter().chain(&links(place, model, (from, to))?) {
         steps.extend(link.drop.clone().map(Step::Sql));
     }
-    let (gone, made) = (place.own_index(model, from), place.own_index(model, to));
+    let (gone, made) = (place.own_index(model, from)?, place.own_index(model, to)?);
     if gone != made {
-        steps.extend(gone.as_ref().map(|(name, _)| Step::Sql(place.drop_index(name, false))));
+        steps.extend(gone.as_ref().map(|(name, _)| Step::Sql(place.drop_index(old, name, false))));
     }
     if from.column != to.column {
         let (was, is) = (place.quoted(&from.column), place.quoted(&to.column));
         steps.push(alter(&format!("RENAME COLUMN {was} TO {is}")));
         let (were, are) = (place.named_indexes(old)?, place.named_indexes(model)?);
-        steps.extend(place.rename_indexes(&were, &are).into_iter().map(Step::Sql));
+        steps.extend(place.rename_indexes(model, &were, &are).into_iter().map(Step::Sql));
         let (were, are) = (place.checks(old), place.checks(model));
         for ((was, _), (is, _)) in were.iter().zip(&are).filter(|(was, is)| was.0 != is.0) {
             let (was, is) = (place.quoted(was), place.quoted(is));

@@ -30,7 +30,7 @@ pub(super) fn add_field(
     }
     let column = place.column(place.after, new, field)?;
     let add = format!("ALTER TABLE {} ADD COLUMN {column}", place.quoted(&new.table));
-    let index = place.own_index(new, field).map(|(_, sql)| sql);
+    let index = place.own_index(new, field)?.map(|(_, sql)| sql);
     Ok([add].into_iter().chain(index).map(Step::Sql).collect())
 }
 
@@ -43,7 +43,7 @@ pub(super) fn remove_field(
     if field.target().is_some() {
         return Ok(vec![Step::Rebuild(rebuild(place, models, &[])?)]);
     }
-    let index = place.own_index(old, field).map(|(name, _)| place.drop_index(&name, false));
+    let index = place.own_index(old, field)?.map(|(name, _)| place.drop_index(old, &name, false));
     let drop = format!(
         "ALTER TABLE {} DROP COLUMN {}",
         place.quoted(&old.table),
@@ -62,11 +62,11 @@ pub(super) fn alter_field(
     let (before, after) =
         (place.column(place.before, old, from)?, place.column(place.after, new, to)?);
     if before == after {
-        let (gone, made) = (place.own_index(old, from), place.own_index(new, to));
+        let (gone, made) = (place.own_index(old, from)?, place.own_index(new, to)?);
         if gone == made {
             return Ok(Vec::new());
         }
-        let gone = gone.map(|(name, _)| place.drop_index(&name, false));
+        let gone = gone.map(|(name, _)| place.drop_index(old, &name, false));
         return Ok(gone.into_iter().chain(made.map(|(_, sql)| sql)).map(Step::Sql).collect());
     }
     let mut value = place.quoted(&from.column);
