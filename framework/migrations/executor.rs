@@ -18,7 +18,7 @@ use super::graph::{Applied, Graph};
 use super::plan::{Step as PlanStep, Target};
 use super::run::Run;
 use super::signals::{Planned, PostMigrate, PreMigrate};
-use super::{Migration, MigrationKey, recorder, work};
+use super::{Migration, MigrationKey, recorder, unfinished, work};
 
 /// Name of the lock that keeps two runners apart.
 const LOCK: &str = "migrations";
@@ -101,7 +101,8 @@ impl<'a> On<'a> {
 /// # Errors
 /// Migrations are in conflict or their history has gaps; an operation does not fit or cannot be
 /// undone; a function is not there; the database refuses a statement. What was done before the
-/// failing migration stays done, that migration leaves nothing.
+/// failing migration stays done, that migration leaves nothing (on MariaDB what it had done, and the
+/// next run goes on from there).
 pub async fn migrate<'a>(
     on: impl Into<On<'a>>,
     graph: &Graph,
@@ -113,8 +114,10 @@ pub async fn migrate<'a>(
     let connection = on.database().connection();
     let lock = on.database().exclusive(LOCK).await?;
     recorder::prepare(&connection).await?;
+    unfinished::prepare(&connection).await?;
     let (graph, mut applied) = graph.seen(&recorder::applied(&connection).await?)?;
     let plan = graph.plan(target, &applied)?;
+    unfinished::check(&connection, &plan).await?;
     progress(Progress::Plan(&plan));
     let all = work::planned(&graph, &plan, &applied)?;
     let run = Run { on, functions: &on.functions(), options };

@@ -35,6 +35,7 @@ mod schema;
 mod signals;
 mod source;
 mod state;
+mod unfinished;
 mod work;
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! Flow: `executor` → [`Run::migration`] → statements, tables made anew, functions → `recorder`.
 //!
 //! Invariants:
-//! - Both databases undo DDL with the transaction: a failed migration leaves nothing, unless it
+//! - SQLite and PostgreSQL undo DDL with the transaction: a failed migration leaves nothing, unless it
 //!   says `atomic = false`; then its operations stand alone, and it is recorded after the last.
+//! - MariaDB does not: there each operation stands alone, and a later run goes on (`unfinished`).
 //! - While a SQLite table is made anew its foreign keys are off (a switch that works only outside a
 //!   transaction), so that dropping the old table takes no rows of others with it; before the
 //!   commit they are checked.
@@ -19,9 +20,9 @@ use crate::site::Site;
 use super::executor::{On, Options};
 use super::functions::DataMigrations;
 use super::plan::Step as PlanStep;
-use super::schema::{Dialect, Rebuild, Step};
+use super::schema::{self, Dialect, Rebuild, Step};
 use super::work::Work;
-use super::{History, Operation, fake, recorder};
+use super::{History, Operation, fake, recorder, unfinished};
 
 /// Whether renaming a SQLite table leaves what names it alone.
 const LEGACY_ON: &str = "PRAGMA legacy_alter_table = ON";
@@ -36,6 +37,17 @@ pub(super) struct Run<'a> {
 
 /// An operation with the statements it comes to.
 type Todo<'a> = (&'a Work, Vec<Step>);
+
+/// What is remembered at the end of a transaction.
+#[derive(Clone, Copy)]
+enum End {
+    /// Nothing yet.
+    Open,
+    /// That so many operations, of so many, are done.
+    Noted(usize, usize),
+    /// That the whole migration is.
+    Recorded,
+}
 
 /// What runs inside a transaction.
 #[derive(Clone, Copy)]
@@ -77,7 +89,9 @@ impl Run<'_> {
         let dialect = Dialect::from(connection.dialect());
         let steps = work.iter().map(|one| Ok((one, one.steps(step.migration, dialect)?)));
         let todo: Vec<Todo<'_>> = steps.collect::<Result<_>>()?;
-        if step.migration.atomic {
+        if unfinished::is_noted(&connection) {
+            self.one_by_one(&connection, step, todo).await?;
+        } else if step.migration.atomic {
             self.whole(step, &todo, true).await?;
         } else {
             self.piecewise(&connection, step, &todo).await?;
@@ -88,14 +102,15 @@ impl Run<'_> {
     /// All of it in one transaction, with the record if it `is_last`.
     async fn whole(&self, step: PlanStep<'_>, todo: &[Todo<'_>], is_last: bool) -> Result<()> {
         let rebuilds = todo.iter().any(|(_, steps)| has_rebuild(steps));
-        self.in_transaction(step, todo, (rebuilds, is_last)).await
+        let end = if is_last { End::Recorded } else { End::Open };
+        self.in_transaction(step, todo, (rebuilds, end)).await
     }
 
     async fn in_transaction(
         &self,
         step: PlanStep<'_>,
         todo: &[Todo<'_>],
-        (rebuilds, is_last): (bool, bool),
+        (rebuilds, end): (bool, End),
     ) -> Result<()> {
         let work = async |inside: Inside<'_>| {
             let known = if rebuilds { orphans(inside.connection).await? } else { BTreeMap::new() };
@@ -108,7 +123,13 @@ impl Run<'_> {
                 found
                     .map_err(|error| error.context(format!("migration {}", step.migration.key)))?;
             }
-            if is_last { remember(inside.connection, step).await } else { Ok(()) }
+            match end {
+                End::Open => Ok(()),
+                End::Noted(done, total) => {
+                    unfinished::note(inside.connection, step, (done, total)).await
+                }
+                End::Recorded => remember(inside.connection, step).await,
+            }
         };
         let committing =
             |error: Error| error.context(format!("migration {}: committing", step.migration.key));
@@ -133,6 +154,37 @@ impl Run<'_> {
                 if is_done { done.map_err(committing) } else { done }
             }
         }
+    }
+
+    /// Each operation on its own where no rollback undoes DDL: with it is noted that it is done, so
+    /// that a later run goes on behind it.
+    async fn one_by_one(
+        &self,
+        connection: &Connection,
+        step: PlanStep<'_>,
+        mut todo: Vec<Todo<'_>>,
+    ) -> Result<()> {
+        let total = todo.len();
+        let first = match unfinished::done(connection, step, total).await? {
+            None => 0,
+            Some(done) => {
+                todo.iter_mut().skip(done).take(1).for_each(|(_, steps)| again(steps));
+                done
+            }
+        };
+        unfinished::note(connection, step, (first, total)).await?;
+        for (place, one) in todo.iter().enumerate().skip(first) {
+            let end = End::Noted(place + 1, total);
+            let done = self.in_transaction(step, std::slice::from_ref(one), (false, end)).await;
+            done.map_err(|error| {
+                error.context(format!(
+                    "MariaDB undoes no DDL, so {place} of the {total} operations of {} are done \
+                     and stay; the next `migrate` goes on behind them",
+                    step.migration.key
+                ))
+            })?;
+        }
+        self.in_transaction(step, &[], (false, End::Recorded)).await
     }
 
     /// Each operation on its own, outside a transaction; the record after the last.
@@ -193,6 +245,15 @@ impl Run<'_> {
     }
 }
 
+/// Makes statements such that they may have run before.
+fn again(steps: &mut [Step]) {
+    for step in steps {
+        if let Step::Sql(sql) = step {
+            *sql = schema::again(sql);
+        }
+    }
+}
+
 fn has_rebuild(steps: &[Step]) -> bool {
     steps.iter().any(|step| matches!(step, Step::Rebuild(_)))
 }
@@ -207,7 +268,7 @@ async fn remember(connection: &Connection, step: PlanStep<'_>) -> Result<()> {
             recorder::record(connection, key).await?;
         }
     }
-    Ok(())
+    unfinished::forget(connection).await
 }
 
 /// Runs the steps of one operation, all plain statements in one go.

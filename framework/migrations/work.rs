@@ -119,6 +119,7 @@ pub fn sql(
     let mut state = Arc::new(graph.state(|key| before.contains(key) && *key != migration.key)?);
     let work =
         if backwards { undone(migration, &mut state)? } else { doing(migration, &mut state)? };
+    let dialect = Dialect::from(dialect);
     let mut text = String::new();
     for one in &work {
         text.push_str(&format!("--\n-- {}\n--\n", one.operation.describe()));
@@ -126,13 +127,17 @@ pub fn sql(
             text.push_str("-- (a function: no SQL)\n");
             continue;
         }
-        let steps = one.steps(migration, dialect.into())?;
+        let steps = one.steps(migration, dialect)?;
         if steps.is_empty() {
             text.push_str("-- (no-op)\n");
         }
         text.extend(steps.into_iter().map(lines));
     }
-    Ok(if migration.atomic { format!("BEGIN;\n{text}COMMIT;\n") } else { text })
+    Ok(if migration.atomic && dialect != Dialect::Mysql {
+        format!("BEGIN;\n{text}COMMIT;\n")
+    } else {
+        text
+    })
 }
 
 fn lines(step: Step) -> String {

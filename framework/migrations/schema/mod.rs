@@ -25,6 +25,8 @@ use super::constraint::{ConstraintState, Rule};
 use super::operation::{SqlText, existing_constraint};
 use super::state::{ModelKey, ModelState, ProjectState};
 
+pub(super) use mysql::again;
+
 /// Which DDL to write: both can be written whatever databases are compiled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {

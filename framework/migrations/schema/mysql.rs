@@ -197,8 +197,7 @@ pub(super) fn rename_constraints(
     for (from, to) in old.fields.iter().zip(&new.fields) {
         let were = own(place, place.before, old, from)?;
         let are = own(place, place.after, new, to)?;
-        for ((was, _), (is, constraint)) in were.iter().zip(&are).filter(|(was, is)| was.0 != is.0)
-        {
+        for ((was, _), (_, constraint)) in were.iter().zip(&are).filter(|(was, is)| was.0 != is.0) {
             sql.push(drop_constraint(place, new, was));
             sql.push(alter(place, new, &format!("ADD {constraint}")));
         }
