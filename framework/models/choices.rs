@@ -1,12 +1,13 @@
-//! `Choices`: enums stored as text.
+//! `Choices`: enums stored as text or as numbers.
 
 use sea_query::Value;
 
 use crate::db::Row;
 use crate::error::{Error, Kind, Result};
-use crate::models::meta::{Choice, Default};
+use crate::models::meta::{Choice, FieldKind};
 
-/// An enum whose variants are the only values of a field (Django's `TextChoices`). Derive it.
+/// An enum whose variants are the only values of a field (Django's `TextChoices`). Derive it; with
+/// `#[choices(i16)]` on the enum it is stored as the variants' numbers (`IntegerChoices`).
 pub trait Choices: Copy + PartialEq + Send + Sync + 'static {
     /// Every value with its label, in the enum's order.
     const CHOICES: &'static [Choice];
@@ -14,7 +15,7 @@ pub trait Choices: Copy + PartialEq + Send + Sync + 'static {
     /// The variant stored as `value`.
     fn from_value(value: &str) -> Option<Self>;
 
-    /// How it is stored.
+    /// How it is stored; a number in words.
     fn value(self) -> &'static str;
 
     /// How people read it.
@@ -41,27 +42,30 @@ pub const fn length(choices: &[Choice]) -> Option<u32> {
     Some(longest)
 }
 
+/// What is stored: a text, or a number in words.
 #[doc(hidden)]
-pub fn read<T: Choices>(row: &Row, index: usize) -> Result<T> {
-    let value: String = row.get(index)?;
-    T::from_value(&value).ok_or_else(|| {
+#[must_use]
+pub fn from_value<T: Choices>(value: &Value) -> Option<T> {
+    T::from_value(&stored(value)?)
+}
+
+fn stored(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::SmallInt(number) => number.map(|number| number.to_string()),
+        Value::Int(number) => number.map(|number| number.to_string()),
+        Value::BigInt(number) => number.map(|number| number.to_string()),
+        _ => None,
+    }
+}
+
+#[doc(hidden)]
+pub fn read<T: Choices>(kind: FieldKind, row: &Row, index: usize) -> Result<T> {
+    let value = kind.read(row, index)?;
+    from_value(&value).ok_or_else(|| {
         let known: Vec<_> = T::CHOICES.iter().map(|choice| choice.value).collect();
+        let value = stored(&value).unwrap_or_default();
         let words = format!("{value:?} is none of the choices {}", known.join(", "));
         Error::of(Kind::Field, words)
     })
-}
-
-#[doc(hidden)]
-#[must_use]
-pub fn value<T: Choices>(choice: T) -> Option<Value> {
-    Some(choice.value().into())
-}
-
-#[doc(hidden)]
-#[must_use]
-pub fn from_default<T: Choices>(default: &Default) -> Option<T> {
-    match default {
-        Default::Text(value) => T::from_value(value),
-        Default::Bool(_) | Default::Int(_) | Default::Float(_) => None,
-    }
 }

@@ -8,23 +8,26 @@ pub use serde;
 
 pub use crate::db::Row;
 pub use crate::error::{Error, Result};
-pub use crate::models::choices::{
-    from_default, length, read as read_choice, value as choice_value,
-};
+pub use regex::Regex;
+
+pub use crate::models::choices::{from_value as choice_from_stored, length, read as read_choice};
 pub use crate::models::live::rows;
+pub use crate::models::question::{
+    Ask, Wraps, ask, matches, max_value, min_length, min_value, pattern,
+};
 pub use crate::models::slot::{Holds, Slot};
 pub use crate::models::through::{is_same, through};
 pub use crate::site::Site;
 
-use crate::models::Choices;
+use crate::models::condition::Q;
 use crate::models::field::{FieldType, Plain};
 use crate::models::foreign_key::ForeignKey;
 use crate::models::id::Id;
-use crate::models::meta::{Default, FieldKind, Meta};
+use crate::models::meta::{Default, Field, FieldKind, Meta, OnDelete, Relation};
 use crate::models::model::Model;
 use crate::models::one_to_one::OneToOne;
 use crate::models::related::{Related, RelatedMany};
-use crate::models::trail::Trail;
+use crate::models::trail::{Columns, Trail};
 
 /// A type that a primary key may have.
 #[diagnostic::on_unimplemented(message = "a `{Self}` cannot be a primary key")]
@@ -189,6 +192,7 @@ pub const fn takes<T: FieldType>(default: &Default) -> bool {
     if !T::CHOICES.is_empty() {
         return false;
     }
+    // Whether a text says a date is seen when the description is made.
     match default {
         Default::Bool(_) => matches!(T::KIND, FieldKind::Boolean | FieldKind::Json),
         Default::Float(_) => matches!(T::KIND, FieldKind::Float | FieldKind::Json),
@@ -216,18 +220,23 @@ pub const fn takes<T: FieldType>(default: &Default) -> bool {
     }
 }
 
-/// The default of a field of choices.
-pub fn choice_default<T: Choices>(choice: T) -> Default {
-    Default::Text(choice.value())
-}
-
-/// The value a default means.
+/// The default that an expression means, of the field's type or what its `Option` holds.
 ///
 /// # Panics
-/// It does not fit the field. The derive checks what can be seen without reading a text.
+/// It has no words of its own in a migration: bytes.
 #[must_use]
-pub fn default<T: FieldType>(default: &Default) -> T {
-    T::from_default(default).unwrap_or_else(|| unfit(std::any::type_name::<T>(), default))
+pub fn spoken<T: Wraps<V>, V: FieldType>(value: V) -> Default {
+    let default = value.value().and_then(|value| V::KIND.default_of(value));
+    default.expect("a default is written into migrations; for others there is `default_fn`")
+}
+
+/// What a `default_fn` has made, as the value to store.
+///
+/// # Panics
+/// It is unset.
+#[must_use]
+pub fn called<T: FieldType, V: Into<T>>(value: V) -> Value {
+    value.into().value().expect("a `default_fn` makes a value")
 }
 
 /// The default, if it fits the field; a description is made when the site starts, so a text that is
@@ -236,12 +245,58 @@ pub fn default<T: FieldType>(default: &Default) -> T {
 /// # Panics
 /// It does not fit.
 #[must_use]
-pub fn fitting<T: FieldType>(given: Default) -> Default {
-    let _: T = default(&given);
-    given
+pub fn fitting<T: FieldType>(default: Default) -> Default {
+    if T::KIND.value_of(&default).and_then(T::from_stored).is_none() {
+        unfit(std::any::type_name::<T>(), &default);
+    }
+    default
 }
 
-#[expect(clippy::panic, reason = "a mistake in the model, told at its first use")]
+#[expect(clippy::panic, reason = "a mistake in the model, told when the site starts")]
 fn unfit(kind: &str, default: &Default) -> ! {
     panic!("the default {default:?} is no value of a {kind} field")
+}
+
+/// The value of the field at `at` in a new row.
+///
+/// # Panics
+/// Its default does not fit; [`fitting`] has seen to that.
+#[must_use]
+pub fn initial<T: FieldType>(meta: &Meta, at: usize) -> T {
+    let field = &meta.fields[at];
+    let value = match (field.default_fn, &field.default) {
+        (Some(function), _) => Some(function()),
+        (None, Some(default)) => T::KIND.value_of(default),
+        (None, None) => return T::unset(),
+    };
+    let value = value.and_then(T::from_stored).expect("the default has been checked");
+    value.fitted(field)
+}
+
+/// What a field's type says of it.
+#[must_use]
+pub fn field<T: FieldType>(name: &'static str, max_length: Option<u32>) -> Field {
+    let max_length = self::max_length::<T>(max_length);
+    let relation = is_relation::<T>();
+    let column = if relation { format!("{name}_id").leak() } else { name };
+    Field {
+        null: T::NULL,
+        unique: T::UNIQUE,
+        index: relation,
+        max_length,
+        relation: self::relation::<T>(OnDelete::DoNothing),
+        choices: T::CHOICES,
+        ..Field::new(name, column, kind::<T>(max_length))
+    }
+}
+
+/// Where a foreign key points.
+#[must_use]
+pub fn relation<T: FieldType>(on_delete: OnDelete) -> Option<Relation> {
+    T::RELATION.map(|to| Relation { to, on_delete })
+}
+
+/// The condition that a closure makes of a model's columns.
+pub fn condition<M: Model>(condition: fn(&M::Columns) -> Q) -> Q {
+    condition(&M::Columns::along(Trail::default()))
 }

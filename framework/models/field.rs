@@ -7,8 +7,8 @@ use sea_query::Value;
 use serde::Serialize;
 
 use crate::db::Row;
-use crate::error::Result;
-use crate::models::meta::{Choice, Default, Field, FieldKind, Meta};
+use crate::error::{Error, Kind, Result};
+use crate::models::meta::{Choice, Field, FieldKind, Meta};
 use crate::models::slot::Slot;
 use crate::models::trail::AtPath;
 
@@ -23,7 +23,7 @@ use crate::models::trail::AtPath;
             `ManyToMany<..>`, `HasMany<..>` or `HasOne<..>`"
 )]
 pub trait FieldType: Clone + Send + Sync + Serialize + Sized + 'static {
-    /// What its column holds.
+    /// What its column holds; [`value`](Self::value) is of this kind.
     const KIND: FieldKind;
     /// Whether NULL is allowed.
     const NULL: bool = false;
@@ -41,20 +41,30 @@ pub trait FieldType: Clone + Send + Sync + Serialize + Sized + 'static {
     /// The value before anything is set.
     fn unset() -> Self;
 
-    /// The value a declared default means, if it fits.
-    fn from_default(default: &Default) -> Option<Self>;
-
     /// The value to store; `None` if it is unset and must not be.
     fn value(&self) -> Option<Value>;
 
+    /// What `value` has stored; `None` if it cannot be that.
+    fn from_stored(value: Value) -> Option<Self>;
+
     /// NULL of its column's type.
-    fn null() -> Value;
+    #[must_use]
+    fn null() -> Value {
+        Self::KIND.null()
+    }
 
     /// Reads it from the column at `index`.
     ///
     /// # Errors
     /// The column holds something else.
-    fn read(row: &Row, index: usize) -> Result<Self>;
+    fn read(row: &Row, index: usize) -> Result<Self> {
+        let value = Self::KIND.read(row, index)?;
+        let wrong = || {
+            let words = format!("{value:?} is no {}", std::any::type_name::<Self>());
+            Error::of(Kind::Field, words)
+        };
+        Self::from_stored(value.clone()).ok_or_else(wrong)
+    }
 
     /// The value as the field that holds it shows it; nothing to do but for decimals.
     #[must_use]
@@ -109,8 +119,8 @@ impl<T: FieldType> FieldType for Option<T> {
         None
     }
 
-    fn from_default(default: &Default) -> Option<Self> {
-        T::from_default(default).map(Some)
+    fn from_stored(value: Value) -> Option<Self> {
+        if value.is_some() { T::from_stored(value).map(Some) } else { Some(None) }
     }
 
     fn value(&self) -> Option<Value> {

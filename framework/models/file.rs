@@ -9,7 +9,7 @@ use crate::db::Row;
 use crate::error::{Error, Kind, Result};
 use crate::models::expression::{Expression, Node};
 use crate::models::field::FieldType;
-use crate::models::meta::{Default, FieldKind};
+use crate::models::meta::FieldKind;
 use crate::models::operand::Operand;
 
 /// Longest path, characters, unless the field says otherwise.
@@ -118,19 +118,15 @@ macro_rules! path_field {
                 Self::default()
             }
 
-            fn from_default(default: &Default) -> Option<Self> {
-                match default {
-                    Default::Text(path) => Self::new(*path).ok(),
-                    Default::Bool(_) | Default::Int(_) | Default::Float(_) => None,
-                }
-            }
-
             fn value(&self) -> Option<Value> {
                 Some(self.0.clone().into())
             }
 
-            fn null() -> Value {
-                Value::String(None)
+            fn from_stored(value: Value) -> Option<Self> {
+                match value {
+                    Value::String(path) => Self::new(path?).ok(),
+                    _ => None,
+                }
             }
 
             fn read(row: &Row, index: usize) -> Result<Self> {

@@ -13,7 +13,7 @@ use crate::db::Row;
 use crate::error::{Error, Kind, Result};
 use crate::models::fetch_mode::Peers;
 use crate::models::field::FieldType;
-use crate::models::meta::{self, FieldKind, Meta};
+use crate::models::meta::{FieldKind, Meta};
 use crate::models::model::Model;
 use crate::models::prefetch::{Found, Loader, Of};
 use crate::models::query::QuerySet;
@@ -143,16 +143,12 @@ impl<T: Model> FieldType for ForeignKey<T> {
         Self::default()
     }
 
-    fn from_default(default: &meta::Default) -> Option<Self> {
-        T::Key::from_default(default).map(Self::to)
-    }
-
     fn value(&self) -> Option<Value> {
         self.key.as_ref().and_then(FieldType::value)
     }
 
-    fn null() -> Value {
-        <T::Key as FieldType>::null()
+    fn from_stored(value: Value) -> Option<Self> {
+        T::Key::from_stored(value).map(Self::to)
     }
 
     fn read(row: &Row, index: usize) -> Result<Self> {

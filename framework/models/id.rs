@@ -9,7 +9,7 @@ use crate::db::Row;
 use crate::error::Result;
 use crate::models::expression::{Expression, Node};
 use crate::models::field::FieldType;
-use crate::models::meta::{self, FieldKind};
+use crate::models::meta::FieldKind;
 use crate::models::operand::Operand;
 
 /// A primary key that the database counts up; unset until the first save, and after a delete.
@@ -70,16 +70,12 @@ impl FieldType for Id {
         Self(None)
     }
 
-    fn from_default(_: &meta::Default) -> Option<Self> {
-        None
-    }
-
     fn value(&self) -> Option<Value> {
         self.0.map(Value::from)
     }
 
-    fn null() -> Value {
-        i64::null()
+    fn from_stored(value: Value) -> Option<Self> {
+        i64::from_stored(value).map(Self::from)
     }
 
     fn read(row: &Row, index: usize) -> Result<Self> {

@@ -10,13 +10,11 @@ use crate::db::Row;
 use crate::error::{Error, Kind, Result};
 use crate::models::expression::Expression;
 use crate::models::field::{FieldType, Plain};
-use crate::models::meta::{Default, FieldKind};
+use crate::models::meta::FieldKind;
 
 /// A value kept as JSON: `jsonb` on PostgreSQL, text on SQLite. For any JSON at all the type is
 /// `serde_json::Value`.
-#[derive(
-    Clone, Copy, Debug, std::default::Default, PartialEq, Eq, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Json<T>(pub T);
 
@@ -57,7 +55,7 @@ pub(super) fn has_nul(json: &serde_json::Value) -> bool {
 #[diagnostic::do_not_recommend]
 impl<T> FieldType for Json<T>
 where
-    T: Serialize + DeserializeOwned + std::default::Default + Clone + Send + Sync + 'static,
+    T: Serialize + DeserializeOwned + Default + Clone + Send + Sync + 'static,
 {
     const KIND: FieldKind = FieldKind::Json;
     type Column = Expression<Self>;
@@ -66,18 +64,14 @@ where
         Self(T::default())
     }
 
-    fn from_default(default: &Default) -> Option<Self> {
-        let json = serde_json::Value::from_default(default)?;
-        serde_json::from_value(json).ok().map(Self)
-    }
-
     fn value(&self) -> Option<Value> {
         let json = serde_json::to_value(&self.0).expect("the type of a `Json` field is JSON");
         Some(json.into())
     }
 
-    fn null() -> Value {
-        Value::Json(None)
+    fn from_stored(value: Value) -> Option<Self> {
+        let json = serde_json::Value::from_stored(value)?;
+        serde_json::from_value(json).ok().map(Self)
     }
 
     fn read(row: &Row, index: usize) -> Result<Self> {

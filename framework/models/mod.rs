@@ -35,6 +35,7 @@ mod operand;
 mod plain;
 mod prefetch;
 mod query;
+mod question;
 mod registry;
 mod related;
 mod related_set;
@@ -47,6 +48,7 @@ mod trail;
 
 #[doc(hidden)]
 pub mod derive;
+pub mod validators;
 
 pub use crate::conf::FetchMode;
 pub use between::{M2mAction, M2mChanged};

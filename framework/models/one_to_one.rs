@@ -14,7 +14,7 @@ use crate::models::derive;
 use crate::models::expression::Node;
 use crate::models::field::FieldType;
 use crate::models::foreign_key::ForeignKey;
-use crate::models::meta::{self, FieldKind, Meta};
+use crate::models::meta::{FieldKind, Meta};
 use crate::models::model::Model;
 use crate::models::related::{PointsTo, Related};
 use crate::models::related_set::KeyOf;
@@ -94,16 +94,12 @@ impl<T: Model> FieldType for OneToOne<T> {
         Self::default()
     }
 
-    fn from_default(_: &meta::Default) -> Option<Self> {
-        None
-    }
-
     fn value(&self) -> Option<Value> {
         self.0.value()
     }
 
-    fn null() -> Value {
-        ForeignKey::<T>::null()
+    fn from_stored(value: Value) -> Option<Self> {
+        ForeignKey::from_stored(value).map(Self)
     }
 
     fn read(row: &Row, index: usize) -> Result<Self> {

@@ -9,17 +9,16 @@ use sea_query::Value;
 use uuid::Uuid;
 
 use crate::db::Row;
-use crate::error::{Error, Kind, Result};
-use crate::models::duration;
+use crate::error::Result;
 use crate::models::expression::Expression;
 use crate::models::field::{FieldType, Plain, Timed};
-use crate::models::meta::{Default, Field, FieldKind};
+use crate::models::meta::{Field, FieldKind};
 
 /// Longest text of an address, characters: eight groups of four digits.
 const ADDRESS_LENGTH: u32 = 39;
 
 macro_rules! plain {
-    ($($type:ty: $kind:ident, $variant:ident, $unset:expr, $default:pat => $made:expr;)+) => {$(
+    ($($type:ty: $kind:ident, $variant:ident, $unset:expr;)+) => {$(
         // The note of the trait names them better than a list of impls.
         #[diagnostic::do_not_recommend]
         impl FieldType for $type {
@@ -30,19 +29,15 @@ macro_rules! plain {
                 $unset
             }
 
-            fn from_default(default: &Default) -> Option<Self> {
-                match default {
-                    $default => $made,
-                    _ => None,
-                }
-            }
-
             fn value(&self) -> Option<Value> {
                 Some(Value::$variant(Some(self.clone().into())))
             }
 
-            fn null() -> Value {
-                Value::$variant(None)
+            fn from_stored(value: Value) -> Option<Self> {
+                match value {
+                    Value::$variant(value) => value?.try_into().ok(),
+                    _ => None,
+                }
             }
 
             fn read(row: &Row, index: usize) -> Result<Self> {
@@ -55,21 +50,19 @@ macro_rules! plain {
 }
 
 plain! {
-    bool: Boolean, Bool, false, Default::Bool(value) => Some(*value);
-    i16: SmallInteger, SmallInt, 0, Default::Int(value) => Self::try_from(*value).ok();
-    i32: Integer, Int, 0, Default::Int(value) => Self::try_from(*value).ok();
-    i64: BigInteger, BigInt, 0, Default::Int(value) => Some(*value);
-    f64: Float, Double, 0.0, Default::Float(value) => Some(*value);
-    String: Text, String, Self::new(), Default::Text(value) => Some((*value).to_owned());
-    DateTime<Utc>: DateTime, ChronoDateTimeUtc, Self::UNIX_EPOCH,
-        Default::Text(value) => value.parse().ok();
-    NaiveDate: Date, ChronoDate, <Self as std::default::Default>::default(),
-        Default::Text(value) => value.parse().ok();
-    NaiveTime: Time, ChronoTime, Self::MIN, Default::Text(value) => value.parse().ok();
-    u16: PositiveSmallInteger, Int, 0, Default::Int(value) => Self::try_from(*value).ok();
-    u32: PositiveInteger, BigInt, 0, Default::Int(value) => Self::try_from(*value).ok();
-    Uuid: Uuid, Uuid, Self::nil(), Default::Text(value) => value.parse().ok();
-    Vec<u8>: Binary, Bytes, Self::new(), Default::Bool(_) => None;
+    bool: Boolean, Bool, false;
+    i16: SmallInteger, SmallInt, 0;
+    i32: Integer, Int, 0;
+    i64: BigInteger, BigInt, 0;
+    u16: PositiveSmallInteger, Int, 0;
+    u32: PositiveInteger, BigInt, 0;
+    f64: Float, Double, 0.0;
+    String: Text, String, Self::new();
+    DateTime<Utc>: DateTime, ChronoDateTimeUtc, Self::UNIX_EPOCH;
+    NaiveDate: Date, ChronoDate, Self::default();
+    NaiveTime: Time, ChronoTime, Self::MIN;
+    Uuid: Uuid, Uuid, Self::nil();
+    Vec<u8>: Binary, Bytes, Self::new();
 }
 
 /// Up to `i64::MAX`, which is what databases keep; a greater one is refused when it is saved.
@@ -82,20 +75,17 @@ impl FieldType for u64 {
         0
     }
 
-    fn from_default(default: &Default) -> Option<Self> {
-        match default {
-            Default::Int(value) => Self::try_from(*value).ok(),
-            _ => None,
-        }
-    }
-
     fn value(&self) -> Option<Value> {
         let number = i64::try_from(*self);
         Some(number.map_or_else(|_| Value::BigUnsigned(Some(*self)), Value::from))
     }
 
-    fn null() -> Value {
-        Value::BigInt(None)
+    fn from_stored(value: Value) -> Option<Self> {
+        match value {
+            Value::BigInt(number) => number?.try_into().ok(),
+            Value::BigUnsigned(number) => number,
+            _ => None,
+        }
     }
 
     fn read(row: &Row, index: usize) -> Result<Self> {
@@ -115,20 +105,15 @@ impl FieldType for Decimal {
         Self::ZERO
     }
 
-    fn from_default(default: &Default) -> Option<Self> {
-        match default {
-            Default::Int(value) => Some((*value).into()),
-            Default::Text(value) => value.parse().ok(),
-            Default::Bool(_) | Default::Float(_) => None,
-        }
-    }
-
     fn value(&self) -> Option<Value> {
         Some((*self).into())
     }
 
-    fn null() -> Value {
-        Value::Decimal(None)
+    fn from_stored(value: Value) -> Option<Self> {
+        match value {
+            Value::Decimal(decimal) => decimal,
+            _ => None,
+        }
     }
 
     fn read(row: &Row, index: usize) -> Result<Self> {
@@ -159,21 +144,17 @@ impl FieldType for TimeDelta {
         Self::zero()
     }
 
-    fn from_default(default: &Default) -> Option<Self> {
-        match default {
-            Default::Text(value) => duration::parse(value),
-            Default::Bool(_) | Default::Int(_) | Default::Float(_) => None,
-        }
-    }
-
     fn value(&self) -> Option<Value> {
         // No database takes such a number, so a longer duration is refused there too.
         let too_long = Value::BigUnsigned(Some(u64::MAX));
         Some(self.num_microseconds().map_or(too_long, Value::from))
     }
 
-    fn null() -> Value {
-        Value::BigInt(None)
+    fn from_stored(value: Value) -> Option<Self> {
+        match value {
+            Value::BigInt(microseconds) => microseconds.map(Self::microseconds),
+            _ => None,
+        }
     }
 
     fn read(row: &Row, index: usize) -> Result<Self> {
@@ -193,21 +174,15 @@ impl FieldType for serde_json::Value {
         Self::Null
     }
 
-    fn from_default(default: &Default) -> Option<Self> {
-        match default {
-            Default::Bool(value) => Some((*value).into()),
-            Default::Int(value) => Some((*value).into()),
-            Default::Float(value) => Some((*value).into()),
-            Default::Text(value) => value.parse().ok(),
-        }
-    }
-
     fn value(&self) -> Option<Value> {
         Some(self.clone().into())
     }
 
-    fn null() -> Value {
-        Value::Json(None)
+    fn from_stored(value: Value) -> Option<Self> {
+        match value {
+            Value::Json(json) => json.map(|json| *json),
+            _ => None,
+        }
     }
 
     fn read(row: &Row, index: usize) -> Result<Self> {
@@ -228,25 +203,15 @@ impl FieldType for IpAddr {
         Self::V4(std::net::Ipv4Addr::UNSPECIFIED)
     }
 
-    fn from_default(default: &Default) -> Option<Self> {
-        match default {
-            Default::Text(value) => value.parse().ok(),
-            Default::Bool(_) | Default::Int(_) | Default::Float(_) => None,
-        }
-    }
-
     fn value(&self) -> Option<Value> {
         Some(self.to_string().into())
     }
 
-    fn null() -> Value {
-        Value::String(None)
-    }
-
-    fn read(row: &Row, index: usize) -> Result<Self> {
-        let text: String = row.get(index)?;
-        text.parse()
-            .map_err(|error| Error::because(Kind::Field, format!("{text:?} is no address"), error))
+    fn from_stored(value: Value) -> Option<Self> {
+        match value {
+            Value::String(text) => text?.parse().ok(),
+            _ => None,
+        }
     }
 }
 

@@ -5,7 +5,10 @@ use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, Ident, Lit, LitInt, LitStr, Result, Token, UnOp};
+use syn::{Attribute, Expr, Ident, Lit, LitBool, LitInt, LitStr, Path, Result, Token, UnOp, token};
+
+use crate::constraints::{Constraint, Kind, columns};
+use crate::words::unknown;
 
 /// What `#[model(..)]` says.
 #[derive(Default)]
@@ -13,18 +16,29 @@ pub(crate) struct ModelAttributes {
     pub(crate) app: Option<LitStr>,
     pub(crate) table: Option<LitStr>,
     pub(crate) ordering: Vec<LitStr>,
-    pub(crate) indexes: Vec<Index>,
+    pub(crate) constraints: Vec<Constraint>,
     pub(crate) hooks: bool,
     pub(crate) natural_key: Vec<LitStr>,
+    pub(crate) verbose_name: Option<LitStr>,
+    pub(crate) verbose_name_plural: Option<LitStr>,
+    pub(crate) get_latest_by: Vec<LitStr>,
+    pub(crate) managed: Option<LitBool>,
 }
 
-/// Columns by field names, `-` in front for descending.
-pub(crate) struct Index {
-    pub(crate) fields: Vec<LitStr>,
-    pub(crate) unique: bool,
-}
-
-const MODEL: [&str; 7] = ["app", "table", "ordering", "index", "unique", "hooks", "natural_key"];
+const MODEL: [&str; 12] = [
+    "app",
+    "table",
+    "ordering",
+    "index",
+    "unique",
+    "check",
+    "hooks",
+    "natural_key",
+    "verbose_name",
+    "verbose_name_plural",
+    "get_latest_by",
+    "managed",
+];
 
 impl ModelAttributes {
     pub(crate) fn parse(attributes: &[Attribute]) -> Result<Self> {
@@ -40,41 +54,31 @@ impl ModelAttributes {
             "app" => self.app = Some(meta.value()?.parse()?),
             "table" => self.table = Some(meta.value()?.parse()?),
             "hooks" => self.hooks = true,
-            "ordering" => {
-                let content;
-                let value = meta.value()?;
-                syn::bracketed!(content in value);
-                let names = Punctuated::<LitStr, Token![,]>::parse_terminated(&content)?;
-                self.ordering = names.into_iter().collect();
-            }
+            "ordering" => self.ordering = texts(meta)?,
             "natural_key" => self.natural_key = columns(meta)?,
-            "index" => self.indexes.push(Index { fields: columns(meta)?, unique: false }),
-            "unique" => self.indexes.push(Index { fields: columns(meta)?, unique: true }),
+            "index" => self.constraints.push(Constraint::parse(Kind::Index, meta)?),
+            "unique" => self.constraints.push(Constraint::parse(Kind::Unique, meta)?),
+            "check" => self.constraints.push(Constraint::parse(Kind::Check, meta)?),
+            "verbose_name" => self.verbose_name = Some(meta.value()?.parse()?),
+            "verbose_name_plural" => self.verbose_name_plural = Some(meta.value()?.parse()?),
+            "get_latest_by" => self.get_latest_by = texts(meta)?,
+            "managed" => self.managed = Some(meta.value()?.parse()?),
             other => return Err(unknown(meta.path.span(), "model", other, &MODEL)),
         }
         Ok(())
     }
 }
 
-/// `(author, -created)`
-fn columns(meta: &ParseNestedMeta<'_>) -> Result<Vec<LitStr>> {
-    let content;
-    syn::parenthesized!(content in meta.input);
-    let names = Punctuated::<Expr, Token![,]>::parse_terminated(&content)?;
-    names.iter().map(column).collect()
-}
-
-fn column(name: &Expr) -> Result<LitStr> {
-    match name {
-        Expr::Path(path) if path.path.get_ident().is_some() => {
-            Ok(LitStr::new(&path.path.require_ident()?.to_string(), name.span()))
-        }
-        Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => {
-            let inner = column(&unary.expr)?;
-            Ok(LitStr::new(&format!("-{}", inner.value()), name.span()))
-        }
-        other => Err(syn::Error::new(other.span(), "name a field: `index(author, -created)`")),
+/// `= "created"` or `= ["-created", "id"]`
+fn texts(meta: &ParseNestedMeta<'_>) -> Result<Vec<LitStr>> {
+    let value = meta.value()?;
+    if !value.peek(token::Bracket) {
+        return Ok(vec![value.parse()?]);
     }
+    let content;
+    syn::bracketed!(content in value);
+    let names = Punctuated::<LitStr, Token![,]>::parse_terminated(&content)?;
+    Ok(names.into_iter().collect())
 }
 
 /// What `#[field(..)]` says.
@@ -86,14 +90,22 @@ pub(crate) struct FieldAttributes {
     pub(crate) unique: bool,
     pub(crate) index: bool,
     pub(crate) primary_key: Option<Span>,
+    pub(crate) column: Option<LitStr>,
     pub(crate) default: Option<FieldDefault>,
+    pub(crate) default_fn: Option<Expr>,
     pub(crate) auto_now: bool,
     pub(crate) auto_now_add: bool,
     pub(crate) on_delete: Option<OnDelete>,
-    pub(crate) secret: bool,
     pub(crate) max_digits: Option<LitInt>,
     pub(crate) decimal_places: Option<LitInt>,
     pub(crate) upload_to: Option<LitStr>,
+    pub(crate) blank: bool,
+    pub(crate) editable: Option<LitBool>,
+    pub(crate) verbose_name: Option<LitStr>,
+    pub(crate) help_text: Option<LitStr>,
+    pub(crate) secret: bool,
+    /// What is asked of a value, in the order written.
+    pub(crate) validators: Vec<Validator>,
 }
 
 /// What deleting the row it points to does.
@@ -132,29 +144,57 @@ impl Parse for OnDelete {
     }
 }
 
-/// A value, or a variant of an enum of choices.
+/// A value known where the model is written, or an expression for one.
 pub(crate) enum FieldDefault {
     Bool(bool),
     Int(i64),
     Float(f64),
     Text(String),
-    Choice(Expr),
+    Expression(Expr),
 }
 
-const FIELD: [&str; 13] = [
+/// A question to a value.
+pub(crate) enum Validator {
+    /// `email`, `slug`, `url`: the function of this name in `hulse::models::validators`.
+    Named(Ident),
+    /// `min_value = 1`, `max_value = "9.99"`
+    Limit(Ident, FieldDefault),
+    /// `min_length = 3`
+    MinLength(LitInt),
+    /// `regex = "^[a-z]+$"`
+    Regex(LitStr),
+    /// One of `validators = [..]`.
+    Own(Path),
+}
+
+const FIELD: [&str; 27] = [
     "max_length",
     "text",
     "unique",
     "index",
     "primary_key",
+    "column",
     "default",
+    "default_fn",
     "auto_now",
     "auto_now_add",
     "on_delete",
-    "secret",
     "max_digits",
     "decimal_places",
     "upload_to",
+    "blank",
+    "editable",
+    "verbose_name",
+    "help_text",
+    "secret",
+    "email",
+    "slug",
+    "url",
+    "min_value",
+    "max_value",
+    "min_length",
+    "regex",
+    "validators",
 ];
 
 /// Most digits of a decimal: those that 96 bits always hold.
@@ -176,21 +216,74 @@ impl FieldAttributes {
             "unique" => self.unique = true,
             "index" => self.index = true,
             "primary_key" => self.primary_key = Some(meta.path.span()),
+            "column" => self.column = Some(meta.value()?.parse()?),
             "default" => self.default = Some(default(&meta.value()?.parse()?)?),
+            "default_fn" => self.default_fn = Some(meta.value()?.parse()?),
             "auto_now" => self.auto_now = true,
             "auto_now_add" => self.auto_now_add = true,
             "on_delete" => self.on_delete = Some(meta.value()?.parse()?),
-            "secret" => self.secret = true,
             "max_digits" => self.max_digits = Some(meta.value()?.parse()?),
             "decimal_places" => self.decimal_places = Some(meta.value()?.parse()?),
             "upload_to" => self.upload_to = Some(meta.value()?.parse()?),
-            other => return Err(unknown(meta.path.span(), "field", other, &FIELD)),
+            "blank" => self.blank = true,
+            "editable" => self.editable = Some(meta.value()?.parse()?),
+            "verbose_name" => self.verbose_name = Some(meta.value()?.parse()?),
+            "help_text" => self.help_text = Some(meta.value()?.parse()?),
+            "secret" => self.secret = true,
+            other => return self.take_validator(other, meta),
         }
         Ok(())
     }
-}
 
-impl FieldAttributes {
+    fn take_validator(&mut self, word: &str, meta: &ParseNestedMeta<'_>) -> Result<()> {
+        let ident = || meta.path.require_ident().cloned();
+        let one = match word {
+            "email" | "slug" | "url" => Validator::Named(ident()?),
+            "min_value" | "max_value" => {
+                let value: Expr = meta.value()?.parse()?;
+                match default(&value)? {
+                    FieldDefault::Expression(_) => return Err(not_a_default(value.span())),
+                    limit => Validator::Limit(ident()?, limit),
+                }
+            }
+            "min_length" => Validator::MinLength(meta.value()?.parse()?),
+            "regex" => Validator::Regex(meta.value()?.parse()?),
+            "validators" => {
+                let content;
+                let value = meta.value()?;
+                syn::bracketed!(content in value);
+                let paths = Punctuated::<Path, Token![,]>::parse_terminated(&content)?;
+                self.validators.extend(paths.into_iter().map(Validator::Own));
+                return Ok(());
+            }
+            other => return Err(unknown(meta.path.span(), "field", other, &FIELD)),
+        };
+        self.validators.push(one);
+        Ok(())
+    }
+
+    /// The length it says, or the one that `email`, `slug` and `url` have in Django.
+    pub(crate) fn length(&self) -> Result<Option<u32>> {
+        if let Some(length) = &self.max_length {
+            return length.base10_parse().map(Some);
+        }
+        if self.text {
+            return Ok(None);
+        }
+        Ok(self.validators.iter().find_map(|one| match one {
+            Validator::Named(word) if word == "email" => Some(254),
+            Validator::Named(word) if word == "slug" => Some(50),
+            Validator::Named(word) if word == "url" => Some(200),
+            _ => None,
+        }))
+    }
+
+    /// Whether it says `slug`: looked up by, so indexed.
+    pub(crate) fn is_slug(&self) -> bool {
+        let is_slug = |one: &Validator| matches!(one, Validator::Named(word) if word == "slug");
+        self.validators.iter().any(is_slug)
+    }
+
     /// `max_digits` and `decimal_places`.
     pub(crate) fn digits(&self) -> Result<Option<(u32, u32)>> {
         let (digits, places) = match (&self.max_digits, &self.decimal_places) {
@@ -229,48 +322,16 @@ fn default(value: &Expr) -> Result<FieldDefault> {
             FieldDefault::Float(value) => Ok(FieldDefault::Float(-value)),
             _ => Err(not_a_default(value.span())),
         },
-        Expr::Path(_) => Ok(FieldDefault::Choice(value.clone())),
-        other => Err(not_a_default(other.span())),
+        other => Ok(FieldDefault::Expression(other.clone())),
     }
 }
 
 fn not_a_default(span: Span) -> syn::Error {
-    let words = "a default is `true`, `7`, `0.5`, `\"text\"` or a variant such as `Status::Draft`";
+    let words = "a value here is `true`, `7`, `0.5`, `\"text\"`, or an expression of the field's \
+                 type such as `Status::Draft`";
     syn::Error::new(span, words)
 }
 
 pub(crate) fn name(meta: &ParseNestedMeta<'_>) -> String {
     meta.path.get_ident().map(Ident::to_string).unwrap_or_default()
-}
-
-pub(crate) fn unknown(span: Span, attribute: &str, name: &str, known: &[&str]) -> syn::Error {
-    let near = nearest(name, known).map(|near| format!("; did you mean `{near}`?"));
-    let known = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-    let near = near.unwrap_or_default();
-    syn::Error::new(span, format!("`#[{attribute}(..)]` knows no `{name}`{near}\nknown: {known}"))
-}
-
-/// Most edits between a word and one it is mistaken for.
-const EDITS_MAX: usize = 3;
-
-/// The known word nearest to `word`, if one is near.
-pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let nearest = known.iter().min_by_key(|other| distance(word, other))?;
-    (distance(word, nearest) <= EDITS_MAX.min(word.len() / 2)).then_some(nearest)
-}
-
-/// How many letters must be added, removed or changed.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<_> = other.chars().collect();
-    let mut row: Vec<_> = (0..=other.len()).collect();
-    for (above, letter) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = above + 1;
-        for (at, against) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *against);
-            diagonal = row[at + 1];
-            row[at + 1] = changed.min(diagonal + 1).min(row[at] + 1);
-        }
-    }
-    row[other.len()]
 }

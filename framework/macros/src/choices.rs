@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::spanned::Spanned;
-use syn::{Data, DeriveInput, Fields, LitStr, Result, Variant};
+use syn::{Data, DeriveInput, Expr, ExprLit, Fields, Ident, Lit, LitStr, Result, UnOp, Variant};
 
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let Data::Enum(data) = &input.data else {
@@ -12,7 +12,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     if data.variants.is_empty() {
         return Err(syn::Error::new(input.ident.span(), "an enum of choices has a variant"));
     }
-    let choices = data.variants.iter().map(Named::parse).collect::<Result<Vec<_>>>()?;
+    let number = number(input)?;
+    let parse = |variant| Named::parse(variant, number.is_some());
+    let choices = data.variants.iter().map(parse).collect::<Result<Vec<_>>>()?;
     let mut seen = std::collections::HashSet::new();
     for choice in &choices {
         if !seen.insert(choice.value.clone()) {
@@ -25,7 +27,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let values: Vec<_> = choices.iter().map(|choice| &choice.value).collect();
     let labels: Vec<_> = choices.iter().map(|choice| &choice.label).collect();
     let first = variants[0];
-    let field = field(input);
+    let field = field(input, number.as_ref());
     Ok(quote! {
         #[automatically_derived]
         impl ::hulse::models::Choices for #name {
@@ -64,27 +66,40 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// What makes it a field, the same for all.
-fn field(input: &DeriveInput) -> TokenStream {
+/// What makes it a field.
+fn field(input: &DeriveInput, number: Option<&Ident>) -> TokenStream {
     let name = &input.ident;
+    let derive = quote! { ::hulse::models::derive };
+    let stored = match number {
+        None => quote! { ::hulse::models::Choices::value(*self) },
+        Some(number) => quote! { (*self as #number) },
+    };
+    let (kind, length) = match number {
+        None => (
+            quote! { ::hulse::models::FieldKind::Char },
+            quote! { #derive::length(<Self as ::hulse::models::Choices>::CHOICES) },
+        ),
+        Some(number) => (
+            quote! { <#number as ::hulse::models::FieldType>::KIND },
+            quote! { ::core::option::Option::None },
+        ),
+    };
     quote! {
         #[automatically_derived]
-        impl ::hulse::models::derive::serde::Serialize for #name {
-            fn serialize<S: ::hulse::models::derive::serde::Serializer>(
+        impl #derive::serde::Serialize for #name {
+            fn serialize<S: #derive::serde::Serializer>(
                 &self,
                 serializer: S,
             ) -> ::core::result::Result<S::Ok, S::Error> {
-                serializer.serialize_str(::hulse::models::Choices::value(*self))
+                #derive::serde::Serialize::serialize(&#stored, serializer)
             }
         }
 
         #[automatically_derived]
         #[diagnostic::do_not_recommend]
         impl ::hulse::models::FieldType for #name {
-            const KIND: ::hulse::models::FieldKind = ::hulse::models::FieldKind::Char;
-            const MAX_LENGTH: ::core::option::Option<u32> = ::hulse::models::derive::length(
-                <Self as ::hulse::models::Choices>::CHOICES,
-            );
+            const KIND: ::hulse::models::FieldKind = #kind;
+            const MAX_LENGTH: ::core::option::Option<u32> = #length;
             const CHOICES: &'static [::hulse::models::Choice] =
                 <Self as ::hulse::models::Choices>::CHOICES;
             type Column = ::hulse::models::Expression<Self>;
@@ -93,28 +108,55 @@ fn field(input: &DeriveInput) -> TokenStream {
                 <Self as ::core::default::Default>::default()
             }
 
-            fn from_default(default: &::hulse::models::Default) -> ::core::option::Option<Self> {
-                ::hulse::models::derive::from_default(default)
+            fn value(&self) -> ::core::option::Option<#derive::Value> {
+                ::core::option::Option::Some(#derive::Value::from(#stored))
             }
 
-            fn value(&self) -> ::core::option::Option<::hulse::models::derive::Value> {
-                ::hulse::models::derive::choice_value(*self)
+            fn from_stored(value: #derive::Value) -> ::core::option::Option<Self> {
+                #derive::choice_from_stored(&value)
             }
 
-            fn null() -> ::hulse::models::derive::Value {
-                ::hulse::models::derive::Value::String(::core::option::Option::None)
-            }
-
-            fn read(
-                row: &::hulse::models::derive::Row,
-                index: usize,
-            ) -> ::hulse::models::derive::Result<Self> {
-                ::hulse::models::derive::read_choice(row, index)
+            fn read(row: &#derive::Row, index: usize) -> #derive::Result<Self> {
+                #derive::read_choice(Self::KIND, row, index)
             }
         }
 
         #[automatically_derived]
         impl ::hulse::models::Plain for #name {}
+    }
+}
+
+/// The type of `#[choices(i16)]`, if the variants are numbers.
+fn number(input: &DeriveInput) -> Result<Option<Ident>> {
+    let mut number = None;
+    for attribute in input.attrs.iter().filter(|one| one.path().is_ident("choices")) {
+        let named: Ident = attribute.parse_args()?;
+        if !["i16", "i32", "i64"].iter().any(|known| named == known) {
+            let words = "choices are stored as `i16`, `i32` or `i64`, or as text without that";
+            return Err(syn::Error::new(named.span(), words));
+        }
+        number = Some(named);
+    }
+    Ok(number)
+}
+
+/// The number of `Low = -1`.
+fn discriminant(variant: &Variant) -> Result<i64> {
+    let missing = || {
+        let name = &variant.ident;
+        let words = format!("a choice stored as a number says which: `{name} = 1`");
+        syn::Error::new(variant.span(), words)
+    };
+    let (_, value) = variant.discriminant.as_ref().ok_or_else(missing)?;
+    let (sign, literal) = match value {
+        Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => (-1, &*unary.expr),
+        literal => (1, literal),
+    };
+    match literal {
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => {
+            Ok(sign * number.base10_parse::<i64>()?)
+        }
+        _ => Err(missing()),
     }
 }
 
@@ -125,16 +167,21 @@ struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    fn parse(variant: &'a Variant) -> Result<Self> {
+    fn parse(variant: &'a Variant, is_number: bool) -> Result<Self> {
         if !matches!(variant.fields, Fields::Unit) {
             return Err(syn::Error::new(variant.span(), "a choice is a variant without fields"));
         }
         let value = snake(&variant.ident.to_string());
         let mut named = Self { variant, label: sentence(&value), value };
+        if is_number {
+            named.value = discriminant(variant)?.to_string();
+        }
         for attribute in variant.attrs.iter().filter(|one| one.path().is_ident("choice")) {
             attribute.parse_nested_meta(|meta| {
                 let text: LitStr;
-                if meta.path.is_ident("value") {
+                if meta.path.is_ident("value") && is_number {
+                    return Err(meta.error("the value is the variant's number: `Low = 1`"));
+                } else if meta.path.is_ident("value") {
                     text = meta.value()?.parse()?;
                     named.value = text.value();
                 } else if meta.path.is_ident("label") {

@@ -9,8 +9,9 @@ use syn::{
     Attribute, Field, GenericArgument, Ident, LitBool, Path, PathArguments, Result, Token, Type,
 };
 
-use crate::attributes::{name, unknown};
+use crate::attributes::name;
 use crate::parts::Parts;
+use crate::words::unknown;
 
 /// A field without a column.
 pub(crate) struct ManyParts<'a> {

@@ -3,9 +3,10 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{DeriveInput, LitStr, Result};
+use syn::{DeriveInput, Result};
 
-use crate::attributes::{FieldDefault, Index, OnDelete};
+use crate::attributes::{FieldDefault, OnDelete, Validator};
+use crate::describe::{default_value, meta};
 use crate::many;
 use crate::parts::{FieldParts, Parts};
 
@@ -41,7 +42,7 @@ fn check(parts: &Parts<'_>, at: usize, field: &FieldParts<'_>) -> Result<TokenSt
         checks.extend(quote_spanned! { kind.span() => ::core::assert!(#condition, #words); });
     };
     let derive = quote! { ::hulse::models::derive };
-    let has_length = attributes.max_length.is_some() || attributes.text;
+    let has_length = attributes.length()?.is_some() || attributes.text;
     demand(
         quote! { #derive::has_length::<#kind>(#has_length) },
         "is a text: say `#[field(max_length = 200)]`, or `#[field(text)]` for any length",
@@ -88,32 +89,28 @@ fn check(parts: &Parts<'_>, at: usize, field: &FieldParts<'_>) -> Result<TokenSt
             }
         }
     }
-    if let Some(default) = &attributes.default
-        && !matches!(default, FieldDefault::Choice(_))
-    {
-        let default = default_value(default);
-        demand(quote! { #derive::takes::<#kind>(&#default) }, "cannot have this default");
+    let limits = attributes.validators.iter().filter_map(|validator| match validator {
+        Validator::Limit(word, limit) => Some((word.to_string(), limit)),
+        _ => None,
+    });
+    let default = attributes.default.iter().map(|default| ("default".to_owned(), default));
+    for (word, value) in default.chain(limits) {
+        if !matches!(value, FieldDefault::Expression(_)) {
+            let value = default_value(field, value);
+            let words = format!("cannot have this {word}");
+            demand(quote! { #derive::takes::<#kind>(&#value) }, &words);
+        }
+    }
+    if attributes.default.is_some() && attributes.default_fn.is_some() {
+        demand(quote! { false }, "has `default` or `default_fn`, not both");
+    }
+    let asks_text =
+        |validator: &Validator| matches!(validator, Validator::MinLength(_) | Validator::Regex(_));
+    if attributes.validators.iter().any(asks_text) {
+        demand(quote! { #derive::is_text::<#kind>() }, "is no text: it has no length or pattern");
     }
     // One constant: in several the compiler would say once for each that a type is no field.
     Ok(quote_spanned! { kind.span() => const _: () = { #checks }; })
-}
-
-fn default_value(default: &FieldDefault) -> TokenStream {
-    let path = quote! { ::hulse::models::Default };
-    match default {
-        FieldDefault::Bool(value) => quote! { #path::Bool(#value) },
-        FieldDefault::Int(value) => quote! { #path::Int(#value) },
-        FieldDefault::Float(value) => quote! { #path::Float(#value) },
-        FieldDefault::Text(value) => quote! { #path::Text(#value) },
-        FieldDefault::Choice(value) => quote! { ::hulse::models::derive::choice_default(#value) },
-    }
-}
-
-fn optional(value: Option<TokenStream>) -> TokenStream {
-    match value {
-        Some(value) => quote! { ::core::option::Option::Some(#value) },
-        None => quote! { ::core::option::Option::None },
-    }
 }
 
 /// `impl Model`
@@ -210,154 +207,6 @@ fn times(parts: &Parts<'_>) -> TokenStream {
         }
     });
     times.collect()
-}
-
-/// The expression of the description.
-fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
-    let label = parts.name.to_string();
-    let app = match &parts.attributes.app {
-        Some(app) => quote! { #app },
-        None => quote! { ::hulse::models::derive::app(::core::module_path!()) },
-    };
-    let table = match &parts.attributes.table {
-        Some(table) => quote! { #table },
-        None => quote! { ::hulse::models::derive::table(app, #label) },
-    };
-    let fields = parts
-        .fields
-        .iter()
-        .enumerate()
-        .map(|(at, field)| describe(field, at == parts.key))
-        .collect::<Result<Vec<_>>>()?;
-    let many = parts.many.iter().map(|many| many::describe(parts, many));
-    let ordering = &parts.attributes.ordering;
-    let indexes = parts.attributes.indexes.iter().filter(|index| !index.unique).map(
-        |Index { fields, .. }| {
-            let path = quote! { ::hulse::models::Index };
-            let none = quote! { ::core::option::Option::None };
-            quote! { #path { name: "", fields: &[#(#fields),*], condition: #none } }
-        },
-    );
-    let constraints = parts.attributes.indexes.iter().filter(|index| index.unique).map(
-        |Index { fields, .. }| {
-            quote! {
-                ::hulse::models::Constraint {
-                    name: "",
-                    kind: ::hulse::models::ConstraintKind::Unique {
-                        fields: &[#(#fields),*],
-                        condition: ::core::option::Option::None,
-                        nulls_distinct: true,
-                    },
-                }
-            }
-        },
-    );
-    let verbose_name = words(&label);
-    let verbose_name_plural = format!("{verbose_name}s");
-    let name = parts.name;
-    let natural_key = &parts.attributes.natural_key;
-    Ok(quote! {{
-        let app = #app;
-        ::hulse::models::Meta {
-            app,
-            model: #label,
-            table: #table,
-            fields: ::std::vec![#(#fields),*],
-            ordering: &[#(#ordering),*],
-            many: ::std::vec![#(#many),*],
-            indexes: ::std::vec![#(#indexes),*],
-            constraints: ::std::vec![#(#constraints),*],
-            verbose_name: #verbose_name,
-            verbose_name_plural: #verbose_name_plural,
-            get_latest_by: &[],
-            managed: true,
-            natural_key: &[#(#natural_key),*],
-            rows: ::core::option::Option::Some(::hulse::models::derive::rows::<#name>()),
-        }
-    }})
-}
-
-/// `blog post` for `BlogPost`.
-fn words(name: &str) -> String {
-    let mut words = String::new();
-    for letter in name.chars() {
-        if letter.is_uppercase() && !words.is_empty() {
-            words.push(' ');
-        }
-        words.extend(letter.to_lowercase());
-    }
-    words
-}
-
-/// The expression of one field's description.
-fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<TokenStream> {
-    let FieldParts { name, kind, attributes, .. } = field;
-    let key_column = format!("{name}_id");
-    let max_length = attributes
-        .max_length
-        .as_ref()
-        .map(|length| length.base10_parse::<u32>().map(|length| quote! { #length }))
-        .transpose()?;
-    let max_length = optional(max_length);
-    let default = optional(attributes.default.as_ref().map(|default| match default {
-        FieldDefault::Choice(_) => default_value(default),
-        _ => {
-            let value = default_value(default);
-            quote! { ::hulse::models::derive::fitting::<#kind>(#value) }
-        }
-    }));
-    let digits = attributes.digits()?.map(|(digits, places)| quote! { (#digits, #places) });
-    let digits = optional(digits);
-    let upload_to = attributes.upload_to.as_ref().map_or(String::new(), LitStr::value);
-    let (unique, index) = (attributes.unique, attributes.index);
-    let (auto_now, auto_now_add) = (attributes.auto_now, attributes.auto_now_add);
-    let on_delete = match &attributes.on_delete {
-        Some(OnDelete::Cascade) => quote! { Cascade },
-        Some(OnDelete::Protect) => quote! { Protect },
-        Some(OnDelete::Restrict) => quote! { Restrict },
-        Some(OnDelete::SetNull) => quote! { SetNull },
-        Some(OnDelete::SetDefault) => quote! { SetDefault },
-        Some(OnDelete::Set(path)) => quote_spanned! { path.span() =>
-            Set(::hulse::models::SetTo(|site| ::std::boxed::Box::pin(async move {
-                let row = #path(site).await?;
-                ::core::result::Result::Ok(::hulse::models::derive::target::<#kind, _>(&row))
-            })))
-        },
-        Some(OnDelete::DoNothing) | None => quote! { DoNothing },
-    };
-    let (secret, verbose_name) = (attributes.secret, name.replace('_', " "));
-    let derive = quote! { ::hulse::models::derive };
-    let field_type = quote! { <#kind as ::hulse::models::FieldType> };
-    Ok(quote! {
-        ::hulse::models::Field {
-            name: #name,
-            column: if #derive::is_relation::<#kind>() { #key_column } else { #name },
-            kind: #derive::kind::<#kind>(#derive::max_length::<#kind>(#max_length)),
-            null: #field_type::NULL,
-            primary_key: #primary_key,
-            unique: #unique || #field_type::UNIQUE,
-            index: #index || #derive::is_relation::<#kind>(),
-            max_length: #derive::max_length::<#kind>(#max_length),
-            default: #default,
-            auto_now: #auto_now,
-            auto_now_add: #auto_now_add,
-            relation: #field_type::RELATION.map(|to| ::hulse::models::Relation {
-                to,
-                on_delete: ::hulse::models::OnDelete::#on_delete,
-            }),
-            choices: #field_type::CHOICES,
-            digits: #digits,
-            validators: &[],
-            blank: false,
-            editable: true,
-            verbose_name: #verbose_name,
-            help_text: "",
-            default_fn: ::core::option::Option::None,
-            upload_to: #upload_to,
-            secret: #secret,
-            deferred: false,
-        }
-    })
 }
 
 /// The methods one calls.
@@ -504,22 +353,19 @@ fn columns(parts: &Parts<'_>) -> TokenStream {
 /// `impl Default`: what a new row has.
 fn default(parts: &Parts<'_>) -> TokenStream {
     let name = parts.name;
-    let fields = parts.fields.iter().map(|field| {
-        let FieldParts { ident, kind, attributes, .. } = field;
-        match &attributes.default {
-            None => quote! { #ident: <#kind as ::hulse::models::FieldType>::unset() },
-            Some(default) => {
-                let default = default_value(default);
-                quote! { #ident: ::hulse::models::derive::default::<#kind>(&#default) }
-            }
-        }
-    });
+    let idents = parts.fields.iter().map(|field| field.ident);
+    let kinds = parts.fields.iter().map(|field| &field.kind);
+    let places = (0..parts.fields.len()).map(Literal::usize_unsuffixed);
     let many = parts.many.iter().map(|many| many.ident);
     quote! {
         #[automatically_derived]
         impl ::core::default::Default for #name {
             fn default() -> Self {
-                Self { #(#fields,)* #(#many: ::core::default::Default::default(),)* }
+                let meta = <Self as ::hulse::models::Model>::meta();
+                Self {
+                    #(#idents: ::hulse::models::derive::initial::<#kinds>(meta, #places),)*
+                    #(#many: ::core::default::Default::default(),)*
+                }
             }
         }
     }

@@ -5,8 +5,9 @@ use quote::ToTokens;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Fields, Ident, LitStr, Result, Type, Visibility};
 
-use crate::attributes::{FieldAttributes, ModelAttributes, nearest};
+use crate::attributes::{FieldAttributes, ModelAttributes};
 use crate::many::ManyParts;
+use crate::words::nearest;
 
 /// A model.
 pub(crate) struct Parts<'a> {
@@ -61,13 +62,13 @@ impl<'a> Parts<'a> {
         Ok(parts)
     }
 
-    /// Names in `ordering`, `index` and `unique` are fields.
+    /// Names in `ordering`, `index`, `unique` and their like are fields.
     fn check_names(&self) -> Result<()> {
         let known: Vec<_> = self.fields.iter().map(|field| field.name.as_str()).collect();
-        let indexed = self.attributes.indexes.iter().flat_map(|index| &index.fields);
-        for name in
-            self.attributes.ordering.iter().chain(indexed).chain(&self.attributes.natural_key)
-        {
+        let attributes = &self.attributes;
+        let constrained = attributes.constraints.iter().flat_map(|one| &one.fields);
+        let named = attributes.ordering.iter().chain(&attributes.natural_key);
+        for name in named.chain(&attributes.get_latest_by).chain(constrained) {
             let value = name.value();
             let plain = value.strip_prefix('-').unwrap_or(&value);
             if !known.contains(&plain) {

@@ -1,6 +1,7 @@
 //! Models on both databases: the blog that the tests of this folder share.
 
 mod bulk;
+mod custom_fields;
 mod deletes;
 mod derive;
 mod fetch_modes;
@@ -9,6 +10,7 @@ mod instances;
 mod joins;
 mod many_to_many;
 mod on_delete;
+mod options;
 mod prefetch;
 mod queries;
 mod relations;
