@@ -11,7 +11,9 @@ pub use crate::error::{Error, Result};
 pub use crate::http::{
     Form, Json, Path, Query, Request, Response, not_found, permission_denied, redirect, render,
 };
-pub use crate::models::{Change, Choices, ForeignKey, Hooks, Id, Model};
+pub use crate::models::{
+    Change, Choices, ForeignKey, HasMany, HasOne, Hooks, Id, ManyToMany, Model, OneToOne,
+};
 pub use crate::site::Site;
 pub use crate::sockets::{Consumer, Event, Message, Presence, Routing, Socket, route, socket};
 pub use crate::urls::{Urls, include, path};

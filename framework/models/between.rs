@@ -10,9 +10,14 @@ use std::collections::HashSet;
 use sea_query::{Expr, ExprTrait, OnConflict, Query, Value};
 
 use crate::error::Result;
+use crate::models::condition::{Lookup, Q};
+use crate::models::delete;
+use crate::models::expression::{Comparison, Node};
 use crate::models::meta::{ConstraintKind, Field, FieldKind, Meta};
 use crate::models::save;
 use crate::models::slot::KeyName;
+use crate::models::sql::Plan;
+use crate::models::trail::FieldPath;
 use crate::site::Site;
 
 /// Most values of one statement that changes a relation; SQLite takes 32,766, PostgreSQL 65,535.
@@ -222,31 +227,35 @@ impl Between {
             }
             if self.is_unique() {
                 let mut conflict = OnConflict::columns([self.from.column, self.to.column]);
-                statement.on_conflict(conflict.do_nothing().to_owned());
+                statement.on_conflict(conflict.do_nothing_on([self.from.column]).to_owned());
             }
             site.db().execute(site.db().dialect().build(&statement)).await?;
         }
         Ok(())
     }
 
+    /// As any delete does it: with the hooks of a model of the site's own, and what hangs on it.
     async fn delete(&self, site: &Site, keys: Option<&[Value]>) -> Result<()> {
-        let one_way = |from: &Field, to: &Field, keys: Option<&[Value]>| {
-            let pointing = Expr::col(from.column).eq(self.key.clone());
-            match keys {
-                Some(keys) => pointing.and(Expr::col(to.column).is_in(keys.iter().cloned())),
-                None => pointing,
-            }
-        };
         for keys in chunks(keys, VALUES_MAX / 2) {
-            let mut condition = one_way(self.from, self.to, keys);
+            let mut condition = self.one_way(self.from, self.to, keys);
             if self.symmetrical {
-                condition = condition.or(one_way(self.to, self.from, keys));
+                condition = condition | self.one_way(self.to, self.from, keys);
             }
-            let mut statement = Query::delete();
-            statement.from_table(self.through.table).and_where(condition);
-            site.db().execute(site.db().dialect().build(&statement)).await?;
+            let mut plan = Plan::of(self.through);
+            plan.filter(condition);
+            delete::matching(&plan, site).await?;
         }
         Ok(())
+    }
+
+    /// The rows between whose `from` is the row and whose `to` is one of those with these keys.
+    fn one_way(&self, from: &'static Field, to: &'static Field, keys: Option<&[Value]>) -> Q {
+        let column = |field| Node::Column(FieldPath::own(self.through, field));
+        let key = Node::Value(self.key.clone());
+        let pointing = Q::test(column(from), Lookup::Compare(Comparison::Equal, key));
+        let Some(keys) = keys else { return pointing };
+        let keys = keys.iter().cloned().map(Node::Value).collect();
+        pointing & Q::test(column(to), Lookup::In(keys))
     }
 }
 

@@ -130,7 +130,7 @@ pub enum ManyKind {
         to: fn() -> &'static Meta,
         /// The model between: made for the field, or the site's own.
         through: fn() -> &'static Meta,
-        /// Its foreign key to this model.
+        /// Its foreign key to this model; empty for the only one there is.
         from_field: &'static str,
         /// Its foreign key to the other one.
         to_field: &'static str,
@@ -143,7 +143,7 @@ pub enum ManyKind {
     Reverse {
         /// Their model.
         from: fn() -> &'static Meta,
-        /// Their foreign key; empty for the only one there is.
+        /// Their foreign key, or their many-to-many field; empty for the only foreign key there is.
         field: &'static str,
         /// Whether there is at most one.
         one: bool,

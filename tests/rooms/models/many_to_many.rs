@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use hulse::models::{ForeignKey, M2mAction, M2mChanged};
+use hulse::models::{ForeignKey, M2mAction, M2mChanged, PostDelete};
 use hulse::test::assert_queries;
 use hulse::{Error, Site};
 
@@ -242,5 +242,34 @@ async fn pairs_go_with_either_side() {
         assert!(pairs(site, left).await.is_empty());
         assert_eq!(Tag::objects().count(site).await.unwrap(), 1);
         assert_eq!(Writer::objects().count(site).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn rows_of_a_model_between_go_as_any_other_rows_do() {
+    let gone = Arc::new(Mutex::new(Vec::new()));
+    let ears = Arc::clone(&gone);
+    let rooms = newsrooms_of(|project| {
+        let ears = Arc::clone(&ears);
+        project.on(move |_: Site, event: Arc<PostDelete<Membership>>| {
+            ears.lock().unwrap().push(event.row.role.clone());
+            async { Ok(()) }
+        })
+    });
+    for newsroom in rooms.await {
+        let site = &newsroom.site;
+        gone.lock().unwrap().clear();
+        let (ann, bob) = (writer(site, "Ann").await, writer(site, "Bob").await);
+        let club = Club { name: "chess".into(), ..Default::default() };
+        let club = Club::create(site, club).await.unwrap();
+        for (person, role) in [(&ann, "king"), (&bob, "pawn")] {
+            let role = Membership { role: role.into(), ..Default::default() };
+            club.members().add_with(site, [person], role).await.unwrap();
+        }
+        club.members().remove(site, [&bob]).await.unwrap();
+        assert_eq!(*gone.lock().unwrap(), ["pawn"]);
+        club.members().clear(site).await.unwrap();
+        assert_eq!(*gone.lock().unwrap(), ["pawn", "king"]);
+        assert_eq!(Membership::objects().count(site).await.unwrap(), 0);
     }
 }

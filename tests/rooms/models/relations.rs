@@ -2,6 +2,7 @@
 
 use hulse::channels::Layer;
 use hulse::conf::{Secret, Settings};
+use hulse::migrations::{Graph, Migration, ProjectState, arrange, diff, migrate_all};
 use hulse::models::{
     ConstraintKind, ForeignKey, HasMany, HasOne, Id, ManyKind, ManyToMany, Meta, Model, OneToOne,
 };
@@ -155,22 +156,22 @@ async fn made(change: impl Fn(Project) -> Project, set: impl Fn(&mut Settings)) 
         let project = Project::new("press", env!("CARGO_MANIFEST_DIR")).install(Press);
         let layer = Layer::memory(&settings.channels);
         let site = change(project).open(settings, layer).await.unwrap();
-        for meta in Meta::with_throughs(Press.models()) {
-            site.db().script(&super::create_table(meta, site.db().dialect())).await.unwrap();
-            for constraint in &meta.constraints {
-                site.db().script(&unique(meta, &constraint.kind)).await.unwrap();
-            }
-        }
+        migrate_all(site.database(), &migrations()).await.unwrap();
         newsrooms.push(Newsroom { site, _database: database });
     }
     newsrooms
 }
 
-fn unique(meta: &Meta, kind: &ConstraintKind) -> String {
-    let ConstraintKind::Unique { fields, .. } = kind else { return String::new() };
-    let columns = fields.iter().map(|name| format!("\"{}\"", meta.field(name).unwrap().column));
-    let columns = columns.collect::<Vec<_>>().join(", ");
-    format!("CREATE UNIQUE INDEX \"{0}_both\" ON \"{0}\" ({columns});", meta.table)
+/// What `makemigrations` writes for the models, read again.
+fn migrations() -> Graph {
+    let state = ProjectState::of(Press.models());
+    let changes = diff(&ProjectState::default(), &state, &[]);
+    let empty = Graph::new(Vec::new()).unwrap();
+    let files = arrange(changes, &state, &empty, None);
+    let read = files
+        .into_iter()
+        .map(|file| Migration::parse(file.key.clone(), "press.toml", &file.text("")).unwrap());
+    Graph::new(read).unwrap()
 }
 
 pub(crate) async fn writer(site: &Site, name: &str) -> Writer {
@@ -201,6 +202,19 @@ fn a_many_to_many_field_makes_a_model_between() {
     assert_eq!(fields, ["post", "tag"]);
     let columns: Vec<_> = twice[8].fields.iter().map(|field| field.column).collect();
     assert_eq!(columns, ["id", "from_writer_id", "to_writer_id"]);
+}
+
+#[test]
+fn migrations_make_the_table_between() {
+    let state = ProjectState::of(Press.models());
+    let changes = diff(&ProjectState::default(), &state, &[]);
+    let files = arrange(changes, &state, &Graph::new(Vec::new()).unwrap(), None);
+    let text: String = files.iter().map(|file| file.text("")).collect();
+    for name in ["Post_tags", "Writer_friends", "Writer_follows"] {
+        assert_eq!(text.matches(&format!("create_model = \"{name}\"")).count(), 1, "{text}");
+    }
+    let between = text.split("create_model = \"Post_tags\"").nth(1).unwrap();
+    assert!(between.contains("to = \"press.Post\"") && between.contains("to = \"press.Tag\""));
 }
 
 #[test]

@@ -1,0 +1,17 @@
+use hulse::prelude::*;
+
+#[derive(Model, Clone)]
+struct User {
+    id: Id,
+    #[field(by = writer)]
+    posts: HasMany<Post>,
+}
+
+#[derive(Model, Clone)]
+struct Post {
+    id: Id,
+    #[field(on_delete = cascade)]
+    author: ForeignKey<User>,
+}
+
+fn main() {}
