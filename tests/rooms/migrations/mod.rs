@@ -3,6 +3,7 @@
 mod data;
 mod executor;
 mod inspect;
+mod renames;
 mod rows;
 mod schema;
 
