@@ -1,6 +1,7 @@
 //! Models on both databases: the blog that the tests of this folder share.
 
 mod bulk;
+mod clean;
 mod custom_fields;
 mod deletes;
 mod derive;
