@@ -22,7 +22,6 @@ mod fake;
 mod file;
 mod functions;
 mod graph;
-mod hint;
 mod history;
 pub mod inspect;
 mod names;
@@ -36,7 +35,6 @@ mod schema;
 mod signals;
 mod source;
 mod state;
-mod typed;
 mod unfinished;
 mod work;
 
@@ -48,7 +46,7 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 
 pub use arrange::arrange;
 pub use constraint::{ConstraintState, IndexState, ModelOptions, Rule};
-pub use diff::{Change, check_changes, diff};
+pub use diff::{Change, diff};
 pub use executor::{On, Options, Progress, applied, migrate, prune};
 pub use file::{Migration, MigrationKey};
 pub use functions::{Call, DataMigration, DataMigrations};

@@ -56,7 +56,10 @@ impl<T: Plain + PartialEq> Key for T {
 }
 
 /// A relation as a query's closure sees it, which leads to `T`.
-#[diagnostic::on_unimplemented(message = "this field does not lead to `{T}`")]
+#[diagnostic::on_unimplemented(
+    message = "this field does not lead to `{T}`",
+    label = "it leads elsewhere"
+)]
 pub trait LeadsTo<T> {}
 
 impl<T: Model> LeadsTo<T> for Related<T> {}

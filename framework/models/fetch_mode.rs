@@ -18,9 +18,9 @@ use tokio::sync::OnceCell;
 
 use crate::conf::FetchMode;
 use crate::error::{Error, Kind, Result};
+use crate::models::loader::{Found, Loader, Wanted, Way};
 use crate::models::meta::Meta;
 use crate::models::model::Model;
-use crate::models::prefetch::{Found, Loader, Wanted, Way};
 use crate::models::query::QuerySet;
 use crate::models::slot::{KeyName, RowMut};
 use crate::models::sql::Plan;

@@ -75,13 +75,13 @@ macro_rules! relation_field {
                 self.0.attach(row, index)
             }
 
-            fn loader(&self) -> &'static dyn crate::models::prefetch::Loader {
-                &crate::models::prefetch::Of::<T>(std::marker::PhantomData)
+            fn loader(&self) -> &'static dyn crate::models::loader::Loader {
+                &crate::models::loader::Of::<T>(std::marker::PhantomData)
             }
 
             fn take(
                 &mut self,
-                found: &crate::models::prefetch::Found,
+                found: &crate::models::loader::Found,
                 key: &sea_query::Value,
             ) {
                 self.0.put(found.many(key));
@@ -102,6 +102,40 @@ relation_field! {
     /// No column: a model between is made for it (`Post_tags`), or `#[field(through = Membership)]`
     /// names one. `post.tags()` reads and changes them; the field holds those that
     /// `prefetch_related` has loaded, and serialized it is these, or left out.
+    ///
+    /// ```
+    /// # use hulse::prelude::*;
+    /// #[derive(Model, Clone)]
+    /// struct Person {
+    ///     id: Id,
+    ///     /// Goes both ways, unless `symmetrical = false`.
+    ///     friends: ManyToMany<Self>,
+    /// }
+    ///
+    /// #[derive(Model, Clone)]
+    /// struct Club {
+    ///     id: Id,
+    ///     #[field(through = Membership)]
+    ///     members: ManyToMany<Person>,
+    /// }
+    ///
+    /// #[derive(Model, Clone)]
+    /// struct Membership {
+    ///     id: Id,
+    ///     #[field(on_delete = cascade)]
+    ///     club: ForeignKey<Club>,
+    ///     #[field(on_delete = cascade)]
+    ///     person: ForeignKey<Person>,
+    ///     #[field(max_length = 20)]
+    ///     role: String,
+    /// }
+    ///
+    /// # async fn join(site: &Site, club: &Club, ann: &Person) -> Result<()> {
+    /// let chair = Membership { role: "chair".into(), ..Default::default() };
+    /// club.members().add_with(site, [ann], chair).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ManyToMany
 }
 

@@ -22,6 +22,31 @@ use crate::models::slot::Slot;
 
 /// Points to a row of `T` that no other row of the model points to; else as [`ForeignKey`], whose
 /// methods it has. The other side is a `HasOne`. It may be the primary key.
+///
+/// ```
+/// # use hulse::prelude::*;
+/// #[derive(Model, Clone)]
+/// struct User {
+///     id: Id,
+///     #[field(by = user)]
+///     profile: HasOne<Profile>,
+/// }
+///
+/// #[derive(Model, Clone)]
+/// struct Profile {
+///     #[field(primary_key, on_delete = cascade)]
+///     user: OneToOne<User>,
+///     #[field(text)]
+///     about: String,
+/// }
+///
+/// # async fn about(site: &Site, user: &User) -> Result<()> {
+/// println!("{}", user.profile().get(site).await?.about);
+/// let users = User::objects().select_related(|u| u.profile()).all(site).await?;
+/// println!("{:?}", users[0].profile.loaded().map(|profile| &profile.about));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct OneToOne<T: Model>(ForeignKey<T>);
 

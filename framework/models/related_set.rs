@@ -19,9 +19,9 @@ use crate::models::between::{Between, without};
 use crate::models::condition::{Lookup, Q};
 use crate::models::expression::{Comparison, Node, Order};
 use crate::models::has_many::Pointing;
+use crate::models::loader::Way;
 use crate::models::meta::{Many, Meta};
 use crate::models::model::Model;
-use crate::models::prefetch::Way;
 use crate::models::query::{OneOrMore, QuerySet};
 use crate::models::save;
 use crate::models::slot::{Holds, KeyName, Loaded, Route};
@@ -44,6 +44,36 @@ impl<T: Model> KeyOf<T> for &T {
 }
 
 /// The rows related to one row: `post.tags()`, `user.posts()`.
+///
+/// ```
+/// # use hulse::prelude::*;
+/// #[derive(Model, Clone)]
+/// struct Tag {
+///     id: Id,
+///     #[field(max_length = 30, unique)]
+///     name: String,
+///     #[field(by = tags)]
+///     posts: HasMany<Post>,
+/// }
+///
+/// #[derive(Model, Clone)]
+/// struct Post {
+///     id: Id,
+///     #[field(max_length = 200)]
+///     title: String,
+///     tags: ManyToMany<Tag>,
+/// }
+///
+/// # async fn tags(site: &Site, post: &Post, rust: &Tag, web: &Tag) -> Result<()> {
+/// post.tags().add(site, [rust, web]).await?;
+/// post.tags().set(site, [web]).await?;
+/// post.tags().create(site, Tag { name: "news".into(), ..Default::default() }).await?;
+/// let names = post.tags().filter(|t| t.name().startswith("n")).all(site).await?;
+/// let count = rust.posts().count(site).await?;
+/// let about_rust = Post::objects().filter(|p| p.tags().eq(rust)).all(site).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct RelatedSet<'a, T: Model> {
     pub(super) owner: Owner,
     pub(super) loaded: &'a Loaded<T>,

@@ -13,9 +13,9 @@ use sea_query::Value;
 use crate::db::Row;
 use crate::error::{Error, Kind, Result};
 use crate::models::fetch_mode::Peers;
+use crate::models::loader::{Found, Loader, Of};
 use crate::models::meta::{Field, Many, ManyKind, Meta};
 use crate::models::model::Model;
-use crate::models::prefetch::{Found, Loader, Of};
 use crate::models::trail::{Step, Trail};
 use crate::site::Site;
 

@@ -2,9 +2,7 @@
 
 mod changes;
 mod ddl;
-mod detected;
 mod files;
-mod optimized;
 mod plans;
 mod squashed;
 

@@ -3,7 +3,7 @@ use hulse::prelude::*;
 #[derive(Model, Clone)]
 struct User {
     id: Id,
-    #[field(by = writer)]
+    #[field(by = authr)]
     posts: HasMany<Post>,
 }
 

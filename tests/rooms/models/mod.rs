@@ -1,7 +1,6 @@
 //! Models on both databases: the blog that the tests of this folder share.
 
 mod bulk;
-mod clean;
 mod custom_fields;
 mod deletes;
 mod derive;
@@ -156,13 +155,7 @@ fn create_table(meta: &Meta, dialect: Dialect) -> String {
     let mut sql = format!("CREATE TABLE \"{}\" (", meta.table);
     for (at, field) in meta.fields.iter().enumerate() {
         let comma = if at > 0 { ", " } else { "" };
-        // A key has the very type of what it points to; MariaDB insists.
-        let target = field.relation.map(|relation| (relation.to)().primary_key());
-        let kind = match target {
-            Some(target) if target.kind == FieldKind::BigAuto => "BIGINT".into(),
-            target => column_type(target.unwrap_or(field), dialect),
-        };
-        write!(sql, "{comma}\"{}\" {kind}", field.column).unwrap();
+        write!(sql, "{comma}\"{}\" {}", field.column, column_type(field, dialect)).unwrap();
         if !field.null && field.kind != FieldKind::BigAuto {
             sql.push_str(" NOT NULL");
         }

@@ -1,12 +1,13 @@
 //! Reading related rows along, in one query or in one more.
 
 use hulse::Site;
-use hulse::models::{ForeignKey, prefetch};
+use hulse::models::{ForeignKey, Uuid, prefetch};
 use hulse::test::assert_queries;
 use serde_json::json;
 
 use super::relations::{
-    Club, Comment, Company, Membership, Post, Profile, Tag, Writer, newsrooms, post, tag, writer,
+    Club, Comment, Company, Membership, Page, Post, Profile, Tag, Writer, newsrooms, post, tag,
+    writer,
 };
 
 /// Three posts of two writers of one company, with tags and comments.
@@ -317,5 +318,79 @@ async fn the_other_side_and_models_between_are_crossed_as_well() {
         let writers = Writer::objects().prefetch_related(|w| w.friends()).all(site).await.unwrap();
         assert_eq!(writers[0].friends.loaded().unwrap(), [bob.clone()]);
         assert_eq!(writers[1].friends.loaded().unwrap(), [ann]);
+    }
+}
+
+#[tokio::test]
+async fn what_points_nowhere_is_not_asked_for() {
+    for newsroom in newsrooms().await {
+        let site = &newsroom.site;
+        blog(site).await;
+        let posts = || Post::objects().prefetch_related(|p| p.editor());
+        let found = assert_queries(site, 2, async || posts().all(site).await).await.unwrap();
+        assert!(found[0].editor.is_none());
+        assert_eq!(found[1].editor.as_ref().unwrap().loaded().unwrap().name, "Ann");
+        let one = posts().filter(|p| p.title().eq("one"));
+        assert_queries(site, 1, async || one.get(site).await).await.unwrap();
+        let none = posts().filter(|p| p.title().eq("none"));
+        assert_queries(site, 1, async || none.all(site).await).await.unwrap();
+        let never = posts().none();
+        assert_queries(site, 0, async || never.all(site).await).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn rows_with_what_is_computed_beside_them_are_loaded_into_as_well() {
+    for newsroom in newsrooms().await {
+        let site = &newsroom.site;
+        blog(site).await;
+        let posts = Post::objects().select_related(|p| p.author()).prefetch_related(|p| p.tags());
+        let posts = posts.annotate(|p| p.id() + 1);
+        let posts = assert_queries(site, 2, async || posts.all(site).await).await.unwrap();
+        let (one, next) = &posts[0];
+        assert_eq!(Some(*next), one.id.get().map(|id| id + 1));
+        assert_eq!(names(one.tags.loaded()), ["rust", "web"]);
+        assert_eq!(one.author.loaded().unwrap().name, "Ann");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_are_no_numbers_lead_to_rows_too() {
+    for newsroom in newsrooms().await {
+        let site = &newsroom.site;
+        let (rust, web) = (tag(site, "rust").await, tag(site, "web").await);
+        for tags in [vec![&rust], vec![&rust, &web], vec![]] {
+            let page = Page { code: Uuid::new_v4(), ..Default::default() };
+            Page::create(site, page).await.unwrap().tags().add(site, tags).await.unwrap();
+        }
+        let pages = Page::objects().prefetch_related(|p| p.tags()).all(site).await.unwrap();
+        let mut counts: Vec<_> = pages.iter().map(|p| p.tags.loaded().unwrap().len()).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [0, 1, 2]);
+        let page = pages.iter().find(|page| page.tags.loaded().unwrap().len() == 2).unwrap();
+        page.tags().set(site, [&web]).await.unwrap();
+        assert_eq!(page.tags().all(site).await.unwrap()[0].name, "web");
+    }
+}
+
+#[tokio::test]
+async fn a_relation_that_no_field_holds_is_named() {
+    for newsroom in newsrooms().await {
+        let site = &newsroom.site;
+        let held = Tag::objects().prefetch_related(|t| t.posts().with(Post::objects()));
+        held.all(site).await.unwrap();
+        let not =
+            Writer::objects().prefetch_related(|w| w.reverse::<Membership>(|m| m.person()).club());
+        assert_eq!(
+            not.all(site).await.unwrap_err().to_string(),
+            "a query of press.Writer: nothing on press.Writer holds its rows of press.Membership: \
+             give it a field `HasMany<Membership>`"
+        );
+        let many = Post::objects().select_related(|p| p.comments().post());
+        assert_eq!(
+            many.all(site).await.unwrap_err().to_string(),
+            "a query of press.Post: select_related leads to one row; for many, use \
+             prefetch_related"
+        );
     }
 }

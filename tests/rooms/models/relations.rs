@@ -5,6 +5,7 @@ use hulse::conf::{Secret, Settings};
 use hulse::migrations::{Graph, Migration, ProjectState, arrange, diff, migrate_all};
 use hulse::models::{
     ConstraintKind, ForeignKey, HasMany, HasOne, Id, ManyKind, ManyToMany, Meta, Model, OneToOne,
+    Uuid,
 };
 use hulse::{App, Project, Site};
 use hulse_tests::{TestDatabase, databases};
@@ -105,6 +106,15 @@ pub(crate) struct Membership {
     pub role: String,
 }
 
+/// A key of its own that is no number.
+#[derive(Model, Debug, Clone)]
+#[model(app = "press")]
+pub(crate) struct Page {
+    #[field(primary_key)]
+    pub code: Uuid,
+    pub tags: ManyToMany<Tag>,
+}
+
 pub(crate) struct Press;
 
 impl App for Press {
@@ -122,6 +132,7 @@ impl App for Press {
             Comment::meta(),
             Club::meta(),
             Membership::meta(),
+            Page::meta(),
         ]
     }
 }
@@ -190,17 +201,18 @@ pub(crate) async fn tag(site: &Site, name: &str) -> Tag {
 #[test]
 fn a_many_to_many_field_makes_a_model_between() {
     let names: Vec<_> = Meta::with_throughs(Press.models()).iter().map(|m| m.label()).collect();
-    let made = ["press.Writer_friends", "press.Writer_follows", "press.Post_tags"];
-    assert_eq!(names[8..], made);
+    let made =
+        ["press.Writer_friends", "press.Writer_follows", "press.Post_tags", "press.Page_tags"];
+    assert_eq!(names[9..], made);
     let twice = Meta::with_throughs(Meta::with_throughs(Press.models()));
     assert_eq!(twice.len(), names.len());
-    let tags = twice[10];
+    let tags = twice[11];
     assert_eq!(tags.table, "press_post_tags");
     let columns: Vec<_> = tags.fields.iter().map(|field| field.column).collect();
     assert_eq!(columns, ["id", "post_id", "tag_id"]);
     let ConstraintKind::Unique { fields, .. } = tags.constraints[0].kind else { panic!("unique") };
     assert_eq!(fields, ["post", "tag"]);
-    let columns: Vec<_> = twice[8].fields.iter().map(|field| field.column).collect();
+    let columns: Vec<_> = twice[9].fields.iter().map(|field| field.column).collect();
     assert_eq!(columns, ["id", "from_writer_id", "to_writer_id"]);
 }
 
