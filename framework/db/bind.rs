@@ -26,6 +26,11 @@ const SECOND: u32 = 1_000_000_000;
 pub(super) fn bindable(mut values: Values, dialect: Dialect) -> sqlx::Result<Values> {
     for value in &mut values.0 {
         let other = match value {
+            // As TIMESTAMP it would end in 2038. Sessions are in UTC.
+            #[cfg(feature = "mysql")]
+            Value::ChronoDateTimeUtc(instant) if dialect == Dialect::Mysql => {
+                Value::ChronoDateTime(instant.map(|instant| microseconds(instant).naive_utc()))
+            }
             Value::ChronoDateTimeUtc(Some(instant)) => {
                 Value::ChronoDateTimeUtc(Some(microseconds(*instant)))
             }

@@ -83,7 +83,30 @@ impl Sql {
     }
 }
 
+impl Sql {
+    /// On MariaDB, which checks foreign keys row by row, without that check; whoever asks for it
+    /// sees to it that they hold afterwards. Elsewhere they are checked at the commit anyway.
+    pub(crate) fn unchecked(mut self, dialect: Dialect) -> Self {
+        if dialect.checks_each_row() {
+            self.text.insert_str(0, "SET STATEMENT foreign_key_checks = 0 FOR ");
+        }
+        self
+    }
+}
+
 impl Dialect {
+    /// Whether foreign keys are checked with each row, and not at the commit.
+    pub(crate) fn checks_each_row(self) -> bool {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => false,
+            #[cfg(feature = "postgres")]
+            Self::Postgres => false,
+            #[cfg(feature = "mysql")]
+            Self::Mysql => true,
+        }
+    }
+
     /// Turns a sea-query SELECT, INSERT, UPDATE or DELETE into text and values.
     pub fn build(self, statement: &impl sea_query::QueryStatementWriter) -> Sql {
         let (text, values) = match self {

@@ -5,7 +5,7 @@ const LASTING: [&str; 10] =
     ["SET", "RESET", "PRAGMA", "ATTACH", "DETACH", "LISTEN", "LOAD", "PREPARE", "DISCARD", "USE"];
 
 /// What may follow `SET` without lasting.
-const PASSING: [&str; 3] = ["LOCAL", "TRANSACTION", "CONSTRAINTS"];
+const PASSING: [&str; 4] = ["LOCAL", "TRANSACTION", "CONSTRAINTS", "STATEMENT"];
 
 /// Whether a connection that ran `script` may differ from a new one, so that it must not be used by
 /// others: a setting, a temporary table, another schema. Functions that do the same

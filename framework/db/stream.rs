@@ -171,7 +171,7 @@ impl<'a> Cursor<'a> {
 
     async fn batch(&mut self) -> Result<Vec<Row>> {
         let Self { name, seen, kind, .. } = self;
-        let text = match kind {
+        let text: String = match kind {
             #[cfg(feature = "sqlite")]
             Kind::Table => format!(
                 "SELECT * FROM temp.{name} WHERE _rowid_ > {seen} AND _rowid_ <= {}",

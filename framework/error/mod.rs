@@ -55,6 +55,8 @@ pub(crate) enum Kind {
     MultipleObjects,
     /// A required field is unset, or a value does not fit its field.
     Field,
+    /// A row is not what is demanded of it; told field by field.
+    Validation,
     /// A row is still referred to by rows that protect it.
     Protected,
     /// A row is still referred to by rows that restrict it.

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::models;
+use crate::error::Result;
 
 use super::constraint::{ConstraintState, IndexState};
 use super::rename::Rename;
-use super::state::{FieldState, Kind, ModelKey, ModelState, ProjectState, Value};
+use super::state::{FieldState, ModelKey, ModelState, ProjectState, Value};
 use super::{Operation, names};
 
 /// One operation of an app, and which others must come before it.
@@ -109,6 +109,19 @@ impl Change {
             *fill = Some(value);
         }
     }
+}
+
+/// Sees that `changes` can be done to `old`, before anything is written.
+///
+/// # Errors
+/// One does not fit, like another primary key; in the words `migrate` would have.
+pub fn check_changes(changes: &[Change], old: &ProjectState) -> Result<()> {
+    let mut state = old.clone();
+    for Change { app, operation, .. } in changes {
+        let done = operation.apply(app, &mut state);
+        done.map_err(|error| error.context(format!("{app}: {}", operation.describe())))?;
+    }
+    Ok(())
 }
 
 #[derive(Default)]
@@ -393,44 +406,4 @@ fn cut(model: &ModelState, field: &FieldState, changes: &mut Changes) {
     let (name, field_name) = (model.key.model.clone(), field.name.clone());
     let operation = Operation::RemoveField { model: name, field: field_name };
     changes.unlink(&model.key, operation, field.target().into_iter());
-}
-
-impl Kind {
-    /// Reads what a person typed as a value for such a column.
-    #[must_use]
-    pub fn parse(&self, typed: &str) -> Option<Value> {
-        let typed = typed.trim();
-        let text = |fits: bool| fits.then(|| Value::Text(typed.to_owned()));
-        match self {
-            Self::Boolean => typed.to_lowercase().parse().ok().map(Value::Bool),
-            Self::BigAuto | Self::SmallInteger | Self::Integer | Self::BigInteger => {
-                typed.parse().ok().map(Value::Int)
-            }
-            Self::PositiveSmallInteger | Self::PositiveInteger | Self::PositiveBigInteger => {
-                typed.parse().ok().filter(|number| *number >= 0).map(Value::Int)
-            }
-            Self::Float => typed.parse().ok().map(Value::Float),
-            Self::Char | Self::Text => Some(Value::Text(unquoted(typed).to_owned())),
-            Self::DateTime => {
-                text(typed == "now" || chrono::DateTime::parse_from_rfc3339(typed).is_ok())
-            }
-            Self::Date => text(typed == "now" || typed.parse::<chrono::NaiveDate>().is_ok()),
-            Self::Time => text(typed == "now" || typed.parse::<chrono::NaiveTime>().is_ok()),
-            Self::Decimal => text(typed.parse::<rust_decimal::Decimal>().is_ok()),
-            Self::Duration => text(models::duration::parse(typed).is_some()),
-            Self::Uuid => text(typed.parse::<uuid::Uuid>().is_ok()),
-            Self::Json => text(typed.parse::<serde_json::Value>().is_ok()),
-            Self::Binary => None,
-            Self::ForeignKey { .. } => {
-                let number = typed.parse().ok().map(Value::Int);
-                number.or_else(|| Some(Value::Text(unquoted(typed).to_owned())))
-            }
-        }
-    }
-}
-
-/// The text inside quotes, if there are any.
-fn unquoted(typed: &str) -> &str {
-    let inside = |mark: char| typed.strip_prefix(mark)?.strip_suffix(mark);
-    inside('"').or_else(|| inside('\'')).unwrap_or(typed)
 }

@@ -22,6 +22,7 @@ mod fake;
 mod file;
 mod functions;
 mod graph;
+mod hint;
 mod history;
 pub mod inspect;
 mod names;
@@ -35,6 +36,7 @@ mod schema;
 mod signals;
 mod source;
 mod state;
+mod typed;
 mod unfinished;
 mod work;
 
@@ -46,7 +48,7 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 
 pub use arrange::arrange;
 pub use constraint::{ConstraintState, IndexState, ModelOptions, Rule};
-pub use diff::{Change, diff};
+pub use diff::{Change, check_changes, diff};
 pub use executor::{On, Options, Progress, applied, migrate, prune};
 pub use file::{Migration, MigrationKey};
 pub use functions::{Call, DataMigration, DataMigrations};

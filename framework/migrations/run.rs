@@ -144,7 +144,7 @@ impl Run<'_> {
             }
             On::Site(site) => {
                 let mut is_done = false;
-                let done = site.atomic_with(begin, async |inner| {
+                let done = site.atomic_begun(begin, async |inner| {
                     let connection = inner.db().clone();
                     work(Inside { connection: &connection, site: Some(&inner) }).await?;
                     is_done = true;

@@ -227,6 +227,27 @@ impl ProjectState {
         fields.filter(move |(_, field)| field.target() == Some(key))
     }
 
+    /// The fields that hold a key of `key`'s rows, also by way of others' primary keys.
+    pub(super) fn followers<'a>(
+        &'a self,
+        key: &'a ModelKey,
+    ) -> Vec<(&'a ModelState, &'a FieldState)> {
+        let mut found: Vec<(&ModelState, &FieldState)> = Vec::new();
+        let mut open = vec![key];
+        while let Some(key) = open.pop() {
+            for (model, field) in self.referring(key) {
+                if found.iter().any(|(_, known)| std::ptr::eq(*known, field)) {
+                    continue;
+                }
+                found.push((model, field));
+                if field.primary_key {
+                    open.push(&model.key);
+                }
+            }
+        }
+        found
+    }
+
     /// What the column of `field` really holds: a foreign key holds the kind of the key it points
     /// to.
     pub(super) fn column_kind<'a>(&'a self, field: &'a FieldState) -> Result<&'a FieldState> {

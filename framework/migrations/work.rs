@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Kind as ErrorKind, Result};
 
 use super::graph::{Applied, Graph};
 use super::plan::Step as PlanStep;
@@ -43,7 +43,14 @@ impl Work {
     pub(super) fn steps(&self, migration: &Migration, dialect: Dialect) -> Result<Vec<Step>> {
         let states = (&*self.before, &*self.after);
         let steps = schema::steps(&self.operation, &migration.key.app, states, dialect);
-        steps.map_err(|error| migration.blame(&self.operation, error))
+        let steps = steps.map_err(|error| migration.blame(&self.operation, error))?;
+        if migration.atomic && steps.iter().any(|step| matches!(step, Step::Alone(_))) {
+            let words = "`concurrently` is not possible in a transaction: add `atomic = false` at \
+                         the top of the file";
+            let error = Error::of(ErrorKind::Migration, words);
+            return Err(migration.blame(&self.operation, error));
+        }
+        Ok(steps)
     }
 }
 
@@ -126,6 +133,10 @@ pub fn sql(
         if let Operation::Run { .. } = one.operation {
             text.push_str("-- (a function: no SQL)\n");
             continue;
+        }
+        let states = (&*one.before, &*one.after);
+        if let Some(hint) = one.operation.hint(&migration.key.app, states, dialect) {
+            text.push_str(&format!("-- hint: {hint}\n"));
         }
         let steps = one.steps(migration, dialect)?;
         if steps.is_empty() {

@@ -265,7 +265,9 @@ pub(crate) async fn insert(
     match conflicts {
         Meeting::Refuse => {}
         Meeting::Ignore => {
-            statement.on_conflict(OnConflict::new().do_nothing().to_owned());
+            // MariaDB sets the key to itself instead; the others look at no column.
+            let key = [meta.primary_key().column];
+            statement.on_conflict(OnConflict::new().do_nothing_on(key).to_owned());
         }
         Meeting::Update { unique, set } => {
             let mut conflict = OnConflict::columns(unique.iter().map(|field| field.column));
@@ -338,6 +340,11 @@ async fn update_batch(
     tuples: Vec<ValueTuple>,
     site: &Site,
 ) -> Result<u64> {
+    let db = site.db();
+    #[cfg(feature = "mysql")]
+    if db.dialect() == Dialect::Mysql {
+        return db.execute(joined(meta, fields, tuples)).await;
+    }
     let rows = Alias::new("rows");
     let mut statement = Query::update();
     statement.table(meta.table).from(TableRef::ValuesList(tuples, rows.clone().into_iden()));
@@ -347,6 +354,26 @@ async fn update_batch(
     }
     let key = Expr::col((meta.table, meta.primary_key().column));
     statement.and_where(key.equals((rows, Alias::new("column1"))));
-    let db = site.db();
     db.execute(db.dialect().build(&statement)).await
+}
+
+/// The same for MariaDB, which has no UPDATE .. FROM, and gives bound values in VALUES the types and
+/// lengths of the first row's.
+#[cfg(feature = "mysql")]
+fn joined(meta: &Meta, fields: &[&'static Field], tuples: Vec<ValueTuple>) -> crate::db::Sql {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let table = quoted(meta.table);
+    let names: Vec<_> = (1..=fields.len() + 1).map(|at| format!("? AS column{at}")).collect();
+    let more = format!(" UNION ALL SELECT {}", vec!["?"; names.len()].join(", "));
+    let mut text = format!("UPDATE {table} JOIN (SELECT {}", names.join(", "));
+    text.extend(std::iter::repeat_n(more.as_str(), tuples.len() - 1));
+    let key = quoted(meta.primary_key().column);
+    text.push_str(&format!(") AS \"rows\" ON {table}.{key} = \"rows\".column1 SET "));
+    for (at, field) in fields.iter().enumerate() {
+        let comma = if at > 0 { ", " } else { "" };
+        let column = quoted(field.column);
+        text.push_str(&format!("{comma}{table}.{column} = \"rows\".column{}", at + 2));
+    }
+    let values = tuples.into_iter().flatten().collect();
+    crate::db::Sql { text, values: sea_query::Values(values) }
 }

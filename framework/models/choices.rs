@@ -49,7 +49,7 @@ pub fn from_value<T: Choices>(value: &Value) -> Option<T> {
     T::from_value(&stored(value)?)
 }
 
-fn stored(value: &Value) -> Option<String> {
+pub(super) fn stored(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => text.clone(),
         Value::SmallInt(number) => number.map(|number| number.to_string()),

@@ -20,6 +20,14 @@ pub enum Change {
 /// Everything up to `after_commit` runs in the transaction of the save: an error undoes it. A
 /// `QuerySet`'s `update` calls no hook, its `delete` does. Implementors write `async fn`.
 pub trait Hooks: Sized + Send + Sync {
+    /// What this model demands of a row beside what its description says: part of `full_clean`, not
+    /// of saving. Says what is wrong with [`Error::invalid`](crate::Error::invalid), or with
+    /// [`Invalid`](crate::models::Invalid) if that is several things.
+    fn clean(&self, site: &Site) -> impl Future<Output = Result<()>> + Send {
+        let _ = site;
+        async { Ok(()) }
+    }
+
     /// Before INSERT or UPDATE; may still change the row.
     fn before_save(&mut self, site: &Site) -> impl Future<Output = Result<()>> + Send {
         let _ = site;

@@ -106,6 +106,18 @@ pub struct Validator {
     pub check: fn(&Value) -> std::result::Result<(), String>,
 }
 
+impl Validator {
+    /// A word for programs, as Django has it: `min_value`; `invalid` for all that have none.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self.name {
+            "min_value" | "max_value" | "min_length" => self.name,
+            "image_extension" => "invalid_extension",
+            _ => "invalid",
+        }
+    }
+}
+
 impl fmt::Debug for Validator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Validator({})", self.name)

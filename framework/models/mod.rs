@@ -9,6 +9,7 @@
 mod between;
 mod bulk;
 mod choices;
+mod clean;
 mod condition;
 mod decimal;
 mod delete;
@@ -56,6 +57,7 @@ pub use crate::conf::FetchMode;
 pub use between::{M2mAction, M2mChanged};
 pub use bulk::{Bulk, Conflicts};
 pub use choices::Choices;
+pub use clean::{ALL, FieldError, Invalid, full_clean};
 pub use condition::Q;
 pub use delete::{Deleted, ProtectingRow, delete};
 pub use expression::{Expression, Node, Nulls, Number, Order, Output};

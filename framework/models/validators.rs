@@ -142,14 +142,17 @@ fn is_mail_domain(domain: &str) -> bool {
         && labels.last().is_some_and(|last| last.chars().count() > 1)
 }
 
-/// Letters of any script, digits, hyphens inside: an internationalized name is one before it is
-/// written in ASCII, too.
+/// ASCII letters, digits, hyphens inside, and what is beyond ASCII: an internationalized name is one
+/// before it is written in ASCII, too.
 fn is_label(label: &str) -> bool {
     let length = label.chars().count();
     (1..=LABEL_LENGTH_MAX).contains(&length)
         && !label.starts_with('-')
         && !label.ends_with('-')
-        && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
+        && label.chars().all(|letter| match letter {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '-' => true,
+            letter => letter >= '\u{a1}' && !letter.is_whitespace(),
+        })
 }
 
 fn is_url(text: &str) -> bool {

@@ -79,9 +79,9 @@ impl Answers {
             if typed == "exit" {
                 return None;
             }
-            match field.kind.parse(&typed) {
-                Some(value) => return Some(value),
-                None => tell("That is no such value.\n"),
+            match field.parse(&typed) {
+                Ok(value) => return Some(value),
+                Err(words) => tell(format!("{words}\n")),
             }
         }
         None
@@ -142,6 +142,10 @@ fn tightened(
     answers: &mut Answers,
 ) -> Result<Option<Value>, ExitCode> {
     if answers.lines.is_none() {
+        complain(&format!(
+            "Field '{}' on model '{model}' given a default of NOT PROVIDED and must be corrected.",
+            field.name
+        ));
         return Ok(None);
     }
     let choice = answers.choice(
@@ -189,6 +193,7 @@ mod tests {
     use hulse::migrations::{Change, Migration, MigrationKey, Operation, ProjectState, Value};
 
     fn added(kind: &str, typed: &'static str) -> Result<Value, &'static str> {
+        // A `#` at the end makes the quote after it a comment.
         let text = format!("[[operation]]\nadd_field = \"Post.x\"\ntype = \"{kind}\"\n");
         let mut migration =
             Migration::parse(MigrationKey::new("blog", "x"), "x.toml", &text).unwrap();
@@ -211,6 +216,47 @@ mod tests {
         assert_eq!(added("integer", "1\n7\n"), seven);
         assert_eq!(added("integer", "9\n1\nseven\n7\n"), seven);
         assert_eq!(added("text", "1\n''\n"), Ok(Value::Text(String::new())));
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_its_column_is_asked_again() {
+        let short = "char\"\nmax_length = 3 #";
+        assert_eq!(added(short, "1\nlong\n'abc'\n"), Ok(Value::Text("abc".into())));
+        assert_eq!(added("small_integer", "1\n70000\n7\n"), Ok(Value::Int(7)));
+        let price = "decimal\"\nmax_digits = 4\ndecimal_places = 1 #";
+        let price = added(price, "1\n1234.5\n1.25\n123.40\n");
+        assert_eq!(price, Ok(Value::Text("123.40".into())));
+    }
+
+    fn tightened(typed: Option<&'static str>) -> Result<Option<Value>, &'static str> {
+        let parse =
+            |text: &str| Migration::parse(MigrationKey::new("blog", "x"), "x.toml", text).unwrap();
+        let mut old = ProjectState::default();
+        let model = "[[operation]]\ncreate_model = \"Post\"\n[operation.fields]\n\
+                     id = { type = \"big_auto\", primary_key = true }\n\
+                     x = { type = \"integer\", null = true }\n";
+        parse(model).apply(&mut old).unwrap();
+        let alter = "[[operation]]\nalter_field = \"Post.x\"\ntype = \"integer\"\n";
+        let (requires, follows, is_new_table) = (vec![], vec![], false);
+        let operation = parse(alter).operations.remove(0);
+        let mut change = Change { app: "blog".into(), operation, requires, follows, is_new_table };
+        let lines = typed.map(|typed| Box::new(typed.as_bytes()) as Box<dyn std::io::BufRead>);
+        if fill(&mut change, &old, &mut Answers { lines }).is_some() {
+            return Err("quit");
+        }
+        match change.operation {
+            Operation::AlterField { fill, .. } => Ok(fill),
+            _ => Err("another operation"),
+        }
+    }
+
+    #[test]
+    fn a_column_that_stops_allowing_null_gets_a_value_or_is_left_to_its_owner() {
+        assert_eq!(tightened(Some("1\n7\n")), Ok(Some(Value::Int(7))));
+        assert_eq!(tightened(Some("2\n")), Ok(None));
+        assert_eq!(tightened(Some("3\n")), Err("quit"));
+        assert_eq!(tightened(Some("")), Err("quit"));
+        assert_eq!(tightened(None), Ok(None), "nobody is there to be asked");
     }
 
     #[test]

@@ -1,19 +1,31 @@
 //! `site.atomic` and `site.on_commit`, on both databases.
 
+use std::path::Path;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use hulse::channels::Layer;
 use hulse::conf::{Secret, Settings};
-use hulse::db::Sql;
+use hulse::db::{Database, Dialect, Isolation, Sql};
+use hulse::site::Atomic;
 use hulse::{Error, Project, Result, Site};
 use hulse_tests::{TestDatabase, databases};
-use tokio::sync::Notify;
+use tokio::sync::{Barrier, Notify};
 
 struct Fixture {
     site: Site,
     effects: Effects,
     _database: TestDatabase,
+}
+
+impl Fixture {
+    fn is(&self, scheme: &str) -> bool {
+        self._database.url.starts_with(scheme)
+    }
 }
 
 /// What ran after a commit, in order.
@@ -41,6 +53,7 @@ async fn fixtures() -> Vec<Fixture> {
     for database in databases().await {
         let mut settings = Settings::default();
         settings.database.url = Secret::new(&database.url);
+        settings.database.connections_max = 3;
         let layer = Layer::memory(&settings.channels);
         let project = Project::new("atomic", env!("CARGO_MANIFEST_DIR"));
         let site = project.open(settings, layer).await.unwrap();
@@ -260,25 +273,359 @@ async fn a_refused_row_may_be_caught_in_an_inner_block() {
     }
 }
 
-/// On PostgreSQL the server ends all sessions, as it does when it restarts.
+/// The server ends all other sessions, as it does when it restarts.
+async fn end_sessions(site: &Site) {
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    if site.db().dialect() == Dialect::Postgres {
+        site.db().fetch(Sql::raw(end)).await.unwrap();
+        return;
+    }
+    let others = "SELECT id FROM information_schema.processlist \
+                  WHERE db = DATABASE() AND id <> CONNECTION_ID()";
+    for row in site.db().fetch(Sql::raw(others)).await.unwrap() {
+        let id: i64 = row.get(0).unwrap();
+        // It may be gone already.
+        drop(site.db().script(&format!("KILL {id}")).await);
+    }
+}
+
 #[tokio::test]
 async fn a_restarted_server_is_not_noticed() {
     for Fixture { site, _database, .. } in fixtures().await {
         if _database.url.starts_with("sqlite") {
             continue;
         }
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        if site.db().dialect() == Dialect::Mysql {
+            // It ends them without a word, so a writing statement may have run: not repeated.
+            for id in 0..3 {
+                site.atomic(async |site| add(&site, id).await).await.unwrap();
+                end_sessions(&site).await;
+                assert_eq!(ids(&site).await.len(), usize::try_from(id + 1).unwrap());
+            }
+            continue;
+        }
         for id in 0..3 {
             // Several connections in the pool.
             let (one, two) = tokio::join!(add(&site, id * 2), add(&site, id * 2 + 1));
             one.unwrap();
             two.unwrap();
-            site.db().fetch(Sql::raw(end)).await.unwrap();
+            end_sessions(&site).await;
             assert_eq!(ids(&site).await.len(), usize::try_from(id * 2 + 2).unwrap());
             site.atomic(async |site| add(&site, 100 + id).await).await.unwrap();
             let gone = format!("DELETE FROM note WHERE id = {}", 100 + id);
             site.db().execute(Sql::raw(gone)).await.unwrap();
         }
+    }
+}
+
+async fn tally(site: &Site) -> i64 {
+    let rows = site.db().fetch(Sql::raw("SELECT COUNT(*) FROM note")).await.unwrap();
+    rows[0].get(0).unwrap()
+}
+
+/// Its key becomes `to`.
+async fn rename(site: &Site, id: i64, to: i64) -> Result<u64> {
+    site.db().execute(Sql::raw(format!("UPDATE note SET id = {to} WHERE id = {id}"))).await
+}
+
+#[tokio::test]
+async fn a_durable_block_is_the_outermost() {
+    for Fixture { site, _database, .. } in fixtures().await {
+        let durable = Atomic { durable: true, ..Atomic::default() };
+        site.atomic_with(durable, async |site| add(&site, 1).await).await.unwrap();
+        let level = Atomic { isolation: Some(Isolation::Serializable), ..Atomic::default() };
+        for how in [durable, level] {
+            let nested: Result<u64> = site
+                .atomic(async |site| {
+                    let refused = site.atomic_with(how, async |site| add(&site, 2).await).await;
+                    let refused = refused.unwrap_err();
+                    assert!(refused.is_nested_transaction(), "{refused:?}");
+                    assert!(refused.to_string().contains("nested within another"), "{refused}");
+                    add(&site, 3).await
+                })
+                .await;
+            nested.unwrap();
+            site.db().execute(Sql::raw("DELETE FROM note WHERE id = 3")).await.unwrap();
+        }
+        assert_eq!(ids(&site).await, [1]);
+    }
+}
+
+#[tokio::test]
+async fn an_isolation_level_says_what_is_seen_and_ends_with_its_block() {
+    for fixture in fixtures().await {
+        let site = &fixture.site;
+        let levels = [
+            (Isolation::ReadCommitted, 1),
+            (Isolation::RepeatableRead, 0),
+            (Isolation::Serializable, 0),
+        ];
+        for (level, seen) in levels {
+            let how = Atomic { isolation: Some(level), ..Atomic::default() };
+            let done = site.atomic_with(how, async |inside| {
+                assert_eq!(tally(&inside).await, 0);
+                if fixture.is("postgres") {
+                    // On SQLite it would wait for this block, on MariaDB in the strictest.
+                    add(site, 1).await?;
+                    assert_eq!(tally(&inside).await, seen, "{level:?}");
+                }
+                Ok(())
+            });
+            done.await.unwrap();
+            site.db().execute(Sql::raw("DELETE FROM note")).await.unwrap();
+        }
+        if fixture.is("postgres") {
+            let rows = site.db().fetch(Sql::raw("SHOW transaction_isolation")).await.unwrap();
+            assert_eq!(rows[0].get::<String>(0).unwrap(), "read committed");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_serialisation_failure_is_tried_again_as_often_as_asked() {
+    for fixture in fixtures().await {
+        if !fixture.is("postgres") {
+            println!("skipped: only PostgreSQL has serialisation failures that can be made");
+            continue;
+        }
+        let Fixture { site, effects, .. } = &fixture;
+        for id in 1..=6 {
+            add(site, id).await.unwrap();
+        }
+        // In the first `bad` tries another changes the row between reading and writing.
+        let attempt = async |retries: u32, bad: u32, id: i64| {
+            let tries = AtomicU32::new(0);
+            let isolation = Some(Isolation::RepeatableRead);
+            let how = Atomic { isolation, retries, ..Atomic::default() };
+            let done = site.atomic_with(how, async |inside| {
+                effects.ask(&inside, "asked").await;
+                let again = tries.fetch_add(1, Ordering::Relaxed) < bad;
+                tally(&inside).await;
+                if again {
+                    rename(site, id, id + 100).await?;
+                    rename(site, id + 100, id).await?;
+                }
+                rename(&inside, id, id + 1000).await
+            });
+            (done.await, tries.into_inner())
+        };
+        let (done, tries) = attempt(0, 1, 1).await;
+        assert!(done.unwrap_err().is_serialization_failure() && tries == 1);
+        let (done, tries) = attempt(2, 2, 2).await;
+        assert_eq!((done.unwrap(), tries), (1, 3));
+        assert_eq!(effects.take(), ["asked"], "only of the try that lasts");
+        let (done, tries) = attempt(2, 3, 3).await;
+        assert!(done.unwrap_err().is_serialization_failure() && tries == 3);
+        assert_eq!(ids(site).await, [1, 3, 4, 5, 6, 1002]);
+        assert!(effects.take().is_empty());
+        let other = site.atomic_with(Atomic { retries: 5, ..Atomic::default() }, async |site| {
+            effects.ask(&site, "never").await;
+            add(&site, 4).await
+        });
+        assert!(other.await.unwrap_err().is_unique_violation(), "other errors are not tried again");
+    }
+}
+
+#[tokio::test]
+async fn of_two_in_a_deadlock_both_get_through_with_retries() {
+    for fixture in fixtures().await {
+        let site = &fixture.site;
+        add(site, 1).await.unwrap();
+        add(site, 2).await.unwrap();
+        // SQLite lets only one begin, so there they cannot meet.
+        let meet = Barrier::new(if fixture.is("sqlite") { 1 } else { 2 });
+        let tries = AtomicU32::new(0);
+        let both = async |first: i64, second: i64| {
+            let own = AtomicU32::new(0);
+            let how = Atomic { retries: 5, ..Atomic::default() };
+            site.atomic_with(how, async |site| {
+                tries.fetch_add(1, Ordering::Relaxed);
+                rename(&site, first, first).await?;
+                if own.fetch_add(1, Ordering::Relaxed) == 0 {
+                    meet.wait().await;
+                }
+                rename(&site, second, second).await
+            })
+            .await
+        };
+        let (one, two) = tokio::join!(both(1, 2), both(2, 1));
+        assert_eq!((one.unwrap(), two.unwrap()), (1, 1));
+        assert!(tries.into_inner() <= 4);
+    }
+}
+
+#[tokio::test]
+async fn blocks_with_options_run_in_spawned_tasks() {
+    for Fixture { site, _database, .. } in fixtures().await {
+        let inner = site.clone();
+        let task = tokio::spawn(async move {
+            let name = String::from("owned by the task");
+            let how = Atomic { durable: true, retries: 1, ..Atomic::default() };
+            inner.atomic_with(how, async |site| add(&site, name.len() as i64).await).await
+        });
+        task.await.unwrap().unwrap();
+        assert_eq!(ids(&site).await, [17]);
+    }
+}
+
+#[tokio::test]
+async fn a_robust_effect_fails_alone() {
+    for Fixture { site, effects, _database } in fixtures().await {
+        site.atomic(async |site| {
+            add(&site, 1).await?;
+            site.on_commit_robust(|_| async { Err(Error::new("nobody hears")) }).await?;
+            effects.ask(&site, "still").await;
+            let undone: Result<()> = site
+                .atomic(async |site| {
+                    site.on_commit_robust(|_| async { unreachable!("rolled back") }).await?;
+                    Err(Error::new("no"))
+                })
+                .await;
+            assert!(undone.is_err());
+            Ok(())
+        })
+        .await
+        .unwrap();
+        assert_eq!(effects.take(), ["still"]);
+        site.on_commit_robust(|_| async { Err(Error::new("nor outside")) }).await.unwrap();
+        let plain = site.on_commit(|_| async { Err(Error::new("this one does")) }).await;
+        assert_eq!(plain.unwrap_err().to_string(), "this one does");
+        let leaked = site.atomic(async |site| Ok(site)).await.unwrap();
+        let late = leaked.on_commit_robust(|_| async { Ok(()) }).await;
+        assert!(late.unwrap_err().is_transaction_closed());
+    }
+}
+
+#[tokio::test]
+async fn a_block_may_ask_to_be_rolled_back() {
+    for Fixture { site, effects, _database } in fixtures().await {
+        assert!(site.set_rollback().unwrap_err().is_transaction_closed());
+        let seen = site
+            .atomic(async |site| {
+                add(&site, 1).await?;
+                let inner = site
+                    .atomic(async |site| {
+                        add(&site, 2).await?;
+                        effects.ask(&site, "never").await;
+                        site.set_rollback()?;
+                        Ok(ids(&site).await)
+                    })
+                    .await?;
+                effects.ask(&site, "outer").await;
+                Ok(inner)
+            })
+            .await
+            .unwrap();
+        assert_eq!((seen, ids(&site).await), (vec![1, 2], vec![1]));
+        assert_eq!(effects.take(), ["outer"]);
+        let dry = site.atomic(async |site| {
+            add(&site, 3).await?;
+            effects.ask(&site, "never").await;
+            site.set_rollback()
+        });
+        dry.await.unwrap();
+        assert_eq!(ids(&site).await, [1]);
+        assert!(effects.take().is_empty());
+    }
+}
+
+/// Polls `work` at most `polls` times and then drops it, whatever it is waiting for.
+async fn given_up_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        left -= 1;
+        match work.as_mut().poll(context) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Every kind of thing one does in a transaction; keeps rows `from + 1` to `from + 3`.
+async fn busy(site: &Site, from: i64) -> Result<()> {
+    let isolation = Some(Isolation::RepeatableRead);
+    let how = Atomic { isolation, retries: 1, ..Atomic::default() };
+    site.atomic_with(how, async |site| {
+        add(&site, from + 1).await?;
+        site.atomic(async |site| add(&site, from + 2).await).await?;
+        let undone: Result<()> = site
+            .atomic(async |site| {
+                add(&site, from + 4).await?;
+                Err(Error::new("no"))
+            })
+            .await;
+        assert!(undone.is_err());
+        let refused = site.atomic(async |site| add(&site, from + 1).await).await;
+        assert!(refused.unwrap_err().is_unique_violation());
+        let mut rows = site.db().stream(Sql::raw("SELECT id FROM note ORDER BY id DESC"));
+        while let Some(row) = rows.next().await {
+            if row?.get::<i64>(0)? == from + 2 {
+                break;
+            }
+        }
+        drop(rows);
+        add(&site, from + 3).await.map(drop)
+    })
+    .await
+}
+
+/// Whether the connections of the pool are as new.
+async fn nothing_is_left(fixture: &Fixture) {
+    let Fixture { site, .. } = fixture;
+    let clean = async || {
+        if fixture.is("postgres") {
+            let ask = "SELECT current_setting('transaction_isolation'), \
+                       pg_current_xact_id_if_assigned() IS NULL, \
+                       (SELECT COUNT(*) FROM pg_cursors WHERE name <> '')";
+            let rows = site.db().fetch(Sql::raw(ask)).await.unwrap();
+            assert_eq!(rows[0].get::<String>(0).unwrap(), "read committed");
+            assert!(rows[0].get::<bool>(1).unwrap(), "an open transaction");
+            assert_eq!(rows[0].get::<i64>(2).unwrap(), 0, "an open cursor");
+        } else {
+            tally(site).await;
+        }
+    };
+    tokio::join!(clean(), clean(), clean());
+    // Begins anew: neither in a transaction, nor is a savepoint of another there.
+    site.atomic(async |site| {
+        assert!(site.db().script("RELEASE SAVEPOINT hulse_1").await.is_err());
+        Err::<(), _>(Error::new("no"))
+    })
+    .await
+    .unwrap_err();
+}
+
+/// As often as it waits for something, with everything a transaction can wait for.
+#[tokio::test]
+async fn given_up_anywhere_a_transaction_leaves_all_or_nothing() {
+    const ROUNDS: i64 = 15;
+    const STEPS_MAX: usize = 2_000;
+    for fixture in fixtures().await {
+        let (mut from, mut ended) = (0, 0);
+        for _ in 0..ROUNDS {
+            for steps in 1..STEPS_MAX {
+                from += 10;
+                let done = given_up_after(steps, busy(&fixture.site, from)).await;
+                nothing_is_left(&fixture).await;
+                if let Some(done) = done {
+                    done.unwrap();
+                    ended += 1;
+                    break;
+                }
+            }
+        }
+        assert_eq!(ended, ROUNDS);
+        assert!(from / 10 >= ROUNDS * 2, "given up {} times only", from / 10 - ROUNDS);
+        // A commit that had begun goes on by itself: wait for all connections.
+        let settings = fixture.site.settings().database.clone();
+        fixture.site.database().close().await;
+        let database = Database::connect(&settings, Path::new("/")).await.unwrap();
+        let text = "SELECT id - id % 10, COUNT(*) FROM note GROUP BY 1 HAVING COUNT(*) <> 3";
+        let halves = database.connection().fetch(Sql::raw(text)).await.unwrap();
+        assert!(halves.is_empty(), "{} transactions were kept by halves", halves.len());
     }
 }

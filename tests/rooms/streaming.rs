@@ -3,10 +3,10 @@
 use futures_util::StreamExt;
 use hulse::Result;
 use hulse::conf::{self, Secret};
-use hulse::db::{Connection, Database, Row, Rows, Sql, Value, Values};
+use hulse::db::{Connection, Database, Dialect, Row, Sql, Value, Values};
 use hulse_tests::{TestDatabase, databases};
 
-/// More than any answer that fits into memory by accident: with their padding a gigabyte.
+/// As an answer in memory they would be half a gigabyte: twice and more of what is allowed.
 const MANY: i64 = 1_000_000;
 
 /// What reading them may add to the process's memory, bytes; other tests run beside it.
@@ -22,14 +22,16 @@ async fn open(test: &TestDatabase) -> Database {
     Database::connect(&settings, std::path::Path::new("/")).await.unwrap()
 }
 
-/// The numbers from 1 to `last`, each with a kilobyte beside it.
-fn numbers(last: i64) -> Sql {
-    let text = format!(
-        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {last}) \
-         SELECT x, '{}' FROM c",
-        "0123456789".repeat(100)
-    );
-    Sql::raw(text)
+/// The numbers from 1 to `last`, each with 200 bytes beside it.
+fn numbers(connection: &Connection, last: i64) -> Sql {
+    let padding = "0123456789".repeat(20);
+    Sql::raw(match connection.dialect() {
+        Dialect::Mysql => format!("SELECT seq AS x, '{padding}' FROM seq_1_to_{last}"),
+        _ => format!(
+            "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {last}) \
+             SELECT x, '{padding}' FROM c"
+        ),
+    })
 }
 
 fn number(row: Option<Result<Row>>) -> i64 {
@@ -51,7 +53,8 @@ fn resident_bytes() -> usize {
     pages * 4096
 }
 
-async fn reads_all_in_little_memory(mut rows: Rows) {
+async fn reads_all_in_little_memory(connection: Connection) {
+    let mut rows = connection.stream(numbers(&connection, MANY));
     let before = resident_bytes();
     let mut most = before;
     for expected in 1..=MANY {
@@ -69,7 +72,7 @@ async fn reads_all_in_little_memory(mut rows: Rows) {
 async fn a_million_rows_are_read_in_constant_memory() {
     for test in databases().await {
         let database = open(&test).await;
-        reads_all_in_little_memory(database.connection().stream(numbers(MANY))).await;
+        reads_all_in_little_memory(database.connection()).await;
     }
 }
 
@@ -81,7 +84,7 @@ async fn a_million_rows_are_read_in_constant_memory_inside_a_transaction() {
         }
         let database = open(&test).await;
         let transaction = database.connection().begin().await.unwrap();
-        reads_all_in_little_memory(transaction.connection().stream(numbers(MANY))).await;
+        reads_all_in_little_memory(transaction.connection()).await;
         transaction.commit().await.unwrap();
     }
 }
@@ -97,7 +100,7 @@ async fn values_are_bound_and_read_as_by_fetch() {
              INSERT INTO v VALUES (1, TRUE, 0.5, 'one'), (2, FALSE, 2.5, NULL), (3, TRUE, 3, 'x')",
         )
         .await;
-        let mark = if test.url.starts_with("sqlite") { "?" } else { "$1" };
+        let mark = if test.url.starts_with("postgres") { "$1" } else { "?" };
         let sql = Sql {
             text: format!("SELECT id, id, b, f, t FROM v WHERE id < {mark} ORDER BY id DESC"),
             values: Values(vec![Value::BigInt(Some(3))]),
@@ -124,7 +127,7 @@ async fn rows_may_be_written_while_they_are_read() {
         script(&database.connection(), "CREATE TABLE n (id BIGINT PRIMARY KEY)").await;
         let transaction = database.connection().begin().await.unwrap();
         let inside = transaction.connection();
-        let copy = numbers(2_000).text;
+        let copy = numbers(&inside, 2_000).text;
         script(&inside, &format!("INSERT INTO n SELECT x FROM ({copy}) AS many")).await;
         let mut rows = inside.stream(Sql::raw("SELECT id FROM n ORDER BY id"));
         let mut read = 0;
@@ -149,7 +152,8 @@ async fn streams_of_one_transaction_run_side_by_side() {
         let database = open(&test).await;
         let transaction = database.connection().begin().await.unwrap();
         let inside = transaction.connection();
-        let (one, two) = (inside.stream(numbers(1_200)), inside.stream(numbers(700)));
+        let (one, two) =
+            (inside.stream(numbers(&inside, 1_200)), inside.stream(numbers(&inside, 700)));
         let pairs: Vec<_> = one.zip(two).collect().await;
         assert_eq!(pairs.len(), 700);
         transaction.commit().await.unwrap();
@@ -162,7 +166,7 @@ async fn one_dropped_halfway_leaves_nothing() {
         let database = open(&test).await;
         let plain = database.connection();
         for _ in 0..5 {
-            let mut rows = plain.stream(numbers(MANY));
+            let mut rows = plain.stream(numbers(&plain, MANY));
             assert_eq!(number(rows.next().await), 1);
         }
         assert_eq!(single(&plain, "SELECT 7").await, 7, "and no connection is missing");
@@ -170,7 +174,7 @@ async fn one_dropped_halfway_leaves_nothing() {
         let transaction = plain.begin().await.unwrap();
         let inside = transaction.connection();
         for _ in 0..3 {
-            let mut rows = inside.stream(numbers(3_000));
+            let mut rows = inside.stream(numbers(&inside, 3_000));
             for expected in 1..=600 {
                 assert_eq!(number(rows.next().await), expected);
             }
@@ -215,10 +219,15 @@ async fn one_that_outlives_its_transaction_is_told_so() {
     for test in databases().await {
         let database = open(&test).await;
         let transaction = database.connection().begin().await.unwrap();
-        let mut rows = transaction.connection().stream(numbers(2_000));
+        let inside = transaction.connection();
+        let mut rows = inside.stream(numbers(&inside, 2_000));
         assert_eq!(number(rows.next().await), 1);
         transaction.commit().await.unwrap();
         let rest: Vec<_> = rows.collect().await;
+        if inside.dialect() == Dialect::Mysql {
+            assert_eq!(rest.len(), 1_999, "read whole inside a transaction");
+            continue;
+        }
         let last = rest.last().unwrap().as_ref().unwrap_err();
         assert!(last.is_transaction_closed() && rest.len() < 2_000, "{last}");
         assert_eq!(single(&database.connection(), "SELECT 7").await, 7);

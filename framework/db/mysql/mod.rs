@@ -47,6 +47,10 @@ const SQL_MODE: &str = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR
                         NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO,ANSI_QUOTES,PIPES_AS_CONCAT,\
                         NO_BACKSLASH_ESCAPES";
 
+/// Steps of a recursive query: as many as on the other databases. Its own default, 1000, cuts the
+/// answer.
+const RECURSION_MAX: u32 = u32::MAX;
+
 /// The connections to one database.
 pub(super) struct Pool {
     pool: pool::Pool<MySqlConnection>,
@@ -118,7 +122,7 @@ fn with_session(options: MySqlConnectOptions, wait: Duration) -> MySqlConnectOpt
     // sqlx writes `time_zone='{this}'` among other settings, and has no other place for more.
     let session = format!(
         "+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {seconds}, \
-         lock_wait_timeout = {seconds}, tx_isolation = 'READ-COMMITTED"
+         lock_wait_timeout = {seconds}, max_recursive_iterations = {RECURSION_MAX}, tx_isolation = 'READ-COMMITTED"
     );
     options
         .charset("utf8mb4")

@@ -243,6 +243,14 @@ fn methods(parts: &Parts<'_>) -> TokenStream {
                 ::hulse::models::create(site, row).await
             }
 
+            /// Asks the row all that is demanded of it, other rows too. Saving does not.
+            ///
+            /// # Errors
+            /// It is not valid: `error.fields()` says why. Or the database is away.
+            #visibility async fn full_clean(&self, site: &#derive::Site) -> #derive::Result<()> {
+                ::hulse::models::full_clean(self, site, &[]).await
+            }
+
             /// Writes the row: a new one is inserted and gets its key, another is updated.
             ///
             /// # Errors

@@ -194,7 +194,7 @@ pub(super) struct Reference {
 }
 
 /// The database's type of a column.
-pub(super) fn column_type(
+pub(in crate::migrations) fn column_type(
     dialect: Dialect,
     state: &ProjectState,
     field: &FieldState,

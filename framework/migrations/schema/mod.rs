@@ -22,6 +22,8 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 
 use super::Operation;
 use super::constraint::{ConstraintState, Rule};
+pub(super) use column::column_type;
+
 use super::operation::{SqlText, existing_constraint};
 use super::state::{ModelKey, ModelState, ProjectState};
 

@@ -19,7 +19,7 @@ use super::{Place, Step};
 const PREFIX: u32 = 255;
 
 /// The longest text that is in an index as a whole, characters.
-const WHOLE_MAX: u32 = 768;
+const WHOLE_MAX: u32 = 500;
 
 /// What stands behind the columns of a CREATE TABLE: no server's own settings decide how texts
 /// compare, or whether there are transactions.
@@ -106,10 +106,18 @@ pub(super) fn alter_field(
     fill: Option<&Value>,
 ) -> Result<Vec<Step>> {
     let followers = followers(place, model, (from, to))?;
-    let (were, are) = (own(place, place.before, old, from)?, own(place, place.after, model, to)?);
+    let (were, mut are) =
+        (own(place, place.before, old, from)?, own(place, place.after, model, to)?);
+    let mut stay = were.clone();
+    stay.retain(|one| are.contains(one));
+    if place.own_index(old, from)?.is_some() && place.own_index(model, to)?.is_none() {
+        // A foreign key without an index makes one of its own, but only when it is made.
+        stay.clear();
+    }
+    are.retain(|one| !stay.contains(one));
     let mut sql = Vec::new();
     sql.extend(followers.iter().map(|follower| follower.drop.clone()));
-    for (name, _) in were.iter().filter(|one| !are.contains(one)) {
+    for (name, _) in were.iter().filter(|one| !stay.contains(one)) {
         sql.push(drop_constraint(place, model, name));
     }
     if from.column != to.column {
@@ -127,23 +135,58 @@ pub(super) fn alter_field(
         let value = place.literal(place.after, to, value)?;
         sql.push(format!("UPDATE {table} SET {column} = {value} WHERE {column} IS NULL"));
     }
+    let narrowed = narrowed(place, (old, model), (from, to))?;
+    sql.extend(narrowed.iter().map(|(name, _)| place.drop_index(model, name, false)));
     let definition = definition(place, place.after, model, to)?;
     let before = FieldState { column: to.column.clone(), ..from.clone() };
     if definition != self::definition(place, place.before, old, &before)? {
         sql.push(alter(place, model, &format!("MODIFY COLUMN {definition}")));
     }
     sql.extend(followers.iter().map(|follower| follower.modify.clone()));
+    let is_narrowed = |name: &str| narrowed.iter().any(|(narrowed, _)| narrowed == name);
+    sql.extend(narrowed.iter().filter_map(|(_, create)| create.clone()));
     let (gone, made) = (place.own_index(old, from)?, place.own_index(model, to)?);
     if gone != made {
         // A foreign key has an index at any time.
-        sql.extend(made.map(|(_, sql)| sql));
+        let (gone, made) = (gone.filter(|(name, _)| !is_narrowed(name)), made);
+        sql.extend(made.filter(|(name, _)| !is_narrowed(name)).map(|(_, sql)| sql));
         sql.extend(gone.map(|(name, _)| place.drop_index(model, &name, false)));
     }
-    for (_, constraint) in are.iter().filter(|one| !were.contains(one)) {
+    for (_, constraint) in &are {
         sql.push(alter(place, model, &format!("ADD {constraint}")));
     }
     sql.extend(followers.into_iter().map(|follower| follower.add));
     Ok(sql.into_iter().map(Step::Sql).collect())
+}
+
+/// The indexes over a column of which they can have more or less afterwards than before: their names
+/// as they are once the column is renamed, and what makes them anew, if they stay.
+fn narrowed(
+    place: Place<'_>,
+    (old, model): (&ModelState, &ModelState),
+    (from, to): (&FieldState, &FieldState),
+) -> Result<Vec<(String, Option<String>)>> {
+    if prefix(place, from)? == prefix(place, to)? {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    if let Some((name, _)) = place.own_index(old, from)? {
+        let made = place.own_index(model, to)?;
+        let made = made.filter(|(made, _)| *made == name).map(|(_, create)| create);
+        found.push((name, made));
+    }
+    let is_in =
+        |fields: &[String]| fields.iter().any(|name| name.trim_start_matches('-') == to.name);
+    let indexes = model.indexes.iter().filter(|index| is_in(&index.fields));
+    let uniques = model.constraints.iter().filter(|unique| is_in(unique.fields()));
+    let names: Vec<_> =
+        indexes.map(|index| &index.name).chain(uniques.map(|unique| &unique.name)).collect();
+    for (name, create) in place.named_indexes(model)? {
+        if names.contains(&&name) {
+            found.push((name, Some(create)));
+        }
+    }
+    Ok(found)
 }
 
 /// A column as MODIFY wants it: that it is the primary key stays as it is.

@@ -116,13 +116,7 @@ fn retyped(
         steps.push(alter("DROP IDENTITY"));
     }
     if differs {
-        // A cast by hand would cut texts that are too long; without it they are an error.
-        let is_text = |sql: &str| sql == "text" || sql.starts_with("varchar");
-        let using = if is_text(&old) && is_text(&new) {
-            String::new()
-        } else {
-            format!(" USING {}::{new}", place.quoted(&to.column))
-        };
+        let using = using((&old, &new), &place.quoted(&to.column));
         steps.push(alter(&format!("TYPE {new}{using}")));
     }
     if is_counted && !was_counted {
@@ -136,6 +130,19 @@ fn retyped(
         steps.push(alter(&format!("SET DEFAULT {value}")));
     }
     Ok(steps)
+}
+
+/// How values of one type become those of another.
+fn using((old, new): (&str, &str), column: &str) -> String {
+    let is_text = |sql: &str| sql == "text" || sql.starts_with("varchar");
+    match (old, new) {
+        // A cast by hand would cut texts that are too long; without it they are an error.
+        _ if is_text(old) && is_text(new) => String::new(),
+        // PostgreSQL has casts between booleans and `integer` only.
+        ("smallint" | "bigint", "boolean") => format!(" USING {column} <> 0"),
+        ("boolean", new) if !is_text(new) => format!(" USING {column}::integer::{new}"),
+        _ => format!(" USING {column}::{new}"),
+    }
 }
 
 /// Goes on counting after the highest key there is.
@@ -204,7 +211,7 @@ fn followers(
     if !to.primary_key || old == column_type(place.dialect, place.after, to)? {
         return Ok(links);
     }
-    for (other, field) in place.after.referring(&model.key) {
+    for (other, field) in place.after.followers(&model.key) {
         let Some(reference) = place.reference(place.after, other, field)? else { continue };
         let kind = column_type(place.dialect, place.after, field)?;
         let (table, column) = (place.quoted(&other.table), place.quoted(&field.column));

@@ -96,7 +96,7 @@ fn followers(
         return Ok(Vec::new());
     }
     let mut tables: Vec<&ModelState> = Vec::new();
-    for (other, _) in place.after.referring(&model.key) {
+    for (other, _) in place.after.followers(&model.key) {
         if other.key != model.key && !tables.contains(&other) {
             tables.push(other);
         }

@@ -6,7 +6,7 @@ use super::{POST, USER, graph, state};
 use crate::migrations::{Change, Graph, Kind, ProjectState, Value, arrange, diff, renames};
 
 /// What `makemigrations` would write: names, dependencies and operations, a line each.
-fn written(changes: Vec<Change>, new: &ProjectState, graph: &Graph) -> String {
+pub(super) fn written(changes: Vec<Change>, new: &ProjectState, graph: &Graph) -> String {
     let mut text = String::new();
     for migration in arrange(changes, new, graph, None) {
         let after: Vec<String> = migration.dependencies.iter().map(ToString::to_string).collect();

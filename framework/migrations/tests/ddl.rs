@@ -136,3 +136,28 @@ fn a_value_must_fit_its_column() {
     let steps = schema::steps(&migration.operations[0], "auth", (&before, &after), Dialect::Sqlite);
     assert!(steps.unwrap_err().to_string().contains("is no value for field x"));
 }
+
+#[test]
+fn who_would_wait_for_long_is_told() {
+    let hint = |operation: &str| {
+        let before = state(&[("auth", USER), ("blog", POST)]);
+        let hints = migration("blog.x", &format!("[[operation]]\n{operation}\n")).hints(&before);
+        hints[0].map(|hint| hint.split([',', ';']).next().unwrap_or_default())
+    };
+    let check = |operation: &str, expected: Option<&str>| {
+        assert_eq!(hint(operation), expected, "{operation}");
+    };
+    let written = Some("the whole table waits until it is written anew");
+    check("alter_field = \"Post.title\"\ntype = \"integer\"", written);
+    check("alter_field = \"Post.title\"\ntype = \"char\"\nmax_length = 100", written);
+    check("alter_field = \"Post.title\"\ntype = \"char\"\nmax_length = 300", None);
+    check("alter_field = \"Post.title\"\ntype = \"text\"", None);
+    let index = "add_index = \"Post\"\nname = \"a\"\nfields = [\"title\"]";
+    check(index, Some("who writes to the table waits until the index is made"));
+    check(&format!("{index}\nconcurrently = true"), None);
+    check(
+        "add_constraint = \"Post\"\nname = \"a\"\nunique = [\"title\"]",
+        Some("who writes to the table waits until all rows are compared"),
+    );
+    check("add_field = \"Post.x\"\ntype = \"text\"\nnull = true", None);
+}

@@ -2,7 +2,9 @@
 
 mod changes;
 mod ddl;
+mod detected;
 mod files;
+mod optimized;
 mod plans;
 mod squashed;
 

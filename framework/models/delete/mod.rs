@@ -9,9 +9,10 @@
 //! Invariants:
 //! - Whether a row is protected or restricted is known before the first hook is called.
 //! - Rows of models without hooks and listeners are never loaded, at most their keys.
-//! - Rows of several models that point at each other in a circle need constraints that wait for the
-//!   commit; those of our migrations do.
+//! - Rows that point at each other in a circle need constraints that wait for the commit; those of
+//!   our migrations do, except on MariaDB ([`circle`]).
 
+mod circle;
 mod collect;
 mod refusal;
 mod tree;
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 
 use sea_query::{Expr, ExprTrait, Query, Value};
 
-use crate::db::Row;
+use crate::db::{Row, Sql};
 use crate::error::{Error, Result};
 use crate::models::hooks::Change;
 use crate::models::live::{Act, Live, Moment, Rows, is_observed, when_committed};
@@ -167,14 +168,7 @@ async fn within(meta: &'static Meta, doomed: Vec<Doomed>, site: &Site) -> Result
         tree.finish(&mut deleted, site).await?;
     }
     sort(&mut collected.doomed);
-    for (meta, rows) in &collected.doomed {
-        let column = meta.primary_key().column;
-        for rows in rows.chunks(KEYS_MAX) {
-            let keys = rows.iter().map(|row| row.key.clone());
-            let gone = delete_where(meta, Expr::col(column).is_in(keys), site).await?;
-            deleted.add(meta, gone);
-        }
-    }
+    circle::delete_all(&collected.doomed, &mut deleted, site).await?;
     for row in observed(&mut collected) {
         row.at(site, Moment::AfterDelete).await?;
     }
@@ -189,9 +183,13 @@ fn observed(collected: &mut Collected) -> impl Iterator<Item = &mut Box<dyn Live
 }
 
 async fn delete_where(meta: &Meta, condition: Expr, site: &Site) -> Result<u64> {
+    site.db().execute(statement(meta, condition, site)).await
+}
+
+fn statement(meta: &Meta, condition: Expr, site: &Site) -> Sql {
     let mut statement = Query::delete();
     statement.from_table(meta.table).and_where(condition);
-    site.db().execute(site.db().dialect().build(&statement)).await
+    site.db().dialect().build(&statement)
 }
 
 /// Lets a foreign key of all rows of `condition` point to `to`.

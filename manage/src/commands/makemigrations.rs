@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use hulse::migrations::{Change, Graph, Migration, MigrationKey, arrange, diff, renames};
+use hulse::migrations::{
+    Change, Graph, Migration, MigrationKey, arrange, check_changes, diff, renames,
+};
 use hulse::{Error, Project, Result};
 
 use super::migrate::installed;
@@ -91,6 +93,10 @@ impl Makemigrations {
             return Ok(ExitCode::SUCCESS);
         }
         self.write(project, &written)?;
+        if context.settings().is_ok_and(|found| found.database.url.expose().starts_with("postgres"))
+        {
+            tell(hints(&graph, &written)?);
+        }
         Ok(if self.check { ExitCode::from(MISSING) } else { ExitCode::SUCCESS })
     }
 
@@ -104,7 +110,9 @@ impl Makemigrations {
         let (old, new) = (graph.state(|_| true)?, project.state());
         let mut answers = self.answers();
         let renames = renames(&old, &new, &mut |rename| answers.is_rename(rename));
-        let mut changes = self.chosen(project, diff(&old, &new, &renames))?;
+        let changes = diff(&old, &new, &renames);
+        check_changes(&changes, &old)?;
+        let mut changes = self.chosen(project, changes)?;
         for change in &mut changes {
             if let Some(code) = questions::fill(change, &old, &mut answers) {
                 return Ok(Err(code));
@@ -231,6 +239,22 @@ fn needed<'a>(changes: &'a [Change], chosen: &BTreeSet<String>) -> Option<&'a st
     let mine = changes.iter().filter(|change| chosen.contains(&change.app));
     let needs = mine.flat_map(|change| &change.requires).map(|&need| changes[need].app.as_str());
     needs.into_iter().find(|app| !chosen.contains(*app))
+}
+
+/// What users of a running site would notice, a line each.
+fn hints(graph: &Graph, migrations: &[Migration]) -> Result<String> {
+    let mut state = graph.state(|_| true)?;
+    let mut text = String::new();
+    for migration in migrations {
+        for (operation, hint) in migration.operations.iter().zip(migration.hints(&state)) {
+            if let Some(hint) = hint {
+                let words = operation.describe();
+                text.push_str(&format!("Hint for {}, {words}:\n  {hint}\n", migration.key));
+            }
+        }
+        migration.apply(&mut state)?;
+    }
+    Ok(text)
 }
 
 fn operations(migration: &Migration) -> String {

@@ -155,7 +155,14 @@ async fn a_function_that_fails_undoes_the_migration_and_is_named() {
         let site = site(&test).await;
         let more = format!("{SLUGS}\n[[operation]]\nrun = \"blog.fail\"\n");
         let error = up(&site, &with(&more)).await.unwrap_err().to_string();
-        assert_eq!(error, "migration blog.0002_more: run blog.fail: it is not to be");
+        let words = "migration blog.0002_more: run blog.fail: it is not to be";
+        if site.database().dialect() == Dialect::Mysql {
+            let stays = "MariaDB undoes no DDL, so 3 of the 4 operations of blog.0002_more are done \
+                         and stay; the next `migrate` goes on behind them: ";
+            assert_eq!(error, format!("{stays}{words}"));
+            continue;
+        }
+        assert_eq!(error, words);
         assert_eq!(names(site.database()).await, ["auth.0001_initial", "blog.0001_initial"]);
         assert!(column(site.database(), "SELECT name FROM auth_user").await.is_empty());
         let slugs = Sql::raw("SELECT slug FROM blog_post");
@@ -221,6 +228,10 @@ async fn what_is_not_atomic_stays_by_operations_and_is_recorded_at_the_end() {
         let more = "atomic = false\n[[operation]]\nadd_field = \"Post.live\"\ntype = \"boolean\"\n\
                     null = true\n[[operation]]\nrun_sql = \"SELECT nonsense FROM nowhere\"\n";
         let error = up(&site, &with(more)).await.unwrap_err().to_string();
+        if site.database().dialect() == Dialect::Mysql {
+            assert!(error.starts_with("MariaDB undoes no DDL, so 1 of the 2"), "{error}");
+            continue;
+        }
         let words = "blog.0002_more is not atomic, so 1 of its 2 operations are done and stay, \
                      and it is not recorded: migration blog.0002_more: raw sql operation: ";
         assert!(error.starts_with(words), "{error}");

@@ -3,6 +3,7 @@
 mod data;
 mod executor;
 mod inspect;
+mod renames;
 mod rows;
 mod schema;
 
@@ -67,6 +68,8 @@ async fn run(database: &Database, sql: &str) {
 
 /// The rows of a query, their first column as text.
 async fn column(database: &Database, sql: &str) -> Vec<String> {
+    let is_mysql = database.dialect() == Dialect::Mysql;
+    let sql = if is_mysql { sql.replace(" AS text)", " AS char)") } else { sql.to_owned() };
     let rows = database.connection().fetch(Sql::raw(sql)).await.unwrap();
     rows.iter().map(|row| text(row, 0)).collect()
 }

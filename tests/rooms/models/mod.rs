@@ -1,6 +1,7 @@
 //! Models on both databases: the blog that the tests of this folder share.
 
 mod bulk;
+mod clean;
 mod custom_fields;
 mod deletes;
 mod derive;
@@ -155,7 +156,13 @@ fn create_table(meta: &Meta, dialect: Dialect) -> String {
     let mut sql = format!("CREATE TABLE \"{}\" (", meta.table);
     for (at, field) in meta.fields.iter().enumerate() {
         let comma = if at > 0 { ", " } else { "" };
-        write!(sql, "{comma}\"{}\" {}", field.column, column_type(field, dialect)).unwrap();
+        // A key has the very type of what it points to; MariaDB insists.
+        let target = field.relation.map(|relation| (relation.to)().primary_key());
+        let kind = match target {
+            Some(target) if target.kind == FieldKind::BigAuto => "BIGINT".into(),
+            target => column_type(target.unwrap_or(field), dialect),
+        };
+        write!(sql, "{comma}\"{}\" {kind}", field.column).unwrap();
         if !field.null && field.kind != FieldKind::BigAuto {
             sql.push_str(" NOT NULL");
         }
