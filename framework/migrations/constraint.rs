@@ -176,6 +176,20 @@ impl ConstraintState {
 }
 
 impl ModelState {
+    /// Gives indexes and constraints whose name is empty the one they have if nobody names them.
+    #[must_use]
+    pub fn named(mut self) -> Self {
+        let (mut indexes, mut constraints) = (self.indexes.clone(), self.constraints.clone());
+        for index in indexes.iter_mut().filter(|index| index.name.is_empty()) {
+            index.name = index.automatic(&self.table, &|name| self.column_of(name));
+        }
+        for one in constraints.iter_mut().filter(|one| one.name.is_empty()) {
+            one.name = one.automatic(&self.table, &|name| self.column_of(name));
+        }
+        (self.indexes, self.constraints) = (indexes, constraints);
+        self
+    }
+
     /// Whether an index or constraint speaks of the field `name`: by its name.
     pub(super) fn user_of(&self, name: &str) -> Option<&str> {
         let column = self.field(name).map_or("", |field| field.column.as_str());

@@ -377,7 +377,9 @@ fn delete_models(mut left: Vec<&ModelState>, changes: &mut Changes) {
         if let Some(free) = left.iter().position(is_free) {
             let model = left.remove(free);
             let operation = Operation::DeleteModel { model: model.key.model.clone() };
+            // It may point to itself: that goes with it.
             let targets = model.fields.iter().filter_map(FieldState::target);
+            let targets = targets.filter(|to| **to != model.key);
             changes.unlink(&model.key, operation, targets);
             continue;
         }

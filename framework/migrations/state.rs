@@ -263,6 +263,13 @@ impl ProjectState {
     }
 }
 
+/// A state of models put together by hand.
+impl FromIterator<ModelState> for ProjectState {
+    fn from_iter<I: IntoIterator<Item = ModelState>>(models: I) -> Self {
+        Self { models: models.into_iter().collect() }
+    }
+}
+
 /// The models made for the many-to-many fields of `meta`.
 fn betweens(meta: &'static Meta) -> impl Iterator<Item = &'static Meta> {
     meta.many.iter().filter_map(|many| match many.kind {

@@ -14,6 +14,7 @@ mod cli;
 mod commands;
 mod context;
 mod hand_over;
+mod inspectdb;
 mod output;
 mod prompt;
 mod questions;

@@ -56,6 +56,11 @@ impl Answers {
         )
     }
 
+    /// Whether the migrations listed may be squashed.
+    pub(crate) fn is_squash(&mut self) -> bool {
+        self.is_yes("Do you wish to proceed? [y/N] ")
+    }
+
     fn choice(&mut self, question: &str, choices: usize) -> Option<usize> {
         let mut answer = self.ask(question)?;
         for _ in 0..TRIES_MAX {

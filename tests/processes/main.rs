@@ -8,8 +8,11 @@
 
 mod djchat;
 mod djchat_page;
+mod inspectdb;
+mod kill;
 mod manage;
 mod migrations;
 mod pulse_faults;
 mod pulse_start;
 mod pulse_stop;
+mod squash;

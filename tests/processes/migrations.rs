@@ -7,47 +7,63 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 /// A folder with a site in it whose models stand at `stage`.
-struct Site {
+pub(crate) struct Site {
     folder: TempDir,
+    /// `DATABASE_URL`; without one a SQLite file in its folder.
+    url: Option<String>,
 }
 
 /// What a command answered.
 #[derive(Debug)]
-struct Answer {
-    code: Option<i32>,
-    said: String,
-    complained: String,
+pub(crate) struct Answer {
+    pub(crate) code: Option<i32>,
+    pub(crate) said: String,
+    pub(crate) complained: String,
 }
 
 impl Site {
-    fn new(stage: &str) -> Self {
+    /// One on the database at `url`.
+    pub(crate) fn on(stage: &str, url: &str) -> Self {
+        Self { url: Some(url.to_owned()), ..Self::new(stage) }
+    }
+
+    /// Its database, opened beside it.
+    pub(crate) async fn database(&self) -> hulse::db::Database {
+        let file = format!("sqlite://{}", self.path("db.sqlite3").display());
+        let url = hulse::conf::Secret::new(self.url.clone().unwrap_or(file));
+        let settings = hulse::conf::Databases { url, ..Default::default() };
+        hulse::db::Database::connect(&settings, Path::new("/")).await.unwrap()
+    }
+
+    pub(crate) fn new(stage: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("settings.toml"), "debug = true\n").unwrap();
-        let site = Self { folder };
+        let site = Self { folder, url: None };
         site.grow(stage);
         site
     }
 
-    fn grow(&self, stage: &str) {
+    pub(crate) fn grow(&self, stage: &str) {
         std::fs::write(self.path("stage"), stage).unwrap();
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
-    fn command(&self, words: &str) -> Command {
+    pub(crate) fn command(&self, words: &str) -> Command {
         let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_growing")));
         command.args(words.split_whitespace()).current_dir(self.folder.path());
         command.env_remove("DATABASE_URL").env_remove("HULSE_SETTINGS").stdin(Stdio::null());
+        command.envs(self.url.iter().map(|url| ("DATABASE_URL", url)));
         command
     }
 
-    async fn run(&self, words: &str) -> Answer {
+    pub(crate) async fn run(&self, words: &str) -> Answer {
         let output = self.command(words).output().await.unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Answer {
@@ -58,7 +74,7 @@ impl Site {
     }
 
     /// Runs a command that must succeed, and returns what it said.
-    async fn ok(&self, words: &str) -> String {
+    pub(crate) async fn ok(&self, words: &str) -> String {
         let answer = self.run(words).await;
         assert_eq!(answer.code, Some(0), "{words}: {answer:?}");
         answer.said

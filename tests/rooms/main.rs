@@ -8,6 +8,7 @@ mod channels;
 mod csrf;
 mod db;
 mod http;
+mod inspectdb;
 mod middleware;
 mod migrations;
 mod models;

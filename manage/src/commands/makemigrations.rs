@@ -53,7 +53,7 @@ pub(crate) struct Makemigrations {
 }
 
 /// A name that makes a file name and reads like Django's.
-fn name(text: &str) -> Result<String, String> {
+pub(super) fn name(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !text.is_empty() && text.chars().all(fits) {
         return Ok(text.to_owned());

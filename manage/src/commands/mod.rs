@@ -5,12 +5,15 @@ mod check;
 mod clearsessions;
 mod createsuperuser;
 mod dbshell;
+mod inspectdb;
 mod makemigrations;
 mod migrate;
+mod optimizemigration;
 mod pulse;
 mod routes;
 mod showmigrations;
 mod sqlmigrate;
+mod squashmigrations;
 
 use std::process::ExitCode;
 
@@ -26,12 +29,15 @@ pub(crate) enum Command {
     Clearsessions(clearsessions::Clearsessions),
     Createsuperuser(createsuperuser::Createsuperuser),
     Dbshell(dbshell::Dbshell),
+    Inspectdb(inspectdb::Inspectdb),
     Makemigrations(makemigrations::Makemigrations),
     Migrate(migrate::Migrate),
+    Optimizemigration(optimizemigration::Optimizemigration),
     Pulse(pulse::Pulse),
     Routes(routes::Routes),
     Showmigrations(showmigrations::Showmigrations),
     Sqlmigrate(sqlmigrate::Sqlmigrate),
+    Squashmigrations(squashmigrations::Squashmigrations),
 }
 
 impl Command {
@@ -43,11 +49,14 @@ impl Command {
             Self::Createsuperuser(createsuperuser) => createsuperuser.run(context),
             Self::Dbshell(dbshell) => dbshell.run(context),
             Self::Makemigrations(makemigrations) => makemigrations.run(context),
+            Self::Inspectdb(inspectdb) => inspectdb.run(context),
             Self::Migrate(migrate) => migrate.run(context),
+            Self::Optimizemigration(optimizemigration) => optimizemigration.run(context),
             Self::Pulse(pulse) => pulse.run(context),
             Self::Routes(routes) => routes.run(context),
             Self::Showmigrations(showmigrations) => showmigrations.run(context),
             Self::Sqlmigrate(sqlmigrate) => sqlmigrate.run(context),
+            Self::Squashmigrations(squashmigrations) => squashmigrations.run(context),
         }
     }
 }

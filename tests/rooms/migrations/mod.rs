@@ -2,6 +2,7 @@
 
 mod data;
 mod executor;
+mod fuzz;
 mod inspect;
 mod renames;
 mod rows;

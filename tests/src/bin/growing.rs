@@ -3,8 +3,10 @@
 
 use std::process::ExitCode;
 
+use hulse::db::Value;
+use hulse::migrations::{DataMigrations, History};
 use hulse::models::{ForeignKey, Id, Meta, Model};
-use hulse::{App, Project};
+use hulse::{App, Project, Result, Site};
 
 mod first {
     use super::{ForeignKey, Id, Model};
@@ -86,7 +88,25 @@ struct Blog {
     stage: String,
 }
 
+/// `Hello World` becomes `hello-world` where there is no slug.
+async fn fill_slugs(_: &Site, history: &History) -> Result<()> {
+    let posts = history.model("blog", "Post")?.filter("slug", Value::String(None))?;
+    let mut batches = posts.batches(100);
+    while let Some(rows) = batches.next().await? {
+        for mut row in rows {
+            let title: String = row.get("title")?;
+            row.set("slug", title.to_lowercase().replace(' ', "-"))?;
+            row.save().await?;
+        }
+    }
+    Ok(())
+}
+
 impl App for Blog {
+    fn data_migrations(&self) -> DataMigrations {
+        DataMigrations::default().with("fill_slugs", fill_slugs)
+    }
+
     fn label(&self) -> &'static str {
         "blog"
     }

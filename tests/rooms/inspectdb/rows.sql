@@ -1,0 +1,11 @@
+INSERT INTO django_content_type (id, app_label, model) VALUES (1, 'auth', 'user');
+INSERT INTO auth_permission (id, content_type_id, codename, name) VALUES (1, 1, 'add_user', 'Can add user');
+INSERT INTO auth_group (id, name) VALUES (1, 'editors');
+INSERT INTO auth_group_permissions (id, group_id, permission_id) VALUES (1, 1, 1);
+INSERT INTO auth_user (id, password, is_superuser, username, last_name, email, is_staff, is_active, date_joined, first_name) VALUES (1, 'x', true, 'ann', 'Lee', 'ann@example.com', true, true, '2026-01-31 12:00:00+00:00', 'Ann');
+INSERT INTO auth_user_groups (id, user_id, group_id) VALUES (1, 1, 1);
+INSERT INTO django_admin_log (id, object_repr, action_flag, change_message, user_id, action_time) VALUES (1, 'ann', 3, '[]', 1, '2026-01-31 12:00:00+00:00');
+INSERT INTO django_session (session_key, session_data, expire_date) VALUES ('abc', 'e30', '2026-01-31 12:00:00+00:00');
+INSERT INTO shop_product (id, type, self, "Full Name", full_name, price, weight, tags, stock, ratio, opens, since, parent_id, reverse) VALUES ('00000000000000000000000000000001', 'book', 7, 'A', 'B', 9.5, 1.25, '{"a": 1}', 3, 0.5, '10:30:00', '2026-01-31', '00000000000000000000000000000001', false);
+INSERT INTO shop_profile (user_id, favourite_id) VALUES (1, '00000000000000000000000000000001');
+INSERT INTO shop_stock (shelf, product_id, count) VALUES (4, '00000000000000000000000000000001', 12);

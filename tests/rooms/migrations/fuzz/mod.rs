@@ -1,0 +1,297 @@
+//! Random changes of models: whatever they are, the migrations made for them lead a database to
+//! where one created from scratch is, keep its rows, and lead back.
+
+mod sketch;
+
+use hulse::migrations::inspect::{Schema, inspect};
+use hulse::migrations::{
+    FieldState, Kind, ModelKey, ModelState, ProjectState, Rename, arrange, diff, migrate, renames,
+};
+
+use super::*;
+use sketch::{Chance, Model, Sketch, value};
+
+/// Sequences on each database, and when `tests/run --long` asks for more.
+const SEQUENCES: u64 = 30;
+const SEQUENCES_LONG: u64 = 1_000;
+
+/// Rows of each table, where there are any.
+const ROWS: usize = 3;
+
+#[tokio::test]
+async fn migrations_lead_where_a_new_database_is_and_back() {
+    let count =
+        if std::env::var_os("HULSE_TEST_LONG").is_some() { SEQUENCES_LONG } else { SEQUENCES };
+    let start = match std::env::var("HULSE_TEST_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => std::process::id().into(),
+    };
+    println!("seeds from {start}");
+    for (test, other) in databases().await.into_iter().zip(databases().await) {
+        let mut grown = Grown::new(test).await;
+        if !grown.is_ready() {
+            continue;
+        }
+        let mut fresh = Grown::new(other).await;
+        for seed in start..start + count {
+            grown.empty().await;
+            sequence(&mut grown, &mut fresh, seed).await;
+        }
+    }
+}
+
+/// A database that can be emptied.
+struct Grown {
+    test: TestDatabase,
+    database: Database,
+    folder: tempfile::TempDir,
+    number: u32,
+}
+
+impl Grown {
+    async fn new(test: TestDatabase) -> Self {
+        let database = open(&test).await;
+        Self { test, database, folder: tempfile::tempdir().unwrap(), number: 0 }
+    }
+
+    /// Whether migrations can run on it.
+    fn is_ready(&self) -> bool {
+        matches!(self.database.dialect(), Dialect::Sqlite | Dialect::Postgres)
+    }
+
+    async fn empty(&mut self) {
+        if self.database.dialect() == Dialect::Postgres {
+            run(&self.database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+            return;
+        }
+        self.database.close().await;
+        self.number += 1;
+        let file = self.folder.path().join(format!("{}.sqlite3", self.number));
+        self.test.url = format!("sqlite://{}", file.display());
+        self.database = open(&self.test).await;
+    }
+
+    async fn schema(&self) -> Schema {
+        let mut schema = inspect(&self.database.connection()).await.unwrap();
+        schema.tables.retain(|table| table.name != "hulse_migrations");
+        for table in &mut schema.tables {
+            // A column added later is the last.
+            table.columns.sort();
+        }
+        schema
+    }
+}
+
+/// One migration after another, and back.
+async fn sequence(grown: &mut Grown, fresh: &mut Grown, seed: u64) {
+    let mut chance = Chance(seed);
+    let has_rows = seed % 2 == 0;
+    let mut sketch = Sketch::new(&mut chance, has_rows);
+    let (mut old, mut all) = (None::<Sketch>, Vec::new());
+    let mut stages: Vec<(Schema, Vec<Migration>)> = Vec::new();
+    for step in 0..3 {
+        let place = format!("seed {seed}, step {step} on {:?}", grown.database.dialect());
+        let before = old.as_ref().map(Sketch::state).unwrap_or_default();
+        let made = made(old.as_ref(), &sketch, &all);
+        let texts: Vec<String> = made.iter().map(|one| one.text(&one.key.to_string())).collect();
+        let place = format!("{place}\n{}", texts.join("\n"));
+        all.extend(made.clone());
+        let graph = Graph::new(all.clone()).unwrap();
+        let left = diff(&graph.state(|_| true).expect(&place), &sketch.state(), &[]);
+        assert_eq!(left, [], "{place}");
+        let rows = if has_rows { rows(&grown.database, &old, &sketch).await } else { Vec::new() };
+        let done = migrate_all(&grown.database, &graph).await;
+        assert_eq!(done.unwrap_or_else(|e| panic!("{place}\n{e}")), made.len(), "{place}");
+        for (sql, expected) in rows {
+            assert_eq!(column(&grown.database, &sql).await, expected, "{place}\n{sql}");
+        }
+        let schema = grown.schema().await;
+        fresh.empty().await;
+        let scratch = self::made(None, &sketch, &[]);
+        let done = migrate_all(&fresh.database, &Graph::new(scratch).unwrap()).await;
+        done.unwrap_or_else(|e| panic!("from scratch: {place}\n{e}"));
+        same(&schema, &fresh.schema().await, &place);
+        if has_rows {
+            fill(&grown.database, &before, &sketch, &old).await;
+        }
+        stages.push((schema, made));
+        old = Some(sketch.clone());
+        sketch.change(&mut chance);
+    }
+    if !has_rows {
+        back(grown, &all, &stages, seed).await;
+    }
+}
+
+/// Undoes stage after stage.
+async fn back(grown: &Grown, all: &[Migration], stages: &[(Schema, Vec<Migration>)], seed: u64) {
+    let graph = Graph::new(all.to_vec()).unwrap();
+    let empty = Schema::default();
+    for (stage, (_, made)) in stages.iter().enumerate().rev() {
+        for migration in made.iter().rev() {
+            let app = &migration.key.app;
+            let own = migration.dependencies.iter().find(|key| key.app == *app);
+            let target =
+                own.map_or_else(|| Target::Zero(app.clone()), |key| Target::Migration(key.clone()));
+            let done =
+                migrate(&grown.database, &graph, &target, Options::default(), &mut |_| {}).await;
+            let dialect = grown.database.dialect();
+            done.unwrap_or_else(|e| panic!("seed {seed} on {dialect:?}, back to {target:?}: {e}"));
+        }
+        let expected = stage.checked_sub(1).map_or(&empty, |before| &stages[before].0);
+        same(&grown.schema().await, expected, &format!("seed {seed}, back before stage {stage}"));
+    }
+}
+
+fn same(found: &Schema, expected: &Schema, place: &str) {
+    let names =
+        |schema: &Schema| schema.tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(found), names(expected), "{place}");
+    for (found, expected) in found.tables.iter().zip(&expected.tables) {
+        assert_eq!(found, expected, "{place}");
+    }
+}
+
+/// The migrations from `old` to `new` after `all`, as they are read from their files.
+fn made(old: Option<&Sketch>, new: &Sketch, all: &[Migration]) -> Vec<Migration> {
+    let graph = Graph::new(all.to_vec()).unwrap();
+    let (before, after) = (graph.state(|_| true).unwrap(), new.state());
+    let renamed = renames(&before, &after, &mut |rename| is_meant(rename, old, new));
+    let mut changes = diff(&before, &after, &renamed);
+    for change in &mut changes {
+        let field = change.lacks_fill().or_else(|| change.may_meet_null(&before));
+        let kind = field.and_then(|(_, field)| value(&field.kind));
+        kind.into_iter().for_each(|value| change.set_fill(value));
+    }
+    let made = arrange(changes, &after, &graph, None).into_iter();
+    let read = made.map(|one| Migration::parse(one.key.clone(), "x.toml", &one.text("")).unwrap());
+    read.collect()
+}
+
+/// Whether the two are one and the same thing.
+fn is_meant(rename: &Rename, old: Option<&Sketch>, new: &Sketch) -> bool {
+    let Some(old) = old else { return false };
+    let now = |key: &ModelKey| new.models.iter().find(|model| model.key() == *key);
+    match rename {
+        Rename::Model { model, to } => {
+            let from = old.models.iter().find(|known| known.key() == *model);
+            let to = now(&ModelKey::new(&model.app, to));
+            from.zip(to).is_some_and(|(from, to)| from.number == to.number)
+        }
+        Rename::Field { model, from, to, .. } => {
+            let pair = now(model).and_then(|new| Some((old.model(new.number)?, new)));
+            pair.is_some_and(|(old, new)| {
+                let number = |model: &Model, name: &str| {
+                    model.fields.iter().find(|f| f.name == name).map(|field| field.number)
+                };
+                number(old, from).is_some() && number(old, from) == number(new, to)
+            })
+        }
+        Rename::ManyToMany { model, from, to } => {
+            let pair = now(model).and_then(|new| Some((old.model(new.number)?, new)));
+            pair.is_some_and(|(old, new)| {
+                let number = |model: &Model, name: &str| {
+                    model.many().iter().find(|(_, known, _)| known == name).map(|(n, ..)| *n)
+                };
+                number(old, from).is_some() && number(old, from) == number(new, to)
+            })
+        }
+    }
+}
+
+/// What must be read after a migration as before it: queries on the new tables, with the answers
+/// of today's.
+async fn rows(
+    database: &Database,
+    old: &Option<Sketch>,
+    new: &Sketch,
+) -> Vec<(String, Vec<String>)> {
+    let mut queries = Vec::new();
+    let Some(old) = old else { return queries };
+    let (before, after) = (old.state(), new.state());
+    for model in &new.models {
+        let Some(known) = old.model(model.number) else { continue };
+        let (from, to) = (before.model(&known.key()).unwrap(), after.model(&model.key()).unwrap());
+        for field in &model.fields {
+            let Some(was) = known.fields.iter().find(|f| f.number == field.number) else {
+                continue;
+            };
+            let (was, is) = (from.field(&was.name).unwrap(), to.field(&field.name).unwrap());
+            if was.kind == is.kind && (was.null || !is.null) && (is.null || !was.null) {
+                let answer = column(database, &query(from, was)).await;
+                queries.push((query(to, is), answer));
+            }
+        }
+    }
+    queries
+}
+
+fn query(model: &ModelState, field: &FieldState) -> String {
+    let key = model.fields.iter().find(|field| field.primary_key).unwrap();
+    format!(
+        "SELECT CAST({} AS text) FROM {} ORDER BY CAST({} AS text)",
+        quoted(&field.column),
+        quoted(&model.table),
+        quoted(&key.column)
+    )
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Rows for the tables that are new since `before`.
+async fn fill(database: &Database, before: &ProjectState, sketch: &Sketch, old: &Option<Sketch>) {
+    let state = sketch.state();
+    let mut script = String::new();
+    for model in state.models() {
+        let number = sketch.models.iter().find(|one| one.key() == model.key).map(|one| one.number);
+        let known = match (number, old) {
+            (Some(number), Some(old)) => old.model(number).is_some(),
+            _ => false,
+        };
+        let is_between = number.is_none();
+        let count = format!("SELECT CAST(count(*) AS text) FROM {}", quoted(&model.table));
+        let is_empty = column(database, &count).await == ["0"];
+        assert!(is_between || known != is_empty, "{} has lost its rows", model.key);
+        if !is_empty || (is_between && before.model(&model.key).is_some()) {
+            continue;
+        }
+        for row in 1..=ROWS {
+            let columns: Vec<_> = model.fields.iter().map(|f| quoted(&f.column)).collect();
+            let values = model.fields.iter().map(|f| literal(&state, f, row, database.dialect()));
+            script.push_str(&format!(
+                "INSERT INTO {} ({}) VALUES ({});\n",
+                quoted(&model.table),
+                columns.join(", "),
+                values.collect::<Vec<_>>().join(", ")
+            ));
+        }
+    }
+    let transaction = database.connection().begin().await.unwrap();
+    transaction.connection().script(&script).await.expect(&script);
+    transaction.commit().await.expect(&script);
+}
+
+/// A value for row `row`, another for each.
+fn literal(state: &ProjectState, field: &FieldState, row: usize, dialect: Dialect) -> String {
+    let is_sqlite = dialect == Dialect::Sqlite;
+    match &field.kind {
+        Kind::ForeignKey { to, .. } => {
+            let key = state.model(to).unwrap().fields.iter().find(|f| f.primary_key).unwrap();
+            literal(state, key, row, dialect)
+        }
+        Kind::Boolean if is_sqlite => (row % 2).to_string(),
+        Kind::Boolean => (row % 2 == 0).to_string(),
+        Kind::Float => format!("{row}.5"),
+        Kind::Char | Kind::Text => format!("'it''s {row}'"),
+        Kind::DateTime => format!("'2026-01-0{row}T00:00:00+00:00'"),
+        Kind::Date => format!("'2026-01-0{row}'"),
+        Kind::Time => format!("'10:00:0{row}'"),
+        Kind::Uuid => format!("'{row:032x}'"),
+        Kind::Json => format!("'{{\"n\": {row}}}'"),
+        Kind::Binary if is_sqlite => format!("x'0{row}'"),
+        Kind::Binary => format!("'\\x0{row}'"),
+        _ => row.to_string(),
+    }
+}
