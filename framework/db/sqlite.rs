@@ -37,6 +37,7 @@ impl Pools {
             .filename(&file)
             .create_if_missing(true)
             .foreign_keys(true)
+            .with_regexp()
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY_TIMEOUT);
         prepare(&options, &file, wait).await?;

@@ -57,6 +57,8 @@ pub(crate) enum Kind {
     Field,
     /// A row is not what is demanded of it; told field by field.
     Validation,
+    /// There is no page of this number.
+    EmptyPage,
     /// A row is still referred to by rows that protect it.
     Protected,
     /// A row is still referred to by rows that restrict it.

@@ -38,6 +38,16 @@ pub(super) enum Lookup {
     InQuery(Box<Plan>),
     IsNull(bool),
     Text { text: Node, at: TextAt, ignore_case: bool },
+    Regex { pattern: String, ignore_case: bool },
+    Json(JsonTest),
+}
+
+/// A question to a JSON document.
+#[derive(Clone, Debug)]
+pub(super) enum JsonTest {
+    HasKeys { keys: Vec<String>, all: bool },
+    Contains(serde_json::Value),
+    ContainedBy(serde_json::Value),
 }
 
 /// Where in a text another is looked for.
@@ -55,16 +65,27 @@ impl Test {
         !matches!(self.lookup, Lookup::IsNull(true)) && self.left.is_strict()
     }
 
-    pub(super) fn any_column(&self, visit: &mut dyn FnMut(&FieldPath) -> bool) -> bool {
-        self.left.any_column(visit)
-            || match &self.lookup {
-                Lookup::Compare(_, right) | Lookup::Text { text: right, .. } => {
-                    right.any_column(visit)
-                }
-                Lookup::Range(first, last) => first.any_column(visit) || last.any_column(visit),
-                Lookup::In(values) => values.iter().any(|value| value.any_column(visit)),
-                Lookup::InQuery(_) | Lookup::IsNull(_) => false,
+    /// As [`Node::any`].
+    fn any(&self, visit: &mut dyn FnMut(&Node) -> bool) -> bool {
+        self.left.any(visit) || self.lookup.operands().any(|node| node.any(visit))
+    }
+
+    pub(super) fn any_column(&self, look: &mut dyn FnMut(&FieldPath) -> bool) -> bool {
+        self.left.any_column(look) || self.lookup.operands().any(|node| node.any_column(look))
+    }
+}
+
+impl Lookup {
+    fn operands(&self) -> impl Iterator<Item = &Node> {
+        let (some, list): (_, &[Node]) = match self {
+            Self::Compare(_, right) | Self::Text { text: right, .. } => ([Some(right), None], &[]),
+            Self::Range(first, last) => ([Some(first), Some(last)], &[]),
+            Self::In(values) => ([None, None], values),
+            Self::InQuery(_) | Self::IsNull(_) | Self::Regex { .. } | Self::Json(_) => {
+                ([None, None], &[])
             }
+        };
+        some.into_iter().flatten().chain(list)
     }
 }
 
@@ -85,13 +106,18 @@ impl Q {
         if plan.is_never() { Self::NEVER } else { Self(Tree::Exists(Box::new(plan))) }
     }
 
-    pub(super) fn any_column(&self, visit: &mut dyn FnMut(&FieldPath) -> bool) -> bool {
+    /// As [`Node::any`].
+    pub(super) fn any(&self, visit: &mut dyn FnMut(&Node) -> bool) -> bool {
         match &self.0 {
-            Tree::Test(test) => test.any_column(visit),
-            Tree::All(parts) | Tree::Any(parts) => parts.iter().any(|q| q.any_column(visit)),
-            Tree::Not(inner) => inner.any_column(visit),
+            Tree::Test(test) => test.any(visit),
+            Tree::All(parts) | Tree::Any(parts) => parts.iter().any(|q| q.any(visit)),
+            Tree::Not(inner) => inner.any(visit),
             Tree::Always | Tree::Never | Tree::Exists(_) => false,
         }
+    }
+
+    pub(super) fn has_aggregate(&self) -> bool {
+        self.any(&mut |node| matches!(node, Node::Aggregate(_)))
     }
 }
 

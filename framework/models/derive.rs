@@ -11,7 +11,9 @@ pub use crate::error::{Error, Result};
 pub use regex::Regex;
 
 pub use crate::models::choices::{from_value as choice_from_stored, length, read as read_choice};
+pub use crate::models::expression::Node;
 pub use crate::models::live::rows;
+pub use crate::models::query::{Selection, select};
 pub use crate::models::question::{
     Ask, Wraps, ask, matches, max_value, min_length, min_value, pattern,
 };

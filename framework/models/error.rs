@@ -27,6 +27,14 @@ impl Error {
         self.kind() == Kind::Field
     }
 
+    /// A paginator has no such page, or the number is none.
+    ///
+    /// If you see this, answer 404, or use `nearest_page`.
+    #[must_use]
+    pub fn is_empty_page(&self) -> bool {
+        self.kind() == Kind::EmptyPage
+    }
+
     pub(super) fn does_not_exist(meta: &Meta) -> Self {
         Self::of(Kind::DoesNotExist, format!("no {} matches the query", meta.label()))
     }

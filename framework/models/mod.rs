@@ -11,6 +11,7 @@ mod bulk;
 mod choices;
 mod clean;
 mod condition;
+mod condition_sql;
 mod decimal;
 mod delete;
 pub mod duration;
@@ -51,6 +52,7 @@ mod trail;
 
 #[doc(hidden)]
 pub mod derive;
+pub mod functions;
 pub mod validators;
 
 pub use crate::conf::FetchMode;
@@ -61,14 +63,16 @@ pub use clean::{ALL, FieldError, Invalid, full_clean};
 pub use chrono::{NaiveTime, TimeDelta};
 pub use condition::Q;
 pub use delete::{Deleted, ProtectingRow, delete};
-pub use expression::{Expression, Node, Nulls, Number, Order, Output};
+#[doc(hidden)]
+pub use expression::Node;
+pub use expression::{Case, Expression, Nulls, Number, Order, Output, Summed};
 pub use field::{FieldType, Plain, Timed};
 pub use fields::{FieldList, Fields, Named};
 pub use file::{File, Image};
 pub use foreign_key::ForeignKey;
 pub use has_many::{HasMany, HasOne};
 pub use hooks::{Change, Hooks};
-pub use hulse_macros::{Choices, Model};
+pub use hulse_macros::{Choices, Model, Projection};
 pub use id::Id;
 pub use instance::Instance;
 pub use json::Json;
@@ -82,7 +86,10 @@ pub use model::Model;
 pub use one_to_one::OneToOne;
 pub use operand::Operand;
 pub use prefetch::{Prefetchable, With, prefetch};
-pub use query::{Assignment, OneOrMore, QuerySet, Selection, refresh};
+pub use query::{
+    Assignment, Distinction, Every, Lock, OneOrMore, Page, Paginator, Projection, QuerySet,
+    Selection, refresh,
+};
 pub use registry::Registry;
 pub use related::{PointsTo, Related, RelatedMany};
 pub use related_set::{KeyOf, RelatedOne, RelatedSet};

@@ -8,6 +8,7 @@ mod describe;
 mod many;
 mod model;
 mod parts;
+mod projection;
 mod words;
 
 use proc_macro::TokenStream;
@@ -52,4 +53,13 @@ pub fn derive_model(input: TokenStream) -> TokenStream {
 pub fn derive_choices(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     choices::expand(&input).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// Makes a struct what rows of a model are read as, with only the columns it needs:
+/// `#[projection(of = Post)]` on the struct. A field is the column of its name, or what
+/// `#[projection(|p| p.author().name())]` on it says.
+#[proc_macro_derive(Projection, attributes(projection))]
+pub fn derive_projection(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    projection::expand(&input).unwrap_or_else(|error| error.to_compile_error()).into()
 }

@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 
 use crate::models::expression::{Expression, Node, Operator, Output};
 use crate::models::field::Plain;
+use crate::models::meta::FieldKind;
 use crate::models::operand::Operand;
 
 /// A number.
@@ -20,6 +21,12 @@ numbers!(i16, i32, i64, u16, u32, u64, f64, Decimal);
 
 fn binary<T: Plain>(left: Node, operator: Operator, right: impl Operand<T>) -> Node {
     let right = right.operand().unwrap_or_else(|| Node::Value(T::null()));
+    let is_whole = !matches!(T::KIND, FieldKind::Float | FieldKind::Decimal);
+    let operator = match operator {
+        Operator::Divide if is_whole => Operator::DivideWhole,
+        Operator::Remainder if is_whole => Operator::RemainderWhole,
+        other => other,
+    };
     Node::Binary(Box::new((left, operator, right)))
 }
 

@@ -4,7 +4,10 @@
 //! Invariants:
 //! - `T` is what lookups compare with, `Out` what reading gives; below them is an untyped [`Node`].
 
+mod aggregate;
 mod arithmetic;
+mod function;
+mod json;
 mod lookups;
 mod node;
 mod text;
@@ -16,9 +19,15 @@ use crate::models::field::{FieldType, Plain};
 use crate::models::query::Assignment;
 use crate::models::trail::{AtPath, FieldPath};
 
+pub use aggregate::Summed;
 pub use arithmetic::Number;
+pub use function::{Case, case, condition, now, random, value};
+pub(super) use function::{Function, Part};
+pub(super) use lookups::compared;
 pub use node::Node;
-pub(super) use node::{Comparison, Operator};
+pub(super) use node::{
+    Aggregate, AggregateFunction, Branches, Call, Comparison, JsonPath, JsonStep, Operator,
+};
 
 /// Something of type `T` that the database computes for each row; reading it gives an `Out`.
 pub struct Expression<T, Out = T> {

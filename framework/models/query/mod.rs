@@ -1,8 +1,16 @@
 //! `QuerySet`: a question about a model's rows, asked only when it is awaited.
 
+mod aggregate;
+mod lock;
+mod more;
+mod names;
 mod narrow;
+mod paginator;
+mod parse;
+mod projection;
 mod read;
 mod selection;
+mod sets;
 mod write;
 
 use std::fmt;
@@ -19,9 +27,14 @@ use crate::models::slot::RowMut;
 use crate::models::sql::{Plan, Selected};
 use crate::models::trail::{Columns, FieldPath, Trail};
 
+pub use lock::Lock;
+pub use more::Every;
 pub use narrow::OneOrMore;
+pub use paginator::{Page, Paginator};
+pub use projection::{Projection, select};
 pub use read::refresh;
 pub use selection::Selection;
+pub use sets::Distinction;
 pub use write::Assignment;
 
 /// Rows of `M` to be: narrowed by `filter` and `exclude`, ordered, cut; nothing is asked until one
@@ -118,8 +131,7 @@ impl<M, R> QuerySet<M, R> {
     pub(super) fn into_keys(mut self) -> Plan {
         let meta = self.plan.meta;
         let key = Node::Column(FieldPath::own(meta, meta.primary_key()));
-        self.plan.columns = Selected::Values(vec![key]);
-        self.plan.related = Vec::new();
+        self.plan.select_only(&Selected::Values(vec![key]));
         self.plan
     }
 
@@ -127,7 +139,23 @@ impl<M, R> QuerySet<M, R> {
         self.mistake.get_or_insert_with(|| words.into());
     }
 
+    /// Reads these expressions; with an aggregate among them, the others make groups.
+    fn select_values(&mut self, nodes: Vec<Node>) {
+        self.plan.related = Vec::new();
+        self.plan.columns = if nodes.iter().any(Node::has_aggregate) {
+            Selected::Groups(nodes)
+        } else {
+            Selected::Values(nodes)
+        };
+        if self.plan.combined.is_some() {
+            self.mistaken("cannot select other columns of queries put together");
+        }
+    }
+
     fn refuse_if_sliced(&mut self, what: &str) {
+        if self.plan.combined.is_some() && what != "order_by" {
+            self.mistaken(format!("cannot {what} after union, intersection or difference"));
+        }
         if self.plan.is_sliced() {
             self.mistaken(format!("cannot {what} after limit or offset"));
         }
@@ -156,7 +184,7 @@ fn equal(path: FieldPath, value: Value) -> Q {
 }
 
 /// Reads a row whose columns are the model's, then those of related rows.
-fn read_model<M: Model>(plan: &Plan, row: &Row) -> Result<M> {
+pub(super) fn read_model<M: Model>(plan: &Plan, row: &Row) -> Result<M> {
     let mut model = M::from_row(row, 0).map_err(|error| misfit(plan, &error))?;
     let mut index = plan.meta.fields.len();
     for along in &plan.related {

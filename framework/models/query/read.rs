@@ -16,6 +16,7 @@ impl<M: Model, R> QuerySet<M, R> {
     /// The query was built wrong, the database refuses it or cannot be reached.
     pub async fn all(self, site: &Site) -> Result<Vec<R>> {
         self.checked()?;
+        self.may_lock(site)?;
         if self.plan.is_never() {
             return Ok(Vec::new());
         }
@@ -36,8 +37,10 @@ impl<M: Model, R> QuerySet<M, R> {
     /// [`all`](Self::all).
     pub async fn get(mut self, site: &Site) -> Result<R> {
         let meta = self.plan.meta;
-        if !self.plan.is_sliced() {
-            self.plan.order = Some(Vec::new());
+        if !self.plan.is_sliced() && self.plan.combined.is_none() {
+            if !self.plan.is_distinct() {
+                self.plan.order = Some(Vec::new());
+            }
             self.plan.limit = Some(GET_ROWS_MAX);
         }
         let mut rows = self.all(site).await?;

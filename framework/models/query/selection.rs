@@ -3,8 +3,9 @@
 use crate::db::Row;
 use crate::error::Result;
 use crate::models::expression::{Expression, Node, Output};
-use crate::models::field::FieldType;
+use crate::models::field::{FieldType, Plain};
 use crate::models::model::Model;
+use crate::models::query::aggregate::nothing;
 use crate::models::query::{QuerySet, read_model};
 use crate::models::related::Related;
 use crate::models::sql::{Plan, Selected};
@@ -31,6 +32,10 @@ pub trait Selection {
     /// A column holds something else.
     #[doc(hidden)]
     fn read(row: &Row, index: usize) -> Result<Self::Row>;
+
+    /// What it is of no row at all, if that can be told without asking.
+    #[doc(hidden)]
+    fn nothing(nodes: &mut std::slice::Iter<'_, Node>) -> Option<Self::Row>;
 }
 
 impl<T, Out: Output> Selection for Expression<T, Out> {
@@ -49,6 +54,10 @@ impl<T, Out: Output> Selection for Expression<T, Out> {
             error
         })
     }
+
+    fn nothing(nodes: &mut std::slice::Iter<'_, Node>) -> Option<Out> {
+        nothing(nodes.next()?)
+    }
 }
 
 impl<T: Model> Selection for Related<T> {
@@ -61,6 +70,10 @@ impl<T: Model> Selection for Related<T> {
 
     fn read(row: &Row, index: usize) -> Result<Option<T::Key>> {
         FieldType::read(row, index)
+    }
+
+    fn nothing(nodes: &mut std::slice::Iter<'_, Node>) -> Option<Option<T::Key>> {
+        nodes.next().map(|_| None)
     }
 }
 
@@ -83,6 +96,10 @@ macro_rules! tuples {
                     let _ = index;
                     part
                 },)+))
+            }
+
+            fn nothing(nodes: &mut std::slice::Iter<'_, Node>) -> Option<Self::Row> {
+                Some(($($part::nothing(nodes)?,)+))
             }
         }
     )+};
@@ -113,9 +130,29 @@ impl<M: Model, R> QuerySet<M, R> {
     ) -> QuerySet<M, A::Row> {
         let mut nodes = Vec::with_capacity(A::WIDTH);
         select(&Self::columns()).nodes(&mut nodes);
-        self.plan.columns = Selected::Values(nodes);
-        self.plan.related = Vec::new();
+        self.select_values(nodes);
         self.read_as(read_values::<A>)
+    }
+}
+
+impl<M: Model, R> QuerySet<M, R> {
+    /// One expression of the first row as an expression of another query; NULL without a row.
+    /// Columns of that other query are marked with `outer_ref`.
+    #[must_use]
+    pub fn subquery<T: Plain, Out: Output>(
+        mut self,
+        select: impl FnOnce(&M::Columns) -> Expression<T, Out>,
+    ) -> Expression<T, Option<T>> {
+        if self.mistake.is_some() {
+            return Expression::from_node(Node::Mistake("a subquery was built wrong"));
+        }
+        let node = select(&Self::columns()).into_node();
+        self.select_values(vec![node]);
+        let is_one = self.plan.is_grouped();
+        Expression::from_node(Node::Subquery(Box::new(match is_one {
+            true => self.plan,
+            false => self.limit(1).plan,
+        })))
     }
 }
 
@@ -140,6 +177,8 @@ fn read_values<A: Selection>(_: &Plan, row: &Row) -> Result<A::Row> {
 }
 
 fn read_annotated<M: Model, A: Selection>(plan: &Plan, row: &Row) -> Result<(M, A::Row)> {
-    let index = row.len() - A::WIDTH;
+    let related = plan.related.iter().filter_map(|along| along.trail.steps.last());
+    let related: usize = related.map(|step| step.target().fields.len()).sum();
+    let index = plan.meta.fields.len() + related;
     Ok((read_model(plan, row)?, A::read(row, index)?))
 }

@@ -72,6 +72,29 @@ impl<M: Model> QuerySet<M> {
         delete::matching(&self.plan, site).await
     }
 
+    /// Changes the one row there is with `change` and saves it, or else writes `new`; and whether
+    /// it was written anew. The row is locked meanwhile.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get) and `save`.
+    pub async fn update_or_create(
+        self,
+        site: &Site,
+        change: impl FnOnce(&mut M) + Send,
+        new: M,
+    ) -> Result<(M, bool)> {
+        site.atomic(async |site| {
+            let locked = self.select_for_update(crate::models::query::Lock::new());
+            let (mut row, is_new) = locked.get_or_create(&site, new).await?;
+            if !is_new {
+                change(&mut row);
+                save::save(&mut row, &site).await?;
+            }
+            Ok((row, is_new))
+        })
+        .await
+    }
+
     /// Writes `row` as a new one.
     ///
     /// # Errors

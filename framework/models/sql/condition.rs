@@ -4,6 +4,8 @@
 //! - A test that NULL leaves undecided counts as "no" once it is negated.
 //! - Under a negation, a test of one of many rows asks whether there is such a row.
 
+use sea_query::Value;
+
 use crate::models::condition::{Lookup, Q, Test, Tree};
 use crate::models::expression::{Comparison, Node};
 use crate::models::sql::scope::Joins;
@@ -144,10 +146,13 @@ impl Compiler {
             _ => (root, root.primary_key().column, FieldPath::own(root, root.primary_key())),
         };
         let (may_be_null, touched) = (self.may_be_null, self.touched);
+        let (is_settled, shares_all) = (self.is_settled, self.shares_all);
+        let is_grouped = std::mem::replace(&mut self.is_grouped, false);
         let around = std::mem::take(&mut self.out);
         self.column(&outer);
         let outer = std::mem::take(&mut self.out);
         let back = self.enter(meta, Some(inlet));
+        (self.is_settled, self.shares_all) = (false, true);
         columns(self);
         let columns = std::mem::take(&mut self.out);
         self.first_column(column);
@@ -163,11 +168,16 @@ impl Compiler {
         self.out.append(conditions);
         self.leave(back);
         (self.may_be_null, self.touched) = (may_be_null, touched);
+        (self.is_settled, self.shares_all) = (is_settled, shares_all);
+        self.is_grouped = is_grouped;
     }
 
     /// Writes one question to an expression.
     fn lookup(&mut self, left: &Node, lookup: &Lookup) {
         match lookup {
+            Lookup::Compare(comparison, Node::Value(Value::Json(Some(right)))) => {
+                self.compare_json(left, *comparison, right);
+            }
             Lookup::Compare(comparison, right) => {
                 self.node(left);
                 self.out.push(sign(*comparison));
@@ -179,6 +189,15 @@ impl Compiler {
                 self.node(first);
                 self.out.push(" AND ");
                 self.node(last);
+            }
+            Lookup::In(values) if matches!(values[0], Node::Value(Value::Json(_))) => {
+                for (at, value) in values.iter().enumerate() {
+                    self.out.push(if at > 0 { " OR " } else { "(" });
+                    if let Node::Value(Value::Json(Some(value))) = value {
+                        self.compare_json(left, Comparison::Equal, value);
+                    }
+                }
+                self.out.push(")");
             }
             Lookup::In(values) => {
                 self.node(left);
@@ -201,6 +220,8 @@ impl Compiler {
             Lookup::Text { text, at, ignore_case } => {
                 self.text_test(left, text, *at, *ignore_case);
             }
+            Lookup::Regex { pattern, ignore_case } => self.regex(left, pattern, *ignore_case),
+            Lookup::Json(test) => self.json_test(left, test),
         }
     }
 
@@ -239,7 +260,7 @@ impl Negation {
     }
 }
 
-fn sign(comparison: Comparison) -> &'static str {
+pub(super) fn sign(comparison: Comparison) -> &'static str {
     match comparison {
         Comparison::Equal => " = ",
         Comparison::Greater => " > ",

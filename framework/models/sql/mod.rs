@@ -1,4 +1,4 @@
-//! From plans to SQL, for either dialect.
+//! From plans to SQL, for each dialect.
 //!
 //! Flow: `QuerySet` → [`Plan`] → `Compiler`: conditions first, because they decide the joins, then
 //! columns and order; the text is put together at the end → [`Sql`].
@@ -7,10 +7,14 @@
 //! - Values are bound; identifiers come from descriptions only, and are quoted.
 //! - What a database cannot do is an error that names it, never another question.
 
+mod aggregate;
 mod condition;
+mod function;
+mod json;
 mod node;
 mod plan;
 mod scope;
+mod select;
 mod text;
 mod writer;
 
@@ -18,10 +22,10 @@ use sea_query::Expr;
 
 use crate::db::{Dialect, Sql};
 use crate::error::{Error, Kind, Result};
-use crate::models::expression::{Node, Nulls, Order};
+use crate::models::expression::Node;
 use crate::models::meta::Field;
 
-pub(super) use plan::{Along, Plan, Selected};
+pub(super) use plan::{Along, Combination, Combined, Distinct, Plan, Selected};
 
 use scope::{Joins, Scope};
 use writer::Writer;
@@ -38,6 +42,10 @@ struct Compiler {
     scopes_opened: usize,
     /// Whether joins to many rows are shared with any filter.
     shares_all: bool,
+    /// Whether an aggregate is over the rows of this SELECT.
+    is_grouped: bool,
+    /// Whether conditions demand no rows.
+    is_settled: bool,
     /// Joins of this scope that were needed since this was last emptied.
     touched: Joins,
     /// Whether what was written since this was last unset may be NULL.
@@ -59,11 +67,16 @@ enum Wanted {
     Count,
 }
 
-/// The pieces of a SELECT.
-struct Parts {
-    columns: Writer,
-    conditions: Writer,
-    order: Writer,
+/// The dialects, those that are not built in too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(all(feature = "sqlite", feature = "postgres", feature = "mysql")),
+    expect(dead_code, reason = "a build without a database has none of its dialect")
+)]
+enum Flavour {
+    Sqlite,
+    Postgres,
+    Mysql,
 }
 
 impl Plan {
@@ -79,19 +92,32 @@ impl Plan {
 
     /// Whether there is a row: one or none.
     pub(super) fn select_one(&self, dialect: Dialect) -> Result<Sql> {
-        self.compile(dialect, |compiler| compiler.select(self, Wanted::One))
+        let wanted = if self.is_grouped() { Wanted::Rows } else { Wanted::One };
+        self.compile(dialect, |compiler| compiler.select(self, wanted))
     }
 
     /// How many rows there are.
     pub(super) fn count(&self, dialect: Dialect) -> Result<Sql> {
+        let is_plain = matches!(self.columns, Selected::Model(_));
+        let wanted = match &self.distinct {
+            Distinct::No if is_plain => Wanted::Keys,
+            Distinct::All if is_plain => Wanted::Keys,
+            _ => Wanted::Rows,
+        };
         self.compile(dialect, |compiler| {
-            if !self.is_sliced() {
-                compiler.select(self, Wanted::Count);
-                return;
+            let is_whole = self.is_sliced() || self.is_distinct() || self.is_grouped();
+            if self.combined.is_some() || !is_whole {
+                return compiler.select(self, Wanted::Count);
             }
             compiler.out.push("SELECT COUNT(*) FROM (");
-            compiler.select(self, Wanted::Keys);
-            compiler.out.push(") AS \"rows\"");
+            if self.is_sliced() {
+                compiler.select(self, wanted);
+            } else {
+                let mut unordered = self.clone();
+                unordered.order = Some(Vec::new());
+                compiler.select(&unordered, wanted);
+            }
+            compiler.out.push(") AS \"counted\"");
         })
     }
 
@@ -141,6 +167,8 @@ impl Plan {
             at: 0,
             scopes_opened: 0,
             shares_all: true,
+            is_grouped: false,
+            is_settled: false,
             touched: 0,
             may_be_null: false,
             mistake: None,
@@ -162,84 +190,14 @@ impl Compiler {
         self.mistake.get_or_insert_with(|| words.into());
     }
 
-    /// Writes a SELECT.
-    fn select(&mut self, plan: &Plan, wanted: Wanted) {
-        let around = std::mem::take(&mut self.out);
-        let shares_all = std::mem::replace(&mut self.shares_all, true);
-        let back = self.enter(plan.meta, None);
-        self.filters(plan);
-        let conditions = std::mem::take(&mut self.out);
-        let named = std::mem::replace(&mut self.named, plan.per.as_ref().map(|_| 0));
-        self.columns(plan, wanted);
-        self.named = named;
-        let columns = std::mem::take(&mut self.out);
-        if wanted == Wanted::Rows || (plan.is_sliced() && wanted != Wanted::Count) {
-            self.order(plan);
-        }
-        let order = std::mem::replace(&mut self.out, around);
-        let parts = Parts { columns, conditions, order };
-        match &plan.per {
-            Some(per) => self.slice_each(plan, per, parts),
-            None => {
-                self.put_together(parts);
-                if wanted != Wanted::Count {
-                    self.slice(plan);
-                }
-            }
-        }
-        self.leave(back);
-        self.shares_all = shares_all;
-    }
-
-    fn put_together(&mut self, parts: Parts) {
-        self.out.push("SELECT ");
-        self.out.append(parts.columns);
-        self.out.push(" FROM ");
-        self.tables();
-        if !parts.conditions.is_empty() {
-            self.out.push(" WHERE ");
-            self.out.append(parts.conditions);
-        }
-        self.out.append(parts.order);
-    }
-
-    /// A SELECT whose slice counts anew for each value of `per`: its rows are numbered, and the
-    /// number stands behind their columns.
-    fn slice_each(&mut self, plan: &Plan, per: &Node, mut parts: Parts) {
-        let around = std::mem::take(&mut self.out);
-        self.out.append(parts.columns);
-        self.out.push(", ROW_NUMBER() OVER (PARTITION BY ");
-        self.node(per);
-        self.out.append(std::mem::take(&mut parts.order));
-        self.out.push(") AS \"_number\"");
-        parts.columns = std::mem::replace(&mut self.out, around);
-        self.out.push("SELECT * FROM (");
-        self.put_together(parts);
-        self.out.push(") AS \"_rows\" WHERE \"_number\" > ");
-        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).into();
-        self.out.value(number(plan.offset));
-        if let Some(limit) = plan.limit {
-            self.out.push(" AND \"_number\" <= ");
-            self.out.value(number(plan.offset.saturating_add(limit)));
-        }
-        self.out.push(" ORDER BY \"_number\"");
-    }
-
-    /// Names the column just written, if those of two tables may have one name.
-    fn named(&mut self) {
-        if let Some(number) = &mut self.named {
-            let name = format!(" AS \"_c{number}\"");
-            *number += 1;
-            self.out.push(&name);
-        }
-    }
-
-    fn filters(&mut self, plan: &Plan) {
-        for (at, condition) in plan.filters.iter().enumerate() {
-            if at > 0 {
-                self.out.push(" AND ");
-            }
-            self.filter(condition);
+    fn flavour(&self) -> Flavour {
+        match self.dialect {
+            #[cfg(feature = "sqlite")]
+            Dialect::Sqlite => Flavour::Sqlite,
+            #[cfg(feature = "postgres")]
+            Dialect::Postgres => Flavour::Postgres,
+            #[cfg(feature = "mysql")]
+            Dialect::Mysql => Flavour::Mysql,
         }
     }
 
@@ -248,7 +206,7 @@ impl Compiler {
         let around = std::mem::take(&mut self.out);
         self.filters(plan);
         let conditions = std::mem::replace(&mut self.out, around);
-        if self.has_joins() {
+        if self.has_joins() || plan.combined.is_some() || plan.is_sliced() {
             self.out.push(before);
             self.first_column(plan.meta.primary_key().column);
             self.out.push(" IN (");
@@ -257,80 +215,6 @@ impl Compiler {
         } else if !conditions.is_empty() {
             self.out.push(before);
             self.out.append(conditions);
-        }
-    }
-
-    fn columns(&mut self, plan: &Plan, wanted: Wanted) {
-        match wanted {
-            Wanted::Keys => self.first_column(plan.meta.primary_key().column),
-            Wanted::One => self.out.push("1"),
-            Wanted::Count => self.out.push("COUNT(*)"),
-            Wanted::Rows => match &plan.columns {
-                Selected::Values(nodes) => self.nodes(nodes),
-                Selected::Model(more) => {
-                    self.model_columns(0, &plan.meta.fields);
-                    for along in &plan.related {
-                        let table = self.join(self.at, &along.trail.steps);
-                        let Some(step) = along.trail.steps.last() else { continue };
-                        self.out.push(", ");
-                        self.model_columns(table, &step.target().fields);
-                    }
-                    if !more.is_empty() {
-                        self.out.push(", ");
-                        self.nodes(more);
-                    }
-                }
-            },
-        }
-    }
-
-    fn model_columns(&mut self, table: usize, fields: &[Field]) {
-        for (at, field) in fields.iter().enumerate() {
-            if at > 0 {
-                self.out.push(", ");
-            }
-            self.table(self.at, table);
-            self.out.push(".");
-            self.out.name(field.column);
-            self.named();
-        }
-    }
-
-    fn nodes(&mut self, nodes: &[Node]) {
-        for (at, node) in nodes.iter().enumerate() {
-            if at > 0 {
-                self.out.push(", ");
-            }
-            let named = self.named.take();
-            self.node(node);
-            self.named = named;
-            self.named();
-        }
-    }
-
-    fn order(&mut self, plan: &Plan) {
-        for (at, Order { node, descending, nulls }) in plan.orders().iter().enumerate() {
-            self.out.push(if at == 0 { " ORDER BY " } else { ", " });
-            self.node(node);
-            self.out.push(if *descending { " DESC" } else { " ASC" });
-            self.out.push(match nulls {
-                None => "",
-                Some(Nulls::First) => " NULLS FIRST",
-                Some(Nulls::Last) => " NULLS LAST",
-            });
-        }
-    }
-
-    fn slice(&mut self, plan: &Plan) {
-        if plan.is_sliced() {
-            self.out.push(" LIMIT ");
-            // SQLite knows no OFFSET without a LIMIT.
-            let limit = plan.limit.unwrap_or(i64::MAX.unsigned_abs());
-            self.out.value(i64::try_from(limit).unwrap_or(i64::MAX).into());
-        }
-        if plan.offset > 0 {
-            self.out.push(" OFFSET ");
-            self.out.value(i64::try_from(plan.offset).unwrap_or(i64::MAX).into());
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::models::condition::{Q, Tree};
 use crate::models::expression::{Node, Order};
 use crate::models::meta::Meta;
 use crate::models::prefetch::Prefetch;
+use crate::models::query::Lock;
 use crate::models::trail::{FieldPath, Trail};
 
 /// What a query asks, whatever the model's type.
@@ -13,6 +14,8 @@ pub struct Plan {
     pub(in crate::models) meta: &'static Meta,
     /// One for each call of `filter` and `exclude`: each has its own joins to many rows.
     pub(in crate::models) filters: Vec<Q>,
+    /// Conditions on groups.
+    pub(in crate::models) having: Vec<Q>,
     /// The model's order if `None`.
     pub(in crate::models) order: Option<Vec<Order>>,
     pub(in crate::models) is_reversed: bool,
@@ -27,6 +30,10 @@ pub struct Plan {
     pub(in crate::models) prefetches: Vec<Prefetch>,
     /// What rows do when a relation is read that is not loaded, if the query says so.
     pub(in crate::models) fetch_mode: Option<FetchMode>,
+    pub(in crate::models) distinct: Distinct,
+    pub(in crate::models) lock: Option<Lock>,
+    /// Queries whose rows are put together with this one's; the order and slice are those of all.
+    pub(in crate::models) combined: Option<Box<Combined>>,
 }
 
 /// A way to one row, read along with its beginning.
@@ -44,6 +51,32 @@ pub(in crate::models) enum Selected {
     Model(Vec<Node>),
     /// These.
     Values(Vec<Node>),
+    /// These, one row for all rows with the same values beside the aggregates.
+    Groups(Vec<Node>),
+}
+
+/// Which rows come once.
+#[derive(Clone, Debug)]
+pub(in crate::models) enum Distinct {
+    No,
+    All,
+    On(Vec<Node>),
+}
+
+/// Queries put together.
+#[derive(Clone, Debug)]
+pub(in crate::models) struct Combined {
+    pub(in crate::models) how: Combination,
+    pub(in crate::models) parts: Vec<Plan>,
+}
+
+/// How queries are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::models) enum Combination {
+    Union,
+    UnionAll,
+    Intersection,
+    Difference,
 }
 
 impl Plan {
@@ -51,6 +84,7 @@ impl Plan {
         Self {
             meta,
             filters: Vec::new(),
+            having: Vec::new(),
             order: None,
             is_reversed: false,
             limit: None,
@@ -60,28 +94,58 @@ impl Plan {
             per: None,
             prefetches: Vec::new(),
             fetch_mode: None,
+            distinct: Distinct::No,
+            lock: None,
+            combined: None,
         }
     }
 
     /// Whether no row can match, so that nobody is asked.
     pub(in crate::models) fn is_never(&self) -> bool {
-        self.limit == Some(0) || self.filters.iter().any(|q| matches!(q.0, Tree::Never))
+        self.limit == Some(0)
+            || self.filters.iter().chain(&self.having).any(|q| matches!(q.0, Tree::Never))
+            || self.combined.as_ref().is_some_and(|combined| combined.is_never())
     }
 
     pub(in crate::models) fn is_sliced(&self) -> bool {
         self.limit.is_some() || self.offset > 0
     }
 
+    pub(in crate::models) fn is_distinct(&self) -> bool {
+        !matches!(self.distinct, Distinct::No)
+    }
+
+    pub(in crate::models) fn is_grouped(&self) -> bool {
+        matches!(self.columns, Selected::Groups(_))
+    }
+
     pub(in crate::models) fn filter(&mut self, condition: Q) {
-        if !matches!(condition.0, Tree::Always) {
-            self.filters.push(condition);
+        match condition.0 {
+            Tree::Always => {}
+            Tree::All(parts) if self.is_grouped() => {
+                let (groups, rows) = parts.into_iter().partition(Q::has_aggregate);
+                let _: &Vec<Q> = &rows;
+                self.having.extend::<Vec<Q>>(groups);
+                if !rows.is_empty() {
+                    self.filters.push(Q(Tree::All(rows)));
+                }
+            }
+            tree => {
+                let condition = Q(tree);
+                if self.is_grouped() && condition.has_aggregate() {
+                    self.having.push(condition);
+                } else {
+                    self.filters.push(condition);
+                }
+            }
         }
     }
 
-    /// The order it was given or else the model's.
+    /// The order it was given or else the model's; groups have none by themselves.
     pub(in crate::models) fn orders(&self) -> Vec<Order> {
         let orders = match &self.order {
             Some(orders) => orders.clone(),
+            None if self.is_grouped() => Vec::new(),
             None => {
                 let names = self.meta.ordering.iter();
                 names.filter_map(|name| own_order(self.meta, name)).collect()
@@ -91,13 +155,36 @@ impl Plan {
     }
 
     pub(in crate::models) fn is_ordered(&self) -> bool {
-        self.order.as_ref().map_or(!self.meta.ordering.is_empty(), |orders| !orders.is_empty())
+        match &self.order {
+            Some(orders) => !orders.is_empty(),
+            None => !self.is_grouped() && !self.meta.ordering.is_empty(),
+        }
     }
 
     /// Orders by the key if there is no order.
     pub(in crate::models) fn order_somehow(&mut self) {
-        if !self.is_ordered() {
+        if !self.is_ordered() && !self.is_grouped() {
             self.order = Some(vec![by_key(self.meta)]);
+        }
+    }
+
+    /// The same rows with these columns only.
+    pub(in crate::models) fn select_only(&mut self, columns: &Selected) {
+        self.columns = columns.clone();
+        self.related = Vec::new();
+        for part in self.combined.iter_mut().flat_map(|combined| &mut combined.parts) {
+            part.select_only(columns);
+        }
+    }
+}
+
+impl Combined {
+    fn is_never(&self) -> bool {
+        let mut parts = self.parts.iter();
+        match self.how {
+            Combination::Union | Combination::UnionAll => parts.all(Plan::is_never),
+            Combination::Intersection => parts.any(Plan::is_never),
+            Combination::Difference => parts.next().is_some_and(Plan::is_never),
         }
     }
 }

@@ -214,6 +214,9 @@ impl Compiler {
 
     /// A condition demands the rows of these joins.
     pub(super) fn demand(&mut self, joins: Joins) {
+        if self.is_settled {
+            return;
+        }
         for (index, join) in self.scopes[self.at].joins.iter_mut().enumerate() {
             if joins & bit(index + 1) != 0 {
                 join.is_left = false;
@@ -223,6 +226,9 @@ impl Compiler {
 
     /// These joins must not lose rows: they become LEFT if they may miss, and those behind them.
     pub(super) fn spare(&mut self, joins: Joins) {
+        if self.is_settled {
+            return;
+        }
         let scope = &mut self.scopes[self.at];
         for index in 0..scope.joins.len() {
             let parent = scope.joins[index].parent;

@@ -5,7 +5,7 @@ use sea_query::Value;
 use crate::db::Dialect;
 use crate::models::condition::TextAt;
 use crate::models::expression::Node;
-use crate::models::sql::Compiler;
+use crate::models::sql::{Compiler, Flavour};
 
 impl Compiler {
     /// Whether `text` is in the expression, at a place.
@@ -95,6 +95,19 @@ impl Compiler {
         self.node(text);
         self.out.push(")) = ");
         side(self, text);
+    }
+
+    /// Whether the expression matches a regular expression.
+    pub(super) fn regex(&mut self, left: &Node, pattern: &str, ignore_case: bool) {
+        self.node(left);
+        let postgres = self.flavour() == Flavour::Postgres;
+        self.out.push(match (postgres, ignore_case) {
+            (true, false) => " ~ ",
+            (true, true) => " ~* ",
+            (false, _) => " REGEXP ",
+        });
+        let flag = if ignore_case && !postgres { "(?i)" } else { "" };
+        self.out.value(format!("{flag}{pattern}").into());
     }
 
     fn upper(&mut self, upper: bool, write: impl FnOnce(&mut Self)) {

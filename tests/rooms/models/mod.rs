@@ -1,10 +1,12 @@
 //! Models on both databases: the blog that the tests of this folder share.
 
+mod aggregates;
 mod bulk;
 mod clean;
 mod custom_fields;
 mod deletes;
 mod derive;
+mod expressions;
 mod fetch_modes;
 mod fields;
 mod instances;
@@ -119,6 +121,7 @@ impl App for Blog {
             Seat::meta(),
             deletes::Watched::meta(),
             saves::Hooked::meta(),
+            expressions::Item::meta(),
         ]
     }
 }
@@ -199,6 +202,11 @@ fn column_type(field: &Field, dialect: Dialect) -> String {
         FieldKind::DateTime if dialect == Dialect::Mysql => "DATETIME(6)".into(),
         FieldKind::DateTime => "TIMESTAMP WITH TIME ZONE".into(),
         FieldKind::Date => "DATE".into(),
+        FieldKind::Time if dialect == Dialect::Mysql => "TIME(6)".into(),
+        FieldKind::Time => "TIME".into(),
+        FieldKind::Decimal => "DECIMAL(12, 2)".into(),
+        FieldKind::Json if dialect == Dialect::Postgres => "JSONB".into(),
+        FieldKind::Json => "TEXT".into(),
         other => panic!("no model of this folder has a {other:?}"),
     }
 }

@@ -1,0 +1,4 @@
+//! Functions of the database that belong to no column; the others are methods of
+//! [`Expression`](super::Expression).
+
+pub use super::expression::{case, condition, now, random, value};
