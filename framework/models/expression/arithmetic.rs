@@ -4,7 +4,7 @@ use std::ops::{Add, Div, Mul, Rem, Sub};
 
 use rust_decimal::Decimal;
 
-use crate::models::expression::{Expression, Node, Operator, Output};
+use crate::models::expression::{Expression, Function, Node, Operator, Output};
 use crate::models::field::Plain;
 use crate::models::meta::FieldKind;
 use crate::models::operand::Operand;
@@ -27,7 +27,12 @@ fn binary<T: Plain>(left: Node, operator: Operator, right: impl Operand<T>) -> N
         Operator::Remainder if is_whole => Operator::RemainderWhole,
         other => other,
     };
-    Node::Binary(Box::new((left, operator, right)))
+    let node = Node::Binary(Box::new((left, operator, right)));
+    // PostgreSQL has the remainder of decimals only.
+    if operator == Operator::Remainder && T::KIND == FieldKind::Float {
+        return Node::call(Function::Cast(FieldKind::Float), vec![node]);
+    }
+    node
 }
 
 macro_rules! arithmetic {

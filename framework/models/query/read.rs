@@ -1,5 +1,7 @@
 //! Asking a query for its rows.
 
+use futures_util::stream::{self, Stream, StreamExt};
+
 use crate::error::{Error, Result};
 use crate::models::model::Model;
 use crate::models::prefetch;
@@ -28,6 +30,32 @@ impl<M: Model, R> QuerySet<M, R> {
             prefetch::after(&self.plan, models, site).await?;
         }
         Ok(rows)
+    }
+
+    /// The rows one after the other, as they are taken: in constant memory, however many there are.
+    /// Nothing is asked before the first is. Relations are not prefetched.
+    ///
+    /// # Errors
+    /// The query was built wrong or prefetches; the stream's are those of [`all`](Self::all).
+    pub fn iterator(self, site: &Site) -> Result<impl Stream<Item = Result<R>> + Send + use<M, R>>
+    where
+        R: Send,
+    {
+        self.checked()?;
+        self.may_lock(site)?;
+        if !self.plan.prefetches.is_empty() {
+            let words = format!(
+                "iterator of {}: prefetches nothing; take chunks of it and call `prefetch`",
+                self.plan.meta.label()
+            );
+            return Err(Error::of(crate::error::Kind::Field, words));
+        }
+        if self.plan.is_never() {
+            return Ok(stream::empty().left_stream());
+        }
+        let rows = site.db().stream(self.plan.select(site.db().dialect())?);
+        let Self { plan, reader, .. } = self;
+        Ok(rows.map(move |row| reader(&plan, &row?)).right_stream())
     }
 
     /// The one row there is.

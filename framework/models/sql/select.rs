@@ -250,6 +250,7 @@ impl Compiler {
                         columns.push(", ");
                         columns.append(std::mem::replace(&mut self.out, before));
                     }
+                    self.nulls_of_mysql(order);
                     self.node(&order.node);
                 }
             }
@@ -257,16 +258,21 @@ impl Compiler {
         }
     }
 
+    /// MariaDB has no words for where NULLs stand.
+    fn nulls_of_mysql(&mut self, order: &Order) {
+        if let (Some(nulls), Flavour::Mysql) = (order.nulls, self.flavour()) {
+            let first = nulls == Nulls::First;
+            self.around("", &order.node, if first { " IS NOT NULL, " } else { " IS NULL, " });
+        }
+    }
+
     fn direction(&mut self, order: &Order) {
         self.out.push(if order.descending { " DESC" } else { " ASC" });
-        self.out.push(match order.nulls {
+        self.out.push(match order.nulls.filter(|_| self.flavour() != Flavour::Mysql) {
             None => "",
             Some(Nulls::First) => " NULLS FIRST",
             Some(Nulls::Last) => " NULLS LAST",
         });
-        if order.nulls.is_some() && self.flavour() == Flavour::Mysql {
-            self.mistake("MariaDB has no nulls_first and nulls_last; order by `isnull` first");
-        }
     }
 
     fn slice(&mut self, plan: &Plan) {
