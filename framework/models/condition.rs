@@ -116,6 +116,11 @@ impl Q {
         }
     }
 
+    /// Whether a column in it is one that `look` looks for.
+    pub(super) fn any_column(&self, look: &mut dyn FnMut(&FieldPath) -> bool) -> bool {
+        self.any(&mut |node| matches!(node, Node::Column(path) if look(path)))
+    }
+
     pub(super) fn has_aggregate(&self) -> bool {
         self.any(&mut |node| matches!(node, Node::Aggregate(_)))
     }
