@@ -6,7 +6,6 @@ mod clean;
 mod custom_fields;
 mod deletes;
 mod derive;
-mod dynamic_names;
 mod expressions;
 mod fetch_modes;
 mod fields;
@@ -16,11 +15,9 @@ mod many_to_many;
 mod on_delete;
 mod options;
 mod prefetch;
-mod properties;
 mod queries;
 mod relations;
 mod saves;
-mod sets;
 mod signals;
 mod tables;
 
@@ -125,8 +122,6 @@ impl App for Blog {
             deletes::Watched::meta(),
             saves::Hooked::meta(),
             expressions::Item::meta(),
-            properties::Parent::meta(),
-            properties::Child::meta(),
         ]
     }
 }
