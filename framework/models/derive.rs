@@ -25,7 +25,7 @@ use crate::models::condition::Q;
 use crate::models::field::{FieldType, Plain};
 use crate::models::foreign_key::ForeignKey;
 use crate::models::id::Id;
-use crate::models::meta::{Default, Field, FieldKind, Meta, OnDelete, Relation};
+use crate::models::meta::{ConstraintKind, Default, Field, FieldKind, Meta, OnDelete, Relation};
 use crate::models::model::Model;
 use crate::models::one_to_one::OneToOne;
 use crate::models::related::{Related, RelatedMany};
@@ -267,8 +267,8 @@ fn unfit(kind: &str, default: &Default) -> ! {
 /// # Panics
 /// Its default does not fit; [`fitting`] has seen to that.
 #[must_use]
-pub fn initial<T: FieldType>(meta: &Meta, at: usize) -> T {
-    let field = &meta.fields[at];
+pub fn initial<T: FieldType>(fields: &[Field], at: usize) -> T {
+    let field = &fields[at];
     let value = match (field.default_fn, &field.default) {
         (Some(function), _) => Some(function()),
         (None, Some(default)) => T::KIND.value_of(default),
@@ -276,6 +276,31 @@ pub fn initial<T: FieldType>(meta: &Meta, at: usize) -> T {
     };
     let value = value.and_then(T::from_stored).expect("the default has been checked");
     value.fitted(field)
+}
+
+/// The description of a model with bases, if each field has a name of its own and each name in it
+/// is a field's. Without bases the derive sees that.
+///
+/// # Panics
+/// It is not so, which is told when the site starts.
+#[must_use]
+pub fn named(meta: Meta) -> Meta {
+    let label = meta.label();
+    for (at, field) in meta.fields.iter().enumerate() {
+        let before = meta.fields[..at].iter().any(|other| other.name == field.name);
+        assert!(!before, "{label} has two fields called {}", field.name);
+    }
+    let unique = meta.constraints.iter().filter_map(|one| match one.kind {
+        ConstraintKind::Unique { fields, .. } => Some(fields),
+        ConstraintKind::Check(_) => None,
+    });
+    let several = meta.indexes.iter().map(|index| index.fields).chain(unique);
+    let named = [meta.ordering, meta.get_latest_by, meta.natural_key];
+    for name in named.into_iter().chain(several).flatten() {
+        let known = meta.field(name.trim_start_matches('-')).is_some();
+        assert!(known, "{label} has no field {name}");
+    }
+    meta
 }
 
 /// What a field's type says of it.

@@ -6,6 +6,7 @@
 //! Invariants: knows no HTTP; values are bound; everything but the derive's row and value code
 //! works on [`Meta`].
 
+mod abstract_model;
 mod between;
 mod bulk;
 mod choices;
@@ -56,6 +57,7 @@ pub mod functions;
 pub mod validators;
 
 pub use crate::conf::FetchMode;
+pub use abstract_model::{AbstractModel, BaseColumns};
 pub use between::{M2mAction, M2mChanged};
 pub use bulk::{Bulk, Conflicts};
 pub use choices::Choices;
@@ -72,7 +74,7 @@ pub use file::{File, Image};
 pub use foreign_key::ForeignKey;
 pub use has_many::{HasMany, HasOne};
 pub use hooks::{Change, Hooks};
-pub use hulse_macros::{Choices, Model, Projection};
+pub use hulse_macros::{AbstractModel, Choices, Model, Projection};
 pub use id::Id;
 pub use instance::Instance;
 pub use json::Json;

@@ -104,6 +104,8 @@ pub(crate) struct FieldAttributes {
     pub(crate) verbose_name: Option<LitStr>,
     pub(crate) help_text: Option<LitStr>,
     pub(crate) secret: bool,
+    /// Whether it is a base, whose fields are the model's.
+    pub(crate) flatten: bool,
     /// What is asked of a value, in the order written.
     pub(crate) validators: Vec<Validator>,
 }
@@ -167,7 +169,7 @@ pub(crate) enum Validator {
     Own(Path),
 }
 
-const FIELD: [&str; 27] = [
+const FIELD: [&str; 28] = [
     "max_length",
     "text",
     "unique",
@@ -195,6 +197,7 @@ const FIELD: [&str; 27] = [
     "min_length",
     "regex",
     "validators",
+    "flatten",
 ];
 
 /// Most digits of a decimal: those that 96 bits always hold.
@@ -230,6 +233,7 @@ impl FieldAttributes {
             "verbose_name" => self.verbose_name = Some(meta.value()?.parse()?),
             "help_text" => self.help_text = Some(meta.value()?.parse()?),
             "secret" => self.secret = true,
+            "flatten" => self.flatten = true,
             other => return self.take_validator(other, meta),
         }
         Ok(())

@@ -47,15 +47,23 @@ pub(crate) fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
     let plural = plural.unwrap_or_else(|| format!("{verbose_name}s"));
     let get_latest_by = &attributes.get_latest_by;
     let managed = attributes.managed.as_ref().is_none_or(|managed| managed.value);
+    let bases: Vec<_> = parts.bases.iter().map(|base| &base.kind).collect();
+    let fields = if bases.is_empty() {
+        quote! { ::std::vec![#(#fields),*] }
+    } else {
+        let path = quote! { ::hulse::models::AbstractModel };
+        quote! { [::std::vec![#(#fields),*], #(<#bases as #path>::fields()),*].concat() }
+    };
+    let named = (!bases.is_empty()).then(|| quote! { ::hulse::models::derive::named });
     let name = parts.name;
     let natural_key = &attributes.natural_key;
     Ok(quote! {{
         let app = #app;
-        ::hulse::models::Meta {
+        #named(::hulse::models::Meta {
             app,
             model: #label,
             table: #table,
-            fields: ::std::vec![#(#fields),*],
+            fields: #fields,
             ordering: &[#(#ordering),*],
             many: ::std::vec![#(#many),*],
             indexes: ::std::vec![#(#indexes),*],
@@ -66,7 +74,7 @@ pub(crate) fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
             managed: #managed,
             natural_key: &[#(#natural_key),*],
             rows: ::core::option::Option::Some(::hulse::models::derive::rows::<#name>()),
-        }
+        })
     }})
 }
 
@@ -83,7 +91,7 @@ fn words(name: &str) -> String {
 }
 
 /// The expression of one field's description: what its type says, and what its attributes change.
-fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<TokenStream> {
+pub(crate) fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<TokenStream> {
     let FieldParts { name, kind, attributes, .. } = field;
     let derive = quote! { ::hulse::models::derive };
     let max_length = optional(attributes.length()?.map(|length| quote! { #length }));

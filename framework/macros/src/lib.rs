@@ -2,6 +2,7 @@
 //! public functions that one could write by hand; use them through `hulse::models`.
 
 mod attributes;
+mod base;
 mod choices;
 mod constraints;
 mod describe;
@@ -33,7 +34,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// characters unless said), `slug` (50, indexed), `url` (200), `min_value = 0`,
 /// `max_value = "9.99"`, `min_length = 3`, `regex = "^[a-z]+$"`, `validators = [even]`. What people
 /// see: `verbose_name = ".."`, `help_text = ".."`, `editable = false` (not in forms), `secret`
-/// (left out when serialized).
+/// (left out when serialized). On a struct with `#[derive(AbstractModel)]`: `flatten`.
 ///
 /// On a `ManyToMany<..>`: `through = Membership` (its own model between),
 /// `through_fields(group, person)` (which of its foreign keys, if that is not clear),
@@ -43,6 +44,14 @@ use syn::{DeriveInput, parse_macro_input};
 pub fn derive_model(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     model::expand(&input).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// Makes a struct the base of models: its fields become columns of each model that has it as a
+/// field, `#[field(flatten)] times: TimeStamped`. It knows the same `#[field(..)]`.
+#[proc_macro_derive(AbstractModel, attributes(field))]
+pub fn derive_abstract_model(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    base::expand(&input).unwrap_or_else(|error| error.to_compile_error()).into()
 }
 
 /// Makes an enum the values of a field, stored as text: `Draft` as `draft`, `InReview` as

@@ -6,6 +6,7 @@ use syn::spanned::Spanned;
 use syn::{DeriveInput, Result};
 
 use crate::attributes::{FieldDefault, OnDelete, Validator};
+use crate::base;
 use crate::describe::{default_value, meta};
 use crate::many;
 use crate::parts::{FieldParts, Parts};
@@ -33,7 +34,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 }
 
 /// What depends on a field's type is checked by the compiler, in constants whose failure says why.
-fn check(parts: &Parts<'_>, at: usize, field: &FieldParts<'_>) -> Result<TokenStream> {
+pub(crate) fn check(parts: &Parts<'_>, at: usize, field: &FieldParts<'_>) -> Result<TokenStream> {
     let FieldParts { kind, attributes, name, .. } = field;
     let label = format!("`{}.{name}`", parts.name);
     let mut checks = TokenStream::new();
@@ -129,6 +130,9 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
     let places = (0..parts.fields.len()).map(Literal::usize_unsuffixed);
     let (key, key_kind) = (parts.fields[parts.key].ident, &parts.fields[parts.key].kind);
     let times = times(parts);
+    let bases: Vec<_> = parts.bases.iter().map(|base| base.ident).collect();
+    let base_places = base::places(parts);
+    let base = quote! { ::hulse::models::AbstractModel };
     Ok(quote! {
         #[automatically_derived]
         #[diagnostic::do_not_recommend]
@@ -147,12 +151,16 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
                 let meta = <Self as ::hulse::models::Model>::meta();
                 ::core::result::Result::Ok(Self {
                     #(#idents: #derive::read::<#kinds>(row, index, meta, #places)?,)*
+                    #(#bases: #base::read(row, index, meta, #base_places)?,)*
                     #(#many: ::core::default::Default::default(),)*
                 })
             }
 
             fn values(&self) -> ::std::vec::Vec<::core::option::Option<#derive::Value>> {
-                ::std::vec![#(#field_type::value(&self.#idents)),*]
+                #[allow(unused_mut)]
+                let mut values = ::std::vec![#(#field_type::value(&self.#idents)),*];
+                #(#base::values(&self.#bases, &mut values);)*
+                values
             }
 
             fn own_key(&self) -> ::core::option::Option<Self::Key> {
@@ -175,20 +183,31 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
             fn set_times(&mut self, now: #derive::DateTime<#derive::Utc>, adding: bool) {
                 let _ = (now, adding);
                 #times
+                #(#base::set_times(&mut self.#bases, now, adding);)*
             }
 
             fn slot(&mut self, field: &str) -> ::core::option::Option<&mut dyn #derive::Slot> {
                 match field {
                     #(#names => #field_type::slot(&mut self.#idents),)*
                     #(#many_names => ::core::option::Option::Some(&mut self.#many),)*
-                    _ => ::core::option::Option::None,
+                    _ => {
+                        #(
+                            let slot = #base::slot(&mut self.#bases, field);
+                            if slot.is_some() {
+                                return slot;
+                            }
+                        )*
+                        ::core::option::Option::None
+                    }
                 }
             }
 
             fn point(&mut self, field: &str, key: &dyn ::core::any::Any) {
                 match field {
                     #(#names => #field_type::point(&mut self.#idents, key),)*
-                    _ => {}
+                    _ => {
+                        #(#base::point(&mut self.#bases, field, key);)*
+                    }
                 }
             }
         }
@@ -196,7 +215,7 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
 }
 
 /// Setting the `auto_now` and `auto_now_add` fields.
-fn times(parts: &Parts<'_>) -> TokenStream {
+pub(crate) fn times(parts: &Parts<'_>) -> TokenStream {
     let times = parts.fields.iter().filter_map(|field| {
         let (ident, attributes) = (field.ident, &field.attributes);
         let set = quote! { ::hulse::models::Timed::set_now(&mut self.#ident, now); };
@@ -324,27 +343,17 @@ fn columns(parts: &Parts<'_>) -> TokenStream {
         }
     });
     let many = parts.many.iter().enumerate().map(|(at, many)| many::column(parts, at, many));
+    let structure = base::columns(parts, &words);
+    let bases = base::methods(parts);
     quote! {
-        #[doc = #words]
-        #[derive(Clone, Debug)]
-        #visibility struct #columns(::hulse::models::Trail);
-
-        #[automatically_derived]
-        impl ::hulse::models::Columns for #columns {
-            fn along(trail: ::hulse::models::Trail) -> Self {
-                Self(trail)
-            }
-
-            fn trail(&self) -> &::hulse::models::Trail {
-                &self.0
-            }
-        }
+        #structure
 
         #[automatically_derived]
         #[allow(dead_code)]
         impl #columns {
             #(#methods)*
             #(#many)*
+            #bases
 
             /// The rows of `R` whose foreign key `by` points here, to look at or count.
             #[must_use]
@@ -365,13 +374,17 @@ fn default(parts: &Parts<'_>) -> TokenStream {
     let kinds = parts.fields.iter().map(|field| &field.kind);
     let places = (0..parts.fields.len()).map(Literal::usize_unsuffixed);
     let many = parts.many.iter().map(|many| many.ident);
+    let bases = parts.bases.iter().map(|base| base.ident);
+    let base_places = base::places(parts);
+    let base = quote! { ::hulse::models::AbstractModel };
     quote! {
         #[automatically_derived]
         impl ::core::default::Default for #name {
             fn default() -> Self {
-                let meta = <Self as ::hulse::models::Model>::meta();
+                let fields = &<Self as ::hulse::models::Model>::meta().fields;
                 Self {
-                    #(#idents: ::hulse::models::derive::initial::<#kinds>(meta, #places),)*
+                    #(#idents: ::hulse::models::derive::initial::<#kinds>(fields, #places),)*
+                    #(#bases: #base::initial(fields, #base_places),)*
                     #(#many: ::core::default::Default::default(),)*
                 }
             }
@@ -389,6 +402,9 @@ fn serialize(parts: &Parts<'_>) -> TokenStream {
     let names = shown.iter().map(|field| &field.name);
     let many: Vec<_> = parts.many.iter().map(|many| many.ident).collect();
     let many_names = parts.many.iter().map(|many| &many.name);
+    let bases = parts.bases.iter().map(|base| base.ident);
+    let base_kinds = parts.bases.iter().map(|base| &base.kind);
+    let base = quote! { ::hulse::models::AbstractModel };
     quote! {
         #[automatically_derived]
         impl ::hulse::models::derive::serde::Serialize for #name {
@@ -397,9 +413,11 @@ fn serialize(parts: &Parts<'_>) -> TokenStream {
                 serializer: S,
             ) -> ::core::result::Result<S::Ok, S::Error> {
                 use ::hulse::models::derive::serde::ser::SerializeStruct as _;
-                let count = #count #(+ usize::from(self.#many.is_loaded()))*;
+                let count = #count #(+ usize::from(self.#many.is_loaded()))*
+                    #(+ <#base_kinds as #base>::SHOWN)*;
                 let mut row = serializer.serialize_struct(#label, count)?;
                 #(row.serialize_field(#names, &self.#idents)?;)*
+                #(#base::serialize_fields(&self.#bases, &mut row)?;)*
                 #(if self.#many.is_loaded() {
                     row.serialize_field(#many_names, &self.#many)?;
                 })*

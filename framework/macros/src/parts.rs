@@ -6,6 +6,7 @@ use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Fields, Ident, LitStr, Result, Type, Visibility};
 
 use crate::attributes::{FieldAttributes, ModelAttributes};
+use crate::base::BaseParts;
 use crate::many::ManyParts;
 use crate::words::nearest;
 
@@ -19,6 +20,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) key: usize,
     /// Relations that are no column.
     pub(crate) many: Vec<ManyParts<'a>>,
+    /// Structs whose fields are the model's, too.
+    pub(crate) bases: Vec<BaseParts<'a>>,
 }
 
 /// A field of a model.
@@ -33,6 +36,30 @@ pub(crate) struct FieldParts<'a> {
 
 impl<'a> Parts<'a> {
     pub(crate) fn parse(input: &'a DeriveInput) -> Result<Self> {
+        let mut parts = Self::parse_struct(input)?;
+        parts.key = key(parts.name, &parts.fields)?;
+        // Names of a base's fields are known only when the description is made.
+        if parts.bases.is_empty() {
+            parts.check_names()?;
+        }
+        Ok(parts)
+    }
+
+    /// A base: no key, no bases, nothing but columns.
+    pub(crate) fn parse_abstract(input: &'a DeriveInput) -> Result<Self> {
+        let parts = Self::parse_struct(input)?;
+        if let Some(span) = parts.fields.iter().find_map(|field| field.attributes.primary_key) {
+            return Err(syn::Error::new(span, "the primary key is the model's own"));
+        }
+        let others = parts.many.iter().map(|many| many.ident);
+        if let Some(ident) = others.chain(parts.bases.iter().map(|base| base.ident)).next() {
+            let words = "an abstract model has nothing but columns: put this into the models";
+            return Err(syn::Error::new(ident.span(), words));
+        }
+        Ok(parts)
+    }
+
+    fn parse_struct(input: &'a DeriveInput) -> Result<Self> {
         if !input.generics.params.is_empty() {
             return Err(syn::Error::new(input.generics.span(), "a model has no generics"));
         }
@@ -43,7 +70,7 @@ impl<'a> Parts<'a> {
             return Err(syn::Error::new(input.ident.span(), "a model's fields have names"));
         };
         let attributes = ModelAttributes::parse(&input.attrs)?;
-        let (mut fields, mut many) = (Vec::new(), Vec::new());
+        let (mut fields, mut many, mut bases) = (Vec::new(), Vec::new(), Vec::new());
         for field in &named.named {
             let Some(ident) = &field.ident else { continue };
             let name = ident.to_string().trim_start_matches("r#").to_owned();
@@ -53,13 +80,14 @@ impl<'a> Parts<'a> {
                 continue;
             }
             let attributes = FieldAttributes::parse(&field.attrs)?;
+            if attributes.flatten {
+                bases.push(BaseParts { ident, kind });
+                continue;
+            }
             fields.push(FieldParts { ident, name, kind, attributes });
         }
-        let key = key(&input.ident, &fields)?;
         let (name, visibility) = (&input.ident, &input.vis);
-        let parts = Self { name, visibility, attributes, fields, key, many };
-        parts.check_names()?;
-        Ok(parts)
+        Ok(Self { name, visibility, attributes, fields, key: usize::MAX, many, bases })
     }
 
     /// Names in `ordering`, `index`, `unique` and their like are fields.

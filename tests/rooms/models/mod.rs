@@ -1,6 +1,7 @@
 //! Models on both databases: the blog that the tests of this folder share.
 
 mod aggregates;
+mod bases;
 mod bulk;
 mod clean;
 mod custom_fields;

@@ -1,0 +1,9 @@
+use hulse::models::{AbstractModel, Id};
+
+#[derive(AbstractModel, Debug, Clone)]
+struct Base {
+    #[field(primary_key)]
+    id: Id,
+}
+
+fn main() {}
