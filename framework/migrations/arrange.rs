@@ -82,7 +82,7 @@ impl Work<'_> {
         let mut others: Vec<MigrationKey> =
             needs.filter_map(|need| self.place.get(need)).cloned().collect();
         for (_, change) in &list {
-            others.extend(change.follows.iter().filter_map(|app| self.graph.leaf(app).cloned()));
+            others.extend(self.speakers(change));
             let targets = change.operation.fields().iter().filter_map(FieldState::target);
             let apps = targets.map(|to| to.app.as_str());
             others.extend(apps.filter_map(|other| self.leaf(other)));
@@ -110,6 +110,32 @@ impl Work<'_> {
     fn leaf(&self, app: &str) -> Option<MigrationKey> {
         let made = self.made.iter().rev().find(|migration| migration.key.app == app);
         made.map(|migration| migration.key.clone()).or_else(|| self.graph.leaf(app).cloned())
+    }
+
+    /// The last migrations of other apps that ever spoke of the model that goes or gets another name:
+    /// replayed after it, they would not find it.
+    fn speakers(&self, change: &Change) -> Vec<MigrationKey> {
+        let (Operation::DeleteModel { model } | Operation::RenameModel { from: model, .. }) =
+            &change.operation
+        else {
+            return Vec::new();
+        };
+        let mut names = vec![model.clone()];
+        let own: Vec<&Migration> = self.graph.of(&change.app).collect();
+        for operation in own.iter().rev().flat_map(|one| one.operations.iter().rev()) {
+            if let Operation::RenameModel { from, to } = operation
+                && names.contains(to)
+            {
+                names.push(from.clone());
+            }
+        }
+        let is_it = |to: &ModelKey| to.app == change.app && names.contains(&to.model);
+        let speaks = |operation: &Operation| {
+            operation.fields().iter().filter_map(FieldState::target).any(is_it)
+        };
+        let others = self.graph.migrations().filter(|one| one.key.app != change.app);
+        let speaking = others.filter(|one| one.operations.iter().any(speaks));
+        speaking.filter_map(|one| self.graph.leaf(&one.key.app).cloned()).collect()
     }
 
     fn next_name(&self, app: &str, operations: &[Operation]) -> String {

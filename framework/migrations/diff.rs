@@ -22,9 +22,6 @@ pub struct Change {
     pub operation: Operation,
     /// Places in the list of changes of what must be done before it.
     pub requires: Vec<usize>,
-    /// Other apps whose migrations so far must come before it: they speak of a model by a name it
-    /// loses.
-    pub follows: Vec<String>,
     /// Whether its table is made in the same list, so that there are no rows yet.
     pub is_new_table: bool,
 }
@@ -142,8 +139,7 @@ impl Changes {
         requires.sort_unstable();
         requires.dedup();
         let is_new_table = self.list.iter().any(|change| change.operation.creates() == Some(model));
-        let (app, follows) = (model.app.clone(), Vec::new());
-        self.list.push(Change { app, operation, requires, follows, is_new_table });
+        self.list.push(Change { app: model.app.clone(), operation, requires, is_new_table });
     }
 
     /// As `push`; the change takes the last field away that points from its model to `targets`.
@@ -161,18 +157,13 @@ impl Changes {
     /// A rename that does not fit the state is no rename.
     fn rename(&mut self, rename: &Rename, state: &mut ProjectState) {
         let operation = rename.operation();
-        let mut follows = Vec::new();
-        let mut key = ModelKey::new(rename.app(), operation.model().unwrap_or_default());
-        if let Operation::RenameModel { to, .. } = &operation {
-            let apps = state.referring(&key).map(|(model, _)| model.key.app.clone());
-            follows.extend(apps.filter(|app| *app != key.app));
-            follows.sort();
-            follows.dedup();
-            key = ModelKey::new(rename.app(), to);
-        }
+        let name = match &operation {
+            Operation::RenameModel { to, .. } => to,
+            other => other.model().unwrap_or_default(),
+        };
+        let key = ModelKey::new(rename.app(), name);
         if operation.apply(rename.app(), state).is_ok() {
             self.push(&key, operation);
-            self.list.last_mut().expect("it was just pushed").follows = follows;
         }
     }
 

@@ -157,6 +157,9 @@ pub enum Value {
 
 impl ProjectState {
     /// The state of today's models, with those between that many-to-many fields have made.
+    ///
+    /// # Panics
+    /// A condition of an index or constraint is one that no constraint can have; it says which.
     #[must_use]
     pub fn of(models: impl IntoIterator<Item = &'static Meta>) -> Self {
         let all = Meta::with_throughs(models);

@@ -61,8 +61,8 @@ pub use abstract_model::{AbstractModel, BaseColumns};
 pub use between::{M2mAction, M2mChanged};
 pub use bulk::{Bulk, Conflicts};
 pub use choices::Choices;
-pub use clean::{ALL, FieldError, Invalid, full_clean};
 pub use chrono::{NaiveTime, TimeDelta};
+pub use clean::{ALL, FieldError, Invalid, full_clean};
 pub use condition::Q;
 pub use delete::{Deleted, ProtectingRow, delete};
 #[doc(hidden)]

@@ -203,8 +203,8 @@ mod tests {
         let mut migration =
             Migration::parse(MigrationKey::new("blog", "x"), "x.toml", &text).unwrap();
         let operation = migration.operations.remove(0);
-        let (requires, follows, is_new_table) = (vec![], vec![], false);
-        let mut change = Change { app: "blog".into(), operation, requires, follows, is_new_table };
+        let (requires, is_new_table) = (vec![], false);
+        let mut change = Change { app: "blog".into(), operation, requires, is_new_table };
         let mut answers = Answers { lines: Some(Box::new(typed.as_bytes())) };
         if fill(&mut change, &ProjectState::default(), &mut answers).is_some() {
             return Err("quit");
@@ -242,9 +242,9 @@ mod tests {
                      x = { type = \"integer\", null = true }\n";
         parse(model).apply(&mut old).unwrap();
         let alter = "[[operation]]\nalter_field = \"Post.x\"\ntype = \"integer\"\n";
-        let (requires, follows, is_new_table) = (vec![], vec![], false);
+        let (requires, is_new_table) = (vec![], false);
         let operation = parse(alter).operations.remove(0);
-        let mut change = Change { app: "blog".into(), operation, requires, follows, is_new_table };
+        let mut change = Change { app: "blog".into(), operation, requires, is_new_table };
         let lines = typed.map(|typed| Box::new(typed.as_bytes()) as Box<dyn std::io::BufRead>);
         if fill(&mut change, &old, &mut Answers { lines }).is_some() {
             return Err("quit");
@@ -262,6 +262,20 @@ mod tests {
         assert_eq!(tightened(Some("3\n")), Err("quit"));
         assert_eq!(tightened(Some("")), Err("quit"));
         assert_eq!(tightened(None), Ok(None), "nobody is there to be asked");
+    }
+
+    #[test]
+    fn only_what_a_person_says_yes_to_is_a_rename() {
+        let question = hulse::migrations::Rename::Field {
+            model: hulse::migrations::ModelKey::new("blog", "Post"),
+            from: "title".into(),
+            to: "headline".into(),
+            kind: "CharField",
+        };
+        let mut answers = Answers { lines: Some(Box::new("y\nYes\n\nn\nperhaps\n".as_bytes())) };
+        let said: Vec<bool> = (0..6).map(|_| answers.is_rename(&question)).collect();
+        assert_eq!(said, [true, true, false, false, false, false]);
+        assert!(!Answers::none().is_rename(&question));
     }
 
     #[test]

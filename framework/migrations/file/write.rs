@@ -149,7 +149,7 @@ fn create_model(model: &ModelState, place: &str) -> String {
     }
     text.push_str(&format!("\n[{place}.fields]\n"));
     for field in &model.fields {
-        text.push_str(&line(&field.name, &inline(&field_options(field))));
+        text.push_str(&line(&key(&field.name), &inline(&field_options(field))));
     }
     text
 }
@@ -245,6 +245,12 @@ fn sql_text(sql: &SqlText) -> String {
 fn texts_list(texts: &[String]) -> String {
     let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
     format!("[{}]", texts.join(", "))
+}
+
+/// A name as a key; what is not plain ASCII needs quotes.
+fn key(name: &str) -> String {
+    let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if is_plain { name.to_owned() } else { quoted(name) }
 }
 
 fn line(key: &str, value: &str) -> String {

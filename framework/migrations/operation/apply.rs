@@ -66,11 +66,12 @@ impl Operation {
             }
             Self::RemoveIndex { name, .. } => {
                 // Files of before constraints had a name took away unique ones so, too.
-                if existing_constraint(model, name).is_err() {
-                    existing_index(model, name)?;
+                if existing_index(model, name).is_ok() {
+                    model.indexes.retain(|index| index.name != *name);
+                } else {
+                    existing_constraint(model, name)?;
+                    model.constraints.retain(|constraint| constraint.name != *name);
                 }
-                model.indexes.retain(|index| index.name != *name);
-                model.constraints.retain(|constraint| constraint.name != *name);
             }
             Self::RemoveConstraint { name, .. } => {
                 existing_constraint(model, name)?;

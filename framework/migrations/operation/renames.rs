@@ -42,18 +42,18 @@ pub(super) fn rename_model(state: &mut ProjectState, from: &ModelKey, to: &str) 
         .map(|model| (model.key.clone(), field_of(model, from).map(str::to_owned)))
         .collect();
     state.rekey(from, &new);
+    let mut keys = Vec::with_capacity(between.len());
+    for (key, field) in between {
+        let renamed = field.map(|field| ModelKey::new(&from.app, &format!("{to}_{field}")));
+        if let Some(renamed) = &renamed {
+            state.rekey(&key, renamed);
+        }
+        keys.push(renamed.unwrap_or(key));
+    }
     if old_model.table == ModelState::default_table(from) {
         rename_table(state, &new, &ModelState::default_table(&new))?;
     }
-    for (key, field) in between {
-        let key = match field {
-            Some(field) => {
-                let renamed = ModelKey::new(&from.app, &format!("{to}_{field}"));
-                state.rekey(&key, &renamed);
-                renamed
-            }
-            None => key,
-        };
+    for key in keys {
         rename_ends(state.existing_mut(&key)?, &from.model, to)?;
     }
     Ok(())

@@ -6,6 +6,7 @@ mod detected;
 mod files;
 mod optimized;
 mod plans;
+mod random;
 mod squashed;
 
 use super::{Graph, Migration, MigrationKey, ProjectState};

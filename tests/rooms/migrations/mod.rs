@@ -1,6 +1,7 @@
 //! Migrations from outside: what the files say is what the databases have.
 
 mod data;
+mod declared;
 mod executor;
 mod fuzz;
 mod inspect;
