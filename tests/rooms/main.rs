@@ -4,6 +4,7 @@
 
 mod atomic;
 mod auth;
+mod cancellation;
 mod channels;
 mod csrf;
 mod db;
