@@ -19,6 +19,7 @@ pub mod site;
 
 pub mod models;
 
+pub mod fixtures;
 pub mod http;
 pub mod migrations;
 

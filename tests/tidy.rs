@@ -17,7 +17,7 @@ const ROWS: &[&[&str]] = &[
     &["db", "channels", "template"],
     &["site"],
     &["models"],
-    &["migrations", "http"],
+    &["migrations", "fixtures", "http"],
     &["urls", "forms", "middleware", "sockets"],
     &["apps"],
     &["contrib"],

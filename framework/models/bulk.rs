@@ -155,7 +155,7 @@ pub(crate) enum Meeting {
 }
 
 /// How many rows of `columns` values go into one statement.
-fn batch_rows(dialect: Dialect, columns: usize, most: usize) -> usize {
+pub(crate) fn batch_rows(dialect: Dialect, columns: usize, most: usize) -> usize {
     let values = match dialect {
         // SQLITE_MAX_VARIABLE_NUMBER since 3.32.
         #[cfg(feature = "sqlite")]

@@ -15,12 +15,14 @@ use sea_query::{Expr, ExprTrait, Query, Value};
 
 use crate::db::Row;
 use crate::error::{Error, Kind, Result};
+use crate::models::between::{Between, without};
 use crate::models::delete::{self, Deleted};
 use crate::models::error::plain;
 use crate::models::hooks::Change;
 use crate::models::live::{Live, Moment, Saved};
-use crate::models::meta::{Field, FieldKind, Meta};
+use crate::models::meta::{Field, FieldKind, Many, Meta};
 use crate::models::save::{self, Saving};
+use crate::models::slot::Route;
 use crate::site::Site;
 
 /// A row of any model, for code that knows no struct: fixtures, an admin, a command of the site's.
@@ -124,6 +126,18 @@ impl Instance {
         save::run(self.0.as_mut(), site, Saving { saved, ..Saving::default() }).await
     }
 
+    /// As [`save_raw`](Self::save_raw), as a part of something that is undone as a whole.
+    pub(crate) async fn save_part(&mut self, site: &Site) -> Result<Change> {
+        let saved = Saved { raw: true, ..Saved::default() };
+        let saving = Saving { saved, as_part: true, ..Saving::default() };
+        save::run(self.0.as_mut(), site, saving).await
+    }
+
+    /// What to store, one for each field.
+    pub(crate) fn into_values(self) -> Vec<Option<Value>> {
+        self.0.values()
+    }
+
     /// Deletes the row and what hangs on it; its key is unset then.
     ///
     /// # Errors
@@ -224,6 +238,39 @@ impl Live for Bare {
     fn as_any(&self) -> &dyn Any {
         &()
     }
+}
+
+/// Lets a many-to-many field of the row of `meta` with this key hold `keys` and no others.
+pub(crate) async fn set_related(
+    meta: &'static Meta,
+    many: &'static Many,
+    key: Value,
+    keys: Vec<Value>,
+    site: &Site,
+) -> Result<()> {
+    let Route::Through { through, from, to, symmetrical, .. } = many.route(meta)? else {
+        return Ok(());
+    };
+    let between = Between { through, from, to, symmetrical, owner: meta, field: many.name, key };
+    let there = between.keys(site).await?;
+    let gone = without(there.clone(), &keys);
+    if !gone.is_empty() {
+        between.remove(site, Some(&gone)).await?;
+    }
+    let new = without(keys, &there);
+    if new.is_empty() { Ok(()) } else { between.add(site, new, None).await }
+}
+
+/// A model between, its foreign key to the row and the one to the others.
+pub(crate) type Sides = (&'static Meta, &'static Field, &'static Field);
+
+/// The model between that was made for a many-to-many field of `meta`, with its foreign keys to
+/// either side; `None` for any other relation.
+pub(crate) fn made_between(meta: &'static Meta, many: &'static Many) -> Result<Option<Sides>> {
+    Ok(match many.route(meta)? {
+        Route::Through { through, from, to, auto: true, .. } => Some((through, from, to)),
+        _ => None,
+    })
 }
 
 /// The moment as a field that `auto_now` sets holds it.

@@ -193,7 +193,7 @@ pub fn rows<M: Model>() -> Rows {
 
 /// Whether somebody must be called when a row of `meta` is saved or deleted: the model itself or
 /// a receiver.
-pub(super) fn is_observed(meta: &Meta, site: &Site, act: Act) -> bool {
+pub(crate) fn is_observed(meta: &Meta, site: &Site, act: Act) -> bool {
     meta.rows.is_some_and(|rows| rows.hooks || (rows.heard)(site, act))
 }
 

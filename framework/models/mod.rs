@@ -56,6 +56,14 @@ pub mod derive;
 pub mod functions;
 pub mod validators;
 
+/// What fixtures write rows with.
+pub(crate) mod writing {
+    pub(crate) use super::bulk::{BATCH_ROWS, Meeting, batch_rows, insert};
+    pub(crate) use super::instance::{instant, made_between, set_related};
+    pub(crate) use super::live::{Act, is_observed};
+    pub(crate) use super::save::check;
+}
+
 pub use crate::conf::FetchMode;
 pub use abstract_model::{AbstractModel, BaseColumns};
 pub use between::{M2mAction, M2mChanged};

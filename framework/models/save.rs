@@ -245,7 +245,7 @@ async fn insert(row: &mut dyn Live, meta: &'static Meta, site: &Site) -> Result<
 }
 
 /// The value if it may be stored. The database would not say it as well, and SQLite not at all.
-pub(super) fn check(meta: &Meta, field: &Field, value: Option<Value>) -> Result<Value> {
+pub(crate) fn check(meta: &Meta, field: &Field, value: Option<Value>) -> Result<Value> {
     let Some(value) = value else {
         let why = match field.relation {
             Some(relation) => format!(

@@ -16,6 +16,7 @@ mod context;
 mod hand_over;
 mod inspectdb;
 mod output;
+mod progress;
 mod prompt;
 mod questions;
 

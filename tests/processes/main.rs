@@ -8,6 +8,7 @@
 
 mod djchat;
 mod djchat_page;
+mod fixtures;
 mod inspectdb;
 mod kill;
 mod manage;

@@ -8,6 +8,7 @@ mod cancellation;
 mod channels;
 mod csrf;
 mod db;
+mod fixtures;
 mod http;
 mod inspectdb;
 mod middleware;

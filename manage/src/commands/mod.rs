@@ -5,7 +5,9 @@ mod check;
 mod clearsessions;
 mod createsuperuser;
 mod dbshell;
+mod dumpdata;
 mod inspectdb;
+mod loaddata;
 mod makemigrations;
 mod migrate;
 mod optimizemigration;
@@ -30,6 +32,8 @@ pub(crate) enum Command {
     Createsuperuser(createsuperuser::Createsuperuser),
     Dbshell(dbshell::Dbshell),
     Inspectdb(inspectdb::Inspectdb),
+    Dumpdata(dumpdata::Dumpdata),
+    Loaddata(loaddata::Loaddata),
     Makemigrations(makemigrations::Makemigrations),
     Migrate(migrate::Migrate),
     Optimizemigration(optimizemigration::Optimizemigration),
@@ -48,6 +52,8 @@ impl Command {
             Self::Clearsessions(clearsessions) => clearsessions.run(context),
             Self::Createsuperuser(createsuperuser) => createsuperuser.run(context),
             Self::Dbshell(dbshell) => dbshell.run(context),
+            Self::Dumpdata(dumpdata) => dumpdata.run(context),
+            Self::Loaddata(loaddata) => loaddata.run(context),
             Self::Makemigrations(makemigrations) => makemigrations.run(context),
             Self::Inspectdb(inspectdb) => inspectdb.run(context),
             Self::Migrate(migrate) => migrate.run(context),

@@ -20,7 +20,7 @@ mod queries;
 mod relations;
 mod saves;
 mod signals;
-mod tables;
+pub(crate) mod tables;
 
 use std::fmt::Write;
 
