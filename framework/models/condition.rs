@@ -60,9 +60,21 @@ pub(super) enum TextAt {
 }
 
 impl Test {
+    /// Whether a NULL in one of its columns decides it.
+    pub(super) fn is_decided_by_null(&self) -> bool {
+        self.left.is_strict()
+            && match &self.lookup {
+                // It may be one of the others.
+                Lookup::In(values) => {
+                    values.iter().all(|value| !value.any_column(&mut |_| true) && value.is_strict())
+                }
+                lookup => lookup.operands().all(Node::is_strict),
+            }
+    }
+
     /// Whether a NULL in one of its columns keeps it from being true.
     pub(super) fn is_strict(&self) -> bool {
-        !matches!(self.lookup, Lookup::IsNull(true)) && self.left.is_strict()
+        !matches!(self.lookup, Lookup::IsNull(true)) && self.is_decided_by_null()
     }
 
     /// As [`Node::any`].

@@ -76,7 +76,9 @@ impl<T: Plain, Out: Output> Expression<T, Out> {
                 change(&mut aggregate);
                 Node::Aggregate(aggregate)
             }
-            _ => Node::Mistake("`distinct` and `filter` belong right behind an aggregate"),
+            _ => {
+                Node::Mistake("`distinct` and `filter` belong right behind an aggregate".to_owned())
+            }
         })
     }
 

@@ -80,7 +80,9 @@ macro_rules! json {
                     path.as_text = true;
                     Node::Json(path)
                 }
-                _ => Node::Mistake("`text` comes behind a `key` or `index` of a JSON document"),
+                _ => Node::Mistake(
+                    "`text` comes behind a `key` or `index` of a JSON document".to_owned(),
+                ),
             })
         }
     };

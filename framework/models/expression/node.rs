@@ -34,7 +34,7 @@ pub enum Node {
     /// Something of the query around a subquery.
     Outer(Box<Self>),
     /// What was built wrong, told when the query is asked.
-    Mistake(&'static str),
+    Mistake(String),
 }
 
 /// A function and what it is called with.

@@ -123,7 +123,10 @@ impl<M, R> QuerySet<M, R> {
     }
 
     /// As a part of another query.
-    pub(super) fn into_plan(self) -> Plan {
+    pub(super) fn into_plan(mut self) -> Plan {
+        if let Some(words) = self.mistake {
+            self.plan.filters = vec![Q::test(Node::Mistake(words), Lookup::IsNull(true))];
+        }
         self.plan
     }
 
@@ -132,7 +135,7 @@ impl<M, R> QuerySet<M, R> {
         let meta = self.plan.meta;
         let key = Node::Column(FieldPath::own(meta, meta.primary_key()));
         self.plan.select_only(&Selected::Values(vec![key]));
-        self.plan
+        self.into_plan()
     }
 
     pub(super) fn mistaken(&mut self, words: impl Into<String>) {

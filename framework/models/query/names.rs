@@ -212,7 +212,7 @@ impl Resolved<'_> {
                 let is_date = name == "date";
                 let function = if is_date { Function::Date } else { Function::Time };
                 self.kind = if is_date { FieldKind::Date } else { FieldKind::Time };
-                let node = std::mem::replace(&mut self.node, Node::Mistake(""));
+                let node = std::mem::replace(&mut self.node, Node::Mistake(String::new()));
                 self.node = Node::call(function, vec![node]);
                 return Ok(());
             }
@@ -228,7 +228,7 @@ impl Resolved<'_> {
         if !fits {
             return Err(self.unsupported(name, meta, whole));
         }
-        let node = std::mem::replace(&mut self.node, Node::Mistake(""));
+        let node = std::mem::replace(&mut self.node, Node::Mistake(String::new()));
         self.node = Node::call(Function::Extract(part, self.kind), vec![node]);
         self.kind = FieldKind::Integer;
         Ok(())

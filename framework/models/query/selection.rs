@@ -143,15 +143,12 @@ impl<M: Model, R> QuerySet<M, R> {
         mut self,
         select: impl FnOnce(&M::Columns) -> Expression<T, Out>,
     ) -> Expression<T, Option<T>> {
-        if self.mistake.is_some() {
-            return Expression::from_node(Node::Mistake("a subquery was built wrong"));
-        }
         let node = select(&Self::columns()).into_node();
         self.select_values(vec![node]);
         let is_one = self.plan.is_grouped();
         Expression::from_node(Node::Subquery(Box::new(match is_one {
-            true => self.plan,
-            false => self.limit(1).plan,
+            true => self.into_plan(),
+            false => self.limit(1).into_plan(),
         })))
     }
 }

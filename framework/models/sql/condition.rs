@@ -89,7 +89,7 @@ impl Compiler {
         self.touched |= demanded;
         let asks_for_null = matches!(test.lookup, Lookup::IsNull(true));
         let demands = if asks_for_null { negation.is_negated } else { !negation.is_negated };
-        if demands && test.left.is_strict() { demanded } else { 0 }
+        if demands && test.is_decided_by_null() { demanded } else { 0 }
     }
 
     /// `EXISTS` of rows behind a relation to many for which `test` holds.

@@ -31,7 +31,7 @@ impl Compiler {
                 self.may_be_null = may_be_null;
             }
             Node::Outer(node) => self.outside(|compiler| compiler.node(node)),
-            Node::Mistake(words) => self.mistake(*words),
+            Node::Mistake(words) => self.mistake(words.as_str()),
         }
     }
 

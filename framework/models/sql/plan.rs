@@ -163,7 +163,10 @@ impl Plan {
 
     /// Orders by the key if there is no order.
     pub(in crate::models) fn order_somehow(&mut self) {
-        if !self.is_ordered() && !self.is_grouped() {
+        // A key would make rows differ that are to come once.
+        let is_of_models = matches!(self.columns, Selected::Model(_));
+        let differs = self.is_distinct() && !is_of_models || self.combined.is_some();
+        if !self.is_ordered() && !self.is_grouped() && !differs {
             self.order = Some(vec![by_key(self.meta)]);
         }
     }

@@ -9,6 +9,7 @@ use crate::models::sql::condition::Negation;
 use crate::models::sql::plan::{Along, Combination, Combined, Distinct};
 use crate::models::sql::writer::Writer;
 use crate::models::sql::{Compiler, Flavour, Plan, Selected, Wanted};
+use crate::models::trail::FieldPath;
 
 /// The pieces of a SELECT.
 struct Parts {
@@ -244,11 +245,12 @@ impl Compiler {
             match place(places, &order.node).filter(|_| by_place) {
                 Some(place) => self.out.push(&place.to_string()),
                 None => {
-                    if plan.is_distinct() && !(is_own(&order.node) && wanted == Wanted::Rows) {
+                    if plan.is_distinct() && !is_among(&order.node, wanted) {
                         let before = std::mem::take(&mut self.out);
                         self.node(&order.node);
                         columns.push(", ");
                         columns.append(std::mem::replace(&mut self.out, before));
+                        columns.push(&format!(" AS \"_order{at}\""));
                     }
                     self.nulls_of_mysql(order);
                     self.node(&order.node);
@@ -392,9 +394,10 @@ fn is_same(one: &Node, two: &Node) -> bool {
     }
 }
 
-/// Whether it is a column of the model itself, which a whole row has.
-fn is_own(node: &Node) -> bool {
-    matches!(node, Node::Column(path) if path.steps().is_empty())
+/// Whether it is a column of the model itself, which a whole row has, or its key.
+fn is_among(node: &Node, wanted: Wanted) -> bool {
+    let is_wanted = |path: &FieldPath| wanted == Wanted::Rows || path.field.primary_key;
+    matches!(node, Node::Column(path) if path.steps().is_empty() && is_wanted(path))
 }
 
 fn column_place(plan: &Plan, node: &Node) -> Option<usize> {

@@ -7,10 +7,17 @@ use crate::models::condition::TextAt;
 use crate::models::expression::Node;
 use crate::models::sql::{Compiler, Flavour};
 
+/// Longest text that is made a pattern on SQLite, bytes: escaped it may be three times as long, and
+/// a pattern has 50,000 at most (<https://sqlite.org/limits.html>).
+const PATTERN_TEXT_BYTES_MAX: usize = 16_000;
+
 impl Compiler {
     /// Whether `text` is in the expression, at a place.
     pub(super) fn text_test(&mut self, left: &Node, text: &Node, at: TextAt, ignore_case: bool) {
-        if let Node::Value(Value::String(Some(text))) = text {
+        let is_short = |text: &str| text.len() <= PATTERN_TEXT_BYTES_MAX;
+        if let Node::Value(Value::String(Some(text))) = text
+            && (self.flavour() != Flavour::Sqlite || is_short(text))
+        {
             self.pattern_test(left, text, at, ignore_case);
         } else {
             self.part_test(left, text, at, ignore_case);

@@ -207,3 +207,18 @@ async fn a_column_of_another_model_is_a_mistake() {
         assert!(words.contains("title of blog.Post") && words.contains("outer_ref"), "{words}");
     }
 }
+
+#[tokio::test]
+async fn an_operand_that_stands_in_for_null_keeps_the_row() {
+    for fixture in fixtures().await {
+        let site = &fixture.site;
+        blog(&fixture).await;
+        check_posts(site, |p| p.title().eq(p.editor().name().coalesce("a1")), &["a1"]).await;
+        check_posts(site, |p| p.title().in_([p.editor().name(), p.title()]), &["a1", "a2", "b1"])
+            .await;
+        check_posts(site, |p| p.editor().name().coalesce("none").eq("none"), &["a1", "a2"]).await;
+        let wrong = Post::objects().limit(1).filter(|p| p.live().eq(true)).values(|p| p.id());
+        let error = Post::objects().filter(|p| p.id().in_query(wrong)).all(site).await.unwrap_err();
+        assert!(error.is_field() && error.to_string().contains("after limit"), "{error}");
+    }
+}

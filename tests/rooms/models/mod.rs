@@ -7,6 +7,7 @@ mod clean;
 mod custom_fields;
 mod deletes;
 mod derive;
+mod dynamic_names;
 mod expressions;
 mod fetch_modes;
 mod fields;
@@ -16,9 +17,11 @@ mod many_to_many;
 mod on_delete;
 mod options;
 mod prefetch;
+mod properties;
 mod queries;
 mod relations;
 mod saves;
+mod sets;
 mod signals;
 pub(crate) mod tables;
 
@@ -123,6 +126,8 @@ impl App for Blog {
             deletes::Watched::meta(),
             saves::Hooked::meta(),
             expressions::Item::meta(),
+            properties::Parent::meta(),
+            properties::Child::meta(),
         ]
     }
 }
