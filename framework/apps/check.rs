@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::Project;
 use crate::conf::Settings;
-use crate::models::Meta;
+use crate::models::{ConstraintKind, Meta};
 
 /// Characters a secret key should have, and how many different ones (Django's `security.W009`).
 const KEY_CHARS_MIN: usize = 50;
@@ -77,6 +77,7 @@ impl Project {
         let mut found = self.check_apps();
         found.extend(self.check_urls());
         found.extend(check_settings(settings));
+        found.extend(self.check_constraints(settings));
         found.extend(self.apps().iter().flat_map(|app| app.checks(settings)));
         found.sort_by_key(|check| std::cmp::Reverse(check.level));
         found
@@ -117,6 +118,35 @@ impl Project {
                     let words = format!("{other} and {label} share the table {table:?}");
                     found.push(Check::error("models.E028", words));
                 }
+            }
+        }
+        found
+    }
+
+    /// What the database of the settings cannot demand.
+    fn check_constraints(&self, settings: &Settings) -> Vec<Check> {
+        let url = settings.database.url.expose();
+        let mut found = Vec::new();
+        if !url.starts_with("mysql:") && !url.starts_with("mariadb:") {
+            return found;
+        }
+        for model in self.apps().iter().flat_map(|app| app.models()) {
+            for constraint in &model.constraints {
+                let ConstraintKind::Unique { fields, condition, nulls_distinct } = &constraint.kind
+                else {
+                    continue;
+                };
+                let (id, what) = match (condition, nulls_distinct) {
+                    (Some(_), _) => ("models.W036", "among some of the rows only"),
+                    (None, false) => ("models.W047", "with NULLs that are equal"),
+                    (None, true) => continue,
+                };
+                let (label, fields) = (model.label(), fields.join(", "));
+                let words = format!(
+                    "MariaDB has nothing unique {what}: that of {label} over {fields} is not made"
+                );
+                let hint = "`full_clean` asks for it, but two at once can get past that";
+                found.push(Check::warning(id, words).hint(hint));
             }
         }
         found

@@ -347,6 +347,30 @@ fn sea_query_values(instant: chrono::DateTime<chrono::Utc>, date: chrono::NaiveD
     }
 }
 
+/// What `models` deletes circles with on MariaDB.
+#[tokio::test]
+async fn foreign_keys_unchecked_for_one_statement_are_checked_again_after_it() {
+    for test in databases().await {
+        let database = open(&test).await;
+        if database.dialect() != Dialect::Mysql {
+            continue;
+        }
+        let plain = database.connection();
+        run(
+            &plain,
+            "CREATE TABLE t (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES t (id))",
+        )
+        .await;
+        run(&plain, "INSERT INTO t VALUES (1, NULL), (2, 1), (3, 2)").await;
+        let transaction = plain.begin().await.unwrap();
+        let inside = transaction.connection();
+        let delete = "SET STATEMENT foreign_key_checks = 0 FOR DELETE FROM t WHERE id <= 2";
+        assert_eq!(run(&inside, delete).await, 2);
+        let refused = inside.execute(Sql::raw("INSERT INTO t VALUES (4, 7)")).await.unwrap_err();
+        assert!(refused.is_foreign_key_violation(), "{refused:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_record_holds_what_ran_while_it_was_open() {
     for test in databases().await {

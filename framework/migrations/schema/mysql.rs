@@ -71,12 +71,9 @@ pub(super) fn add_field(
     let definition = place.column(place.after, model, &whole)?;
     let mut sql = vec![alter(place, model, &format!("ADD COLUMN {definition}"))];
     if fill.is_some() {
-        let column = place.quoted(&field.column);
-        let default = match &field.default {
-            Some(value) => format!("SET DEFAULT {}", place.literal(place.after, field, value)?),
-            None => "DROP DEFAULT".to_owned(),
-        };
-        sql.push(alter(place, model, &format!("ALTER COLUMN {column} {default}")));
+        // DROP DEFAULT passes over `current_timestamp` without a word (10.11).
+        let bare = self::definition(place, place.after, model, field)?;
+        sql.push(alter(place, model, &format!("MODIFY COLUMN {bare}")));
     }
     sql.extend(place.own_index(model, field)?.map(|(_, sql)| sql));
     for (_, constraint) in own(place, place.after, model, field)? {

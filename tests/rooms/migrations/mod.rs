@@ -5,6 +5,7 @@ mod declared;
 mod executor;
 mod fuzz;
 mod inspect;
+mod mariadb;
 mod renames;
 mod rows;
 mod schema;
@@ -65,7 +66,10 @@ async fn to(database: &Database, graph: &Graph, words: &[&str]) -> hulse::Result
 }
 
 async fn run(database: &Database, sql: &str) {
-    database.connection().script(sql).await.unwrap();
+    // MariaDB reads no offset; its sessions are in UTC.
+    let is_mysql = database.dialect() == Dialect::Mysql;
+    let sql = if is_mysql { sql.replace("+00:00'", "'") } else { sql.to_owned() };
+    database.connection().script(&sql).await.unwrap();
 }
 
 /// The rows of a query, their first column as text.
