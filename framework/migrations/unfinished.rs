@@ -6,6 +6,7 @@
 //!
 //! Invariants:
 //! - At most one migration is unfinished: who finds one finishes it before anything else.
+//! - One of which no operation is done may be given up for another plan.
 //! - A function, and SQL by hand without DDL, is kept together with its number or not at all. SQL by
 //!   hand with DDL in it may run again.
 
@@ -77,6 +78,12 @@ pub(super) async fn check(connection: &Connection, plan: &[Step<'_>]) -> Result<
         return Ok(());
     }
     let Unfinished { key, backwards, done, total } = &found;
+    if *done == 0 {
+        tracing::warn!(
+            "{key} was begun and given up; of its first operation something may be left"
+        );
+        return forget(connection).await;
+    }
     let (what, how) = match backwards {
         false => ("applying", format!("{} {}", key.app, key.name)),
         true => ("undoing", format!("{} to the one before it, or zero", key.app)),
@@ -85,7 +92,7 @@ pub(super) async fn check(connection: &Connection, plan: &[Step<'_>]) -> Result<
         ErrorKind::Migration,
         format!(
             "{what} {key} was interrupted after {done} of {total} operations, and MariaDB undoes \
-             no DDL: finish it first, with `manage migrate {how}`"
+             no DDL: finish it first, with `manage migrate {how}`, or by hand and `--fake`"
         ),
     ))
 }
@@ -98,7 +105,7 @@ pub(super) async fn done(
 ) -> Result<Option<usize>> {
     let found = find(connection).await?;
     let Some(found) = found.filter(|found| found.is(step)) else { return Ok(None) };
-    if i64::try_from(total).ok() != Some(found.total) {
+    if found.done > 0 && i64::try_from(total).ok() != Some(found.total) {
         let words = format!(
             "migration {}: it was interrupted when it had {} operations, and has {total} now: \
              restore its file and finish it first",

@@ -108,7 +108,7 @@ fn one_by_one() -> Graph {
 /// All that has a name, in an order that does not depend on how it came about.
 async fn named(database: &Database) -> String {
     let mut schema = inspect(&database.connection()).await.unwrap();
-    schema.tables.retain(|table| table.name != "hulse_migrations");
+    schema.tables.retain(|table| !table.name.starts_with("hulse_migrations"));
     for table in &mut schema.tables {
         table.columns.sort();
     }
@@ -152,14 +152,22 @@ async fn every_step_leads_to_the_schema_of_a_new_database_and_back() {
             if migration.key.app == "auth" {
                 continue;
             }
-            to(&database, &graph, &["blog", &migration.key.name]).await.unwrap();
+            let done = to(&database, &graph, &["blog", &migration.key.name]).await;
+            if database.dialect() == Dialect::Mysql
+                && let Err(error) = &done
+            {
+                // A name has at most 64 characters there, and is not cut.
+                assert!(error.to_string().contains("is too long"), "{error}");
+                break;
+            }
+            done.unwrap();
             if before.is_empty() {
                 run(&database, ROWS).await;
             }
             let state = graph.state(|key| included.contains(key)).unwrap();
-            let is_sqlite = matches!(database.connection().dialect(), Dialect::Sqlite);
+            let scheme = test.url.split(':').next().unwrap();
             let others = databases().await;
-            let other = others.iter().find(|one| one.url.starts_with("sqlite") == is_sqlite);
+            let other = others.iter().find(|one| one.url.starts_with(scheme));
             let there = named(&database).await;
             assert_eq!(there, fresh(other.unwrap(), &state).await, "{}", migration.key);
             before.push((migration.key.name.clone(), there));
@@ -186,6 +194,8 @@ async fn constraints_hold() {
         let refused = async |values: &str| {
             let columns = "title, slug, \"order\", live, author_id, created";
             let moment = "'2026-01-02 03:04:05+00:00'";
+            let is_mysql = database.dialect() == Dialect::Mysql;
+            let moment = if is_mysql { moment.replace("+00:00", "") } else { moment.to_owned() };
             let sql = format!("INSERT INTO blog_post ({columns}) VALUES ({values}, {moment})");
             match database.connection().script(&sql).await {
                 Ok(()) => false,
@@ -200,6 +210,11 @@ async fn constraints_hold() {
         assert!(refused("'a', 'a', 1000, true, 1").await, "too dear");
         assert!(refused("'dear', 'a', 2, true, 1").await, "called dear");
         assert!(refused("'a', 'one', 2, true, 1").await, "author and slug are taken");
+        if database.dialect() == Dialect::Mysql {
+            // What follows is unique among some rows only, or with equal NULLs.
+            database.close().await;
+            continue;
+        }
         assert!(refused("'a', NULL, 2, true, 2").await, "two NULLs are one");
         assert!(!refused("'a', NULL, 2, false, 1").await, "the first draft");
         assert!(refused("'a', 'b', 3, false, 1").await, "the second draft");
