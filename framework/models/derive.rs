@@ -230,7 +230,7 @@ pub const fn takes<T: FieldType>(default: &Default) -> bool {
 /// # Panics
 /// It has no words of its own in a migration: bytes.
 #[must_use]
-pub fn spoken<T: Wraps<V>, V: FieldType>(value: V) -> Default {
+pub fn spoken<T: Wraps<V>, V: FieldType>(value: &V) -> Default {
     let default = value.value().and_then(|value| V::KIND.default_of(value));
     default.expect("a default is written into migrations; for others there is `default_fn`")
 }

@@ -146,76 +146,94 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 fn implementation(parts: &Parts<'_>, fields: &[TokenStream]) -> TokenStream {
     let name = parts.name;
     let columns = format_ident!("{name}Columns");
-    let derive = quote! { ::hulse::models::derive };
-    let field_type = quote! { ::hulse::models::FieldType };
-    let idents: Vec<_> = parts.fields.iter().map(|field| field.ident).collect();
-    let kinds: Vec<_> = parts.fields.iter().map(|field| &field.kind).collect();
-    let names: Vec<_> = parts.fields.iter().map(|field| &field.name).collect();
-    let shown: Vec<_> = parts.fields.iter().filter(|field| !field.attributes.secret).collect();
-    let (count, shown_count) = (idents.len(), shown.len());
-    let shown_idents = shown.iter().map(|field| field.ident);
-    let shown_names = shown.iter().map(|field| &field.name);
-    let places: Vec<_> = (0..count).map(Literal::usize_unsuffixed).collect();
-    let times = times(parts);
+    let count = parts.fields.len();
+    let (rows, relations, serialize) = (rows(parts), relations(parts), serialize(parts));
     quote! {
         #[automatically_derived]
         impl ::hulse::models::AbstractModel for #name {
             type Columns = #columns;
             const COUNT: usize = #count;
-            const SHOWN: usize = #shown_count;
 
             fn fields() -> ::std::vec::Vec<::hulse::models::Field> {
                 ::std::vec![#(#fields),*]
             }
 
-            fn initial(fields: &[::hulse::models::Field], at: usize) -> Self {
-                Self { #(#idents: #derive::initial::<#kinds>(fields, at + #places),)* }
-            }
+            #rows
+            #relations
+            #serialize
+        }
+    }
+}
 
-            fn read(
-                row: &#derive::Row,
-                index: usize,
-                meta: &::hulse::models::Meta,
-                at: usize,
-            ) -> #derive::Result<Self> {
-                ::core::result::Result::Ok(Self {
-                    #(#idents: #derive::read::<#kinds>(row, index, meta, at + #places)?,)*
-                })
-            }
+fn rows(parts: &Parts<'_>) -> TokenStream {
+    let derive = quote! { ::hulse::models::derive };
+    let idents: Vec<_> = parts.fields.iter().map(|field| field.ident).collect();
+    let kinds: Vec<_> = parts.fields.iter().map(|field| &field.kind).collect();
+    let places: Vec<_> = (0..idents.len()).map(Literal::usize_unsuffixed).collect();
+    let times = times(parts);
+    quote! {
+        fn initial(fields: &[::hulse::models::Field], at: usize) -> Self {
+            Self { #(#idents: #derive::initial::<#kinds>(fields, at + #places),)* }
+        }
 
-            fn values(
-                &self,
-                values: &mut ::std::vec::Vec<::core::option::Option<#derive::Value>>,
-            ) {
-                values.extend([#(#field_type::value(&self.#idents)),*]);
-            }
+        fn read(
+            row: &#derive::Row,
+            index: usize,
+            meta: &::hulse::models::Meta,
+            at: usize,
+        ) -> #derive::Result<Self> {
+            ::core::result::Result::Ok(Self {
+                #(#idents: #derive::read::<#kinds>(row, index, meta, at + #places)?,)*
+            })
+        }
 
-            fn set_times(&mut self, now: #derive::DateTime<#derive::Utc>, adding: bool) {
-                let _ = (now, adding);
-                #times
-            }
+        fn values(&self, values: &mut ::std::vec::Vec<::core::option::Option<#derive::Value>>) {
+            values.extend([#(::hulse::models::FieldType::value(&self.#idents)),*]);
+        }
 
-            fn slot(&mut self, field: &str) -> ::core::option::Option<&mut dyn #derive::Slot> {
-                match field {
-                    #(#names => #field_type::slot(&mut self.#idents),)*
-                    _ => ::core::option::Option::None,
-                }
-            }
+        fn set_times(&mut self, now: #derive::DateTime<#derive::Utc>, adding: bool) {
+            let _ = (now, adding);
+            #times
+        }
+    }
+}
 
-            fn point(&mut self, field: &str, key: &dyn ::core::any::Any) {
-                match field {
-                    #(#names => #field_type::point(&mut self.#idents, key),)*
-                    _ => {}
-                }
+fn relations(parts: &Parts<'_>) -> TokenStream {
+    let derive = quote! { ::hulse::models::derive };
+    let field_type = quote! { ::hulse::models::FieldType };
+    let idents: Vec<_> = parts.fields.iter().map(|field| field.ident).collect();
+    let names: Vec<_> = parts.fields.iter().map(|field| &field.name).collect();
+    quote! {
+        fn slot(&mut self, field: &str) -> ::core::option::Option<&mut dyn #derive::Slot> {
+            match field {
+                #(#names => #field_type::slot(&mut self.#idents),)*
+                _ => ::core::option::Option::None,
             }
+        }
 
-            fn serialize_fields<S: #derive::serde::ser::SerializeStruct>(
-                &self,
-                row: &mut S,
-            ) -> ::core::result::Result<(), S::Error> {
-                #(row.serialize_field(#shown_names, &self.#shown_idents)?;)*
-                ::core::result::Result::Ok(())
+        fn point(&mut self, field: &str, key: &dyn ::core::any::Any) {
+            match field {
+                #(#names => #field_type::point(&mut self.#idents, key),)*
+                _ => {}
             }
+        }
+    }
+}
+
+fn serialize(parts: &Parts<'_>) -> TokenStream {
+    let shown: Vec<_> = parts.fields.iter().filter(|field| !field.attributes.secret).collect();
+    let count = shown.len();
+    let idents = shown.iter().map(|field| field.ident);
+    let names = shown.iter().map(|field| &field.name);
+    quote! {
+        const SHOWN: usize = #count;
+
+        fn serialize_fields<S: ::hulse::models::derive::serde::ser::SerializeStruct>(
+            &self,
+            row: &mut S,
+        ) -> ::core::result::Result<(), S::Error> {
+            #(row.serialize_field(#names, &self.#idents)?;)*
+            ::core::result::Result::Ok(())
         }
     }
 }

@@ -29,32 +29,17 @@ pub(crate) fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
         Some(table) => quote! { #table },
         None => quote! { ::hulse::models::derive::table(app, #label) },
     };
-    let fields = parts
-        .fields
-        .iter()
-        .enumerate()
-        .map(|(at, field)| describe(field, at == parts.key))
-        .collect::<Result<Vec<_>>>()?;
+    let fields = fields(parts)?;
     let many = parts.many.iter().map(|many| many::describe(parts, many));
     let ordering = &attributes.ordering;
-    let (indexes, constraints): (Vec<_>, Vec<_>) =
-        attributes.constraints.iter().partition(|one| one.kind == Kind::Index);
-    let indexes = indexes.into_iter().map(|one| one.describe(parts.name));
-    let constraints = constraints.into_iter().map(|one| one.describe(parts.name));
+    let constraints = constraints(parts);
     let verbose_name =
         attributes.verbose_name.as_ref().map_or_else(|| words(&label), LitStr::value);
     let plural = attributes.verbose_name_plural.as_ref().map(LitStr::value);
     let plural = plural.unwrap_or_else(|| format!("{verbose_name}s"));
     let get_latest_by = &attributes.get_latest_by;
     let managed = attributes.managed.as_ref().is_none_or(|managed| managed.value);
-    let bases: Vec<_> = parts.bases.iter().map(|base| &base.kind).collect();
-    let fields = if bases.is_empty() {
-        quote! { ::std::vec![#(#fields),*] }
-    } else {
-        let path = quote! { ::hulse::models::AbstractModel };
-        quote! { [::std::vec![#(#fields),*], #(<#bases as #path>::fields()),*].concat() }
-    };
-    let named = (!bases.is_empty()).then(|| quote! { ::hulse::models::derive::named });
+    let named = (!parts.bases.is_empty()).then(|| quote! { ::hulse::models::derive::named });
     let name = parts.name;
     let natural_key = &attributes.natural_key;
     Ok(quote! {{
@@ -66,8 +51,7 @@ pub(crate) fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
             fields: #fields,
             ordering: &[#(#ordering),*],
             many: ::std::vec![#(#many),*],
-            indexes: ::std::vec![#(#indexes),*],
-            constraints: ::std::vec![#(#constraints),*],
+            #constraints
             verbose_name: #verbose_name,
             verbose_name_plural: #plural,
             get_latest_by: &[#(#get_latest_by),*],
@@ -76,6 +60,31 @@ pub(crate) fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
             rows: ::core::option::Option::Some(::hulse::models::derive::rows::<#name>()),
         })
     }})
+}
+
+/// The model's own fields, and those of its bases behind them.
+fn fields(parts: &Parts<'_>) -> Result<TokenStream> {
+    let fields = parts.fields.iter().enumerate();
+    let fields = fields.map(|(at, field)| describe(field, at == parts.key));
+    let fields = fields.collect::<Result<Vec<_>>>()?;
+    let bases = parts.bases.iter().map(|base| &base.kind);
+    if parts.bases.is_empty() {
+        return Ok(quote! { ::std::vec![#(#fields),*] });
+    }
+    let path = quote! { ::hulse::models::AbstractModel };
+    Ok(quote! { [::std::vec![#(#fields),*], #(<#bases as #path>::fields()),*].concat() })
+}
+
+/// The members `indexes` and `constraints`.
+fn constraints(parts: &Parts<'_>) -> TokenStream {
+    let (indexes, constraints): (Vec<_>, Vec<_>) =
+        parts.attributes.constraints.iter().partition(|one| one.kind == Kind::Index);
+    let indexes = indexes.into_iter().map(|one| one.describe(parts.name));
+    let constraints = constraints.into_iter().map(|one| one.describe(parts.name));
+    quote! {
+        indexes: ::std::vec![#(#indexes),*],
+        constraints: ::std::vec![#(#constraints),*],
+    }
 }
 
 /// `blog post` for `BlogPost`.
@@ -149,15 +158,8 @@ pub(crate) fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<Toke
         let action = on_delete(kind, action);
         set("relation", quote! { #derive::relation::<#kind>(#action) });
     }
-    if !attributes.validators.is_empty() {
-        let validators = attributes.validators.iter().map(|one| validator(field, one));
-        let patterns = attributes.validators.iter().filter_map(|one| match one {
-            Validator::Regex(pattern) => Some(pattern),
-            _ => None,
-        });
-        // A wrong pattern is told when the site starts, not at the first value.
-        let value = quote! {{ #(let _ = #derive::pattern(#patterns);)* &[#(#validators),*] }};
-        set("validators", value);
+    if let Some(validators) = validators(field) {
+        set("validators", validators);
     }
     Ok(quote! {
         ::hulse::models::Field {
@@ -165,6 +167,20 @@ pub(crate) fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<Toke
             ..#derive::field::<#kind>(#name, #max_length)
         }
     })
+}
+
+/// What is asked of its values.
+fn validators(field: &FieldParts<'_>) -> Option<TokenStream> {
+    let derive = quote! { ::hulse::models::derive };
+    let asked = &field.attributes.validators;
+    let validators = asked.iter().map(|one| validator(field, one));
+    let patterns = asked.iter().filter_map(|one| match one {
+        Validator::Regex(pattern) => Some(pattern),
+        _ => None,
+    });
+    // A wrong pattern is told when the site starts, not at the first value.
+    (!asked.is_empty())
+        .then(|| quote! {{ #(let _ = #derive::pattern(#patterns);)* &[#(#validators),*] }})
 }
 
 fn kind_span(field: &FieldParts<'_>) -> proc_macro2::Span {
@@ -207,7 +223,7 @@ pub(crate) fn default_value(field: &FieldParts<'_>, default: &FieldDefault) -> T
         FieldDefault::Text(value) => quote! { #path::Text(#value) },
         FieldDefault::Expression(value) => {
             let kind = &field.kind;
-            quote! { ::hulse::models::derive::spoken::<#kind, _>(#value) }
+            quote! { ::hulse::models::derive::spoken::<#kind, _>(&#value) }
         }
     }
 }

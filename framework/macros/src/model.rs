@@ -42,26 +42,9 @@ pub(crate) fn check(parts: &Parts<'_>, at: usize, field: &FieldParts<'_>) -> Res
         let words = format!("{label} {why}");
         checks.extend(quote_spanned! { kind.span() => ::core::assert!(#condition, #words); });
     };
+    check_size(field, &mut demand)?;
+    check_values(field, &mut demand);
     let derive = quote! { ::hulse::models::derive };
-    let has_length = attributes.length()?.is_some() || attributes.text;
-    demand(
-        quote! { #derive::has_length::<#kind>(#has_length) },
-        "is a text: say `#[field(max_length = 200)]`, or `#[field(text)]` for any length",
-    );
-    if has_length {
-        demand(quote! { #derive::is_text::<#kind>() }, "is no text: it has no length");
-    }
-    if attributes.max_length.is_some() && attributes.text {
-        demand(quote! { false }, "has `max_length` or `text`, not both");
-    }
-    let has_digits = attributes.max_digits.is_some();
-    demand(
-        quote! { #derive::has_digits::<#kind>(#has_digits) },
-        "is a decimal: say `#[field(max_digits = 10, decimal_places = 2)]`",
-    );
-    if has_digits {
-        demand(quote! { #derive::is_decimal::<#kind>() }, "is no decimal: it has no digits");
-    }
     if at == parts.key && attributes.primary_key.is_none() {
         demand(quote! { #derive::is_id::<#kind>() }, "is the primary key: it must be an `Id`");
     }
@@ -90,6 +73,40 @@ pub(crate) fn check(parts: &Parts<'_>, at: usize, field: &FieldParts<'_>) -> Res
             }
         }
     }
+    // One constant: in several the compiler would say once for each that a type is no field.
+    Ok(quote_spanned! { kind.span() => const _: () = { #checks }; })
+}
+
+/// Length and digits.
+fn check_size(field: &FieldParts<'_>, demand: &mut dyn FnMut(TokenStream, &str)) -> Result<()> {
+    let FieldParts { kind, attributes, .. } = field;
+    let derive = quote! { ::hulse::models::derive };
+    let has_length = attributes.length()?.is_some() || attributes.text;
+    demand(
+        quote! { #derive::has_length::<#kind>(#has_length) },
+        "is a text: say `#[field(max_length = 200)]`, or `#[field(text)]` for any length",
+    );
+    if has_length {
+        demand(quote! { #derive::is_text::<#kind>() }, "is no text: it has no length");
+    }
+    if attributes.max_length.is_some() && attributes.text {
+        demand(quote! { false }, "has `max_length` or `text`, not both");
+    }
+    let has_digits = attributes.max_digits.is_some();
+    demand(
+        quote! { #derive::has_digits::<#kind>(#has_digits) },
+        "is a decimal: say `#[field(max_digits = 10, decimal_places = 2)]`",
+    );
+    if has_digits {
+        demand(quote! { #derive::is_decimal::<#kind>() }, "is no decimal: it has no digits");
+    }
+    Ok(())
+}
+
+/// Defaults, and what validators ask.
+fn check_values(field: &FieldParts<'_>, demand: &mut dyn FnMut(TokenStream, &str)) {
+    let FieldParts { kind, attributes, .. } = field;
+    let derive = quote! { ::hulse::models::derive };
     let limits = attributes.validators.iter().filter_map(|validator| match validator {
         Validator::Limit(word, limit) => Some((word.to_string(), limit)),
         _ => None,
@@ -110,8 +127,6 @@ pub(crate) fn check(parts: &Parts<'_>, at: usize, field: &FieldParts<'_>) -> Res
     if attributes.validators.iter().any(asks_text) {
         demand(quote! { #derive::is_text::<#kind>() }, "is no text: it has no length or pattern");
     }
-    // One constant: in several the compiler would say once for each that a type is no field.
-    Ok(quote_spanned! { kind.span() => const _: () = { #checks }; })
 }
 
 /// `impl Model`
@@ -121,18 +136,9 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
     let hooks = parts.attributes.hooks;
     let meta = meta(parts)?;
     let derive = quote! { ::hulse::models::derive };
-    let field_type = quote! { ::hulse::models::FieldType };
-    let idents: Vec<_> = parts.fields.iter().map(|field| field.ident).collect();
-    let kinds: Vec<_> = parts.fields.iter().map(|field| &field.kind).collect();
-    let names: Vec<_> = parts.fields.iter().map(|field| &field.name).collect();
-    let many: Vec<_> = parts.many.iter().map(|many| many.ident).collect();
-    let many_names = parts.many.iter().map(|many| &many.name);
-    let places = (0..parts.fields.len()).map(Literal::usize_unsuffixed);
-    let (key, key_kind) = (parts.fields[parts.key].ident, &parts.fields[parts.key].kind);
-    let times = times(parts);
-    let bases: Vec<_> = parts.bases.iter().map(|base| base.ident).collect();
-    let base_places = base::places(parts);
-    let base = quote! { ::hulse::models::AbstractModel };
+    let key_kind = &parts.fields[parts.key].kind;
+    let (rows, keys, relations) = (rows(parts), keys(parts), relations(parts));
+    let set_times = set_times(parts);
     Ok(quote! {
         #[automatically_derived]
         #[diagnostic::do_not_recommend]
@@ -147,71 +153,118 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
                 &META
             }
 
-            fn from_row(row: &#derive::Row, index: usize) -> #derive::Result<Self> {
-                let meta = <Self as ::hulse::models::Model>::meta();
-                ::core::result::Result::Ok(Self {
-                    #(#idents: #derive::read::<#kinds>(row, index, meta, #places)?,)*
-                    #(#bases: #base::read(row, index, meta, #base_places)?,)*
-                    #(#many: ::core::default::Default::default(),)*
-                })
-            }
+            #rows
+            #keys
+            #set_times
+            #relations
+        }
+    })
+}
 
-            fn values(&self) -> ::std::vec::Vec<::core::option::Option<#derive::Value>> {
-                #[allow(unused_mut)]
-                let mut values = ::std::vec![#(#field_type::value(&self.#idents)),*];
-                #(#base::values(&self.#bases, &mut values);)*
-                values
-            }
+/// The functions between a row of the database and the struct.
+fn rows(parts: &Parts<'_>) -> TokenStream {
+    let derive = quote! { ::hulse::models::derive };
+    let base = quote! { ::hulse::models::AbstractModel };
+    let idents: Vec<_> = parts.fields.iter().map(|field| field.ident).collect();
+    let kinds = parts.fields.iter().map(|field| &field.kind);
+    let places = (0..parts.fields.len()).map(Literal::usize_unsuffixed);
+    let many = parts.many.iter().map(|many| many.ident);
+    let bases: Vec<_> = parts.bases.iter().map(|base| base.ident).collect();
+    let base_places = base::places(parts);
+    quote! {
+        fn from_row(row: &#derive::Row, index: usize) -> #derive::Result<Self> {
+            let meta = <Self as ::hulse::models::Model>::meta();
+            ::core::result::Result::Ok(Self {
+                #(#idents: #derive::read::<#kinds>(row, index, meta, #places)?,)*
+                #(#bases: #base::read(row, index, meta, #base_places)?,)*
+                #(#many: ::core::default::Default::default(),)*
+            })
+        }
 
-            fn own_key(&self) -> ::core::option::Option<Self::Key> {
-                #derive::Key::plain(&self.#key)
-            }
+        fn values(&self) -> ::std::vec::Vec<::core::option::Option<#derive::Value>> {
+            #[allow(unused_mut)]
+            let mut values = ::std::vec![#(::hulse::models::FieldType::value(&self.#idents)),*];
+            #(#base::values(&self.#bases, &mut values);)*
+            values
+        }
+    }
+}
 
-            fn key(&self) -> ::core::option::Option<#derive::Value> {
-                #field_type::value(&self.#key)
-            }
+fn set_times(parts: &Parts<'_>) -> TokenStream {
+    let derive = quote! { ::hulse::models::derive };
+    let base = quote! { ::hulse::models::AbstractModel };
+    let bases = parts.bases.iter().map(|base| base.ident);
+    let times = times(parts);
+    quote! {
+        fn set_times(&mut self, now: #derive::DateTime<#derive::Utc>, adding: bool) {
+            let _ = (now, adding);
+            #times
+            #(#base::set_times(&mut self.#bases, now, adding);)*
+        }
+    }
+}
 
-            fn read_key(&mut self, row: &#derive::Row, index: usize) -> #derive::Result<()> {
-                self.#key = #field_type::read(row, index)?;
-                ::core::result::Result::Ok(())
-            }
+/// The functions of the primary key.
+fn keys(parts: &Parts<'_>) -> TokenStream {
+    let derive = quote! { ::hulse::models::derive };
+    let field_type = quote! { ::hulse::models::FieldType };
+    let key = parts.fields[parts.key].ident;
+    quote! {
+        fn own_key(&self) -> ::core::option::Option<Self::Key> {
+            #derive::Key::plain(&self.#key)
+        }
 
-            fn unset_key(&mut self) {
-                self.#key = #field_type::unset();
-            }
+        fn key(&self) -> ::core::option::Option<#derive::Value> {
+            #field_type::value(&self.#key)
+        }
 
-            fn set_times(&mut self, now: #derive::DateTime<#derive::Utc>, adding: bool) {
-                let _ = (now, adding);
-                #times
-                #(#base::set_times(&mut self.#bases, now, adding);)*
-            }
+        fn read_key(&mut self, row: &#derive::Row, index: usize) -> #derive::Result<()> {
+            self.#key = #field_type::read(row, index)?;
+            ::core::result::Result::Ok(())
+        }
 
-            fn slot(&mut self, field: &str) -> ::core::option::Option<&mut dyn #derive::Slot> {
-                match field {
-                    #(#names => #field_type::slot(&mut self.#idents),)*
-                    #(#many_names => ::core::option::Option::Some(&mut self.#many),)*
-                    _ => {
-                        #(
-                            let slot = #base::slot(&mut self.#bases, field);
-                            if slot.is_some() {
-                                return slot;
-                            }
-                        )*
-                        ::core::option::Option::None
-                    }
-                }
-            }
+        fn unset_key(&mut self) {
+            self.#key = #field_type::unset();
+        }
+    }
+}
 
-            fn point(&mut self, field: &str, key: &dyn ::core::any::Any) {
-                match field {
-                    #(#names => #field_type::point(&mut self.#idents, key),)*
-                    _ => {
-                        #(#base::point(&mut self.#bases, field, key);)*
-                    }
+/// The functions that find a relation by its name.
+fn relations(parts: &Parts<'_>) -> TokenStream {
+    let derive = quote! { ::hulse::models::derive };
+    let base = quote! { ::hulse::models::AbstractModel };
+    let field_type = quote! { ::hulse::models::FieldType };
+    let idents: Vec<_> = parts.fields.iter().map(|field| field.ident).collect();
+    let names: Vec<_> = parts.fields.iter().map(|field| &field.name).collect();
+    let many = parts.many.iter().map(|many| many.ident);
+    let many_names = parts.many.iter().map(|many| &many.name);
+    let bases: Vec<_> = parts.bases.iter().map(|base| base.ident).collect();
+    quote! {
+        fn slot(&mut self, field: &str) -> ::core::option::Option<&mut dyn #derive::Slot> {
+            match field {
+                #(#names => #field_type::slot(&mut self.#idents),)*
+                #(#many_names => ::core::option::Option::Some(&mut self.#many),)*
+                _ => {
+                    #(
+                        let slot = #base::slot(&mut self.#bases, field);
+                        if slot.is_some() {
+                            return slot;
+                        }
+                    )*
+                    ::core::option::Option::None
                 }
             }
         }
-    })
+
+        fn point(&mut self, field: &str, key: &dyn ::core::any::Any) {
+            match field {
+                #(#names => #field_type::point(&mut self.#idents, key),)*
+                _ => {
+                    #(#base::point(&mut self.#bases, field, key);)*
+                }
+            }
+        }
+    }
 }
 
 /// Setting the `auto_now` and `auto_now_add` fields.
