@@ -57,6 +57,7 @@ async fn on_server(server: &str, text: String) -> Done {
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn plain(error: hulse::Error) -> Box<dyn Error> {
     error.to_string().into()
 }
@@ -150,7 +151,7 @@ impl Table {
         hand: impl Future<Output = Done>,
         hulse: impl Future<Output = Done>,
     ) -> Done {
-        if self.hand.len() % 2 == 0 {
+        if self.hand.len().is_multiple_of(2) {
             self.hand.push(timed(hand).await?);
             self.hulse.push(timed(hulse).await?);
         } else {
