@@ -43,7 +43,8 @@ impl Meta {
 #[must_use]
 pub fn through<From: Model, To: Model>(field: &str) -> Meta {
     let (from, to) = (From::meta(), To::meta());
-    let (one, other) = if is_same::<From, To>() {
+    // Of another app a model may have the same name.
+    let (one, other) = if lower(from) == lower(to) {
         (format!("from_{}", lower(from)), format!("to_{}", lower(to)))
     } else {
         (lower(from), lower(to))

@@ -160,15 +160,16 @@ impl Sketch {
         chance.below(self.models.len())
     }
 
-    fn free_name(&self, app: &str, chance: &mut Chance) -> Option<String> {
-        let is_free = |name: &&&str| !self.models.iter().any(|m| m.app == app && m.name == **name);
+    fn free_name(&self, chance: &mut Chance) -> Option<String> {
+        // Fields of a model between are called otherwise where its ends have one name.
+        let is_free = |name: &&&str| !self.models.iter().any(|m| m.name == **name);
         let free: Vec<_> = NAMES.iter().filter(is_free).collect();
         (!free.is_empty()).then(|| (*free[chance.below(free.len())]).to_owned())
     }
 
     fn add_model(&mut self, chance: &mut Chance) {
         let app = if chance.one_in(3) { "zoo" } else { "wild" };
-        let Some(name) = self.free_name(app, chance) else { return };
+        let Some(name) = self.free_name(chance) else { return };
         let number = self.number();
         let mut key = Field {
             number: self.number(),
@@ -264,7 +265,7 @@ impl Sketch {
 
     fn rename_model(&mut self, chance: &mut Chance) {
         let at = self.any(chance);
-        if let Some(name) = self.free_name(self.models[at].app, chance) {
+        if let Some(name) = self.free_name(chance) {
             self.models[at].name = name;
         }
     }
@@ -342,7 +343,9 @@ impl Sketch {
         let name = if chance.one_in(2) { String::new() } else { format!("index_{number}") };
         let is_new =
             model.indexes.iter().all(|(_, known, over)| *known != fields || *over != condition);
-        if !fields.is_empty() && is_new {
+        // Without a name it would be called as the field's own index.
+        let is_own = name.is_empty() && fields.len() == 1 && condition.is_none();
+        if !fields.is_empty() && is_new && !is_own {
             model.indexes.push((name, fields, condition));
         }
     }
