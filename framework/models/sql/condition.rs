@@ -9,7 +9,7 @@ use sea_query::Value;
 use crate::models::condition::{Lookup, Q, Test, Tree};
 use crate::models::expression::{Comparison, Node};
 use crate::models::sql::scope::Joins;
-use crate::models::sql::{Compiler, Plan};
+use crate::models::sql::{Compiler, Flavour, Plan};
 use crate::models::trail::{FieldPath, Step, Trail};
 
 impl Compiler {
@@ -231,9 +231,11 @@ impl Compiler {
             return;
         }
         self.node(left);
-        self.out.push(" IN (");
+        // MariaDB knows no LIMIT right behind IN, but in a table behind it.
+        let wraps = plan.is_sliced() && self.flavour() == Flavour::Mysql;
+        self.out.push(if wraps { " IN (SELECT * FROM (" } else { " IN (" });
         self.subquery(plan);
-        self.out.push(")");
+        self.out.push(if wraps { ") AS \"some\")" } else { ")" });
         // A NULL among the rows leaves "none of them" undecided.
         self.may_be_null = true;
     }

@@ -209,9 +209,10 @@ impl Compiler {
         if self.has_joins() || plan.combined.is_some() || plan.is_sliced() {
             self.out.push(before);
             self.first_column(plan.meta.primary_key().column);
-            self.out.push(" IN (");
+            let wraps = plan.is_sliced() && self.flavour() == Flavour::Mysql;
+            self.out.push(if wraps { " IN (SELECT * FROM (" } else { " IN (" });
             self.select(plan, Wanted::Keys);
-            self.out.push(")");
+            self.out.push(if wraps { ") AS \"some\")" } else { ")" });
         } else if !conditions.is_empty() {
             self.out.push(before);
             self.out.append(conditions);
