@@ -304,7 +304,11 @@ impl Sketch {
         let is_used = model.uses(model.fields[place].number);
         let field = &mut model.fields[place];
         match chance.below(5) {
-            0 => field.null = !field.null || (has_rows && field.to.is_some()),
+            // One value for all rows cannot take the place of NULL where each has its own.
+            0 => {
+                let is_stuck = field.to.is_some() || field.unique || value(&field.kind).is_none();
+                field.null = !field.null || (has_rows && is_stuck);
+            }
             1 if !has_rows && field.kind != Kind::Json => {
                 field.unique = !field.unique;
                 field.index = field.index && !field.unique;
