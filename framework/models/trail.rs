@@ -22,6 +22,9 @@ pub enum Step {
 
 impl Step {
     /// Where it leads.
+    ///
+    /// # Panics
+    /// If it goes over a field that is no foreign key; nothing makes such a step.
     #[must_use]
     pub fn target(self) -> &'static Meta {
         match self {

@@ -264,8 +264,8 @@ macro_rules! truncations {
 macro_rules! of_days {
     () => {
         parts! {
-            year Year "The year, in UTC. Comparing it with a number compares the moments themselves, \
-                so an index on them helps.";
+            year Year "The year, in UTC. Comparing it with a number compares the moments, so an \
+index on them helps.";
             iso_year IsoYear "The year that its ISO 8601 week belongs to.";
             quarter Quarter "The quarter of the year, from 1.";
             month Month "The month, from 1.";
@@ -364,7 +364,6 @@ pub fn condition(condition: Q) -> Expression<bool> {
 
 /// The first value whose condition holds:
 /// `case::<i64>().when(p.live().eq(true), 1).otherwise(0)`.
-#[must_use]
 pub fn case<T: Plain>() -> Case<T> {
     Case { whens: Vec::new(), of: std::marker::PhantomData }
 }

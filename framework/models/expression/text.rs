@@ -56,7 +56,8 @@ impl<Out: Output> Expression<String, Out> {
     pub fn iendswith(self, text: impl Operand<String>) -> Q {
         self.text(text, TextAt::End, true)
     }
-    /// It matches the regular expression: of Rust's `regex` on SQLite, the database's own elsewhere.
+    /// It matches the regular expression: one of Rust's `regex` on SQLite, of the database's own
+    /// kind elsewhere.
     #[must_use]
     pub fn regex(self, pattern: impl Into<String>) -> Q {
         self.lookup(Lookup::Regex { pattern: pattern.into(), ignore_case: false })

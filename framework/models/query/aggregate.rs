@@ -62,6 +62,7 @@ pub(super) fn nothing<Out: Output>(node: &Node) -> Option<Out> {
 }
 
 /// The value of no row; `Some(None)` is NULL.
+#[expect(clippy::option_option, reason = "not known here, NULL, or a value")]
 fn of_nothing(node: &Node) -> Option<Option<&Value>> {
     const ZERO: &Value = &Value::BigInt(Some(0));
     match node {

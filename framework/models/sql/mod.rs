@@ -31,6 +31,7 @@ use scope::{Joins, Scope};
 use writer::Writer;
 
 /// Writes one statement.
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 struct Compiler {
     dialect: Dialect,
     out: Writer,

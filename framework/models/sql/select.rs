@@ -260,7 +260,7 @@ impl Compiler {
         }
     }
 
-    /// MariaDB has no words for where NULLs stand.
+    /// Where the database has no words for where NULLs stand.
     fn nulls_of_mysql(&mut self, order: &Order) {
         if let (Some(nulls), Flavour::Mysql) = (order.nulls, self.flavour()) {
             let first = nulls == Nulls::First;
