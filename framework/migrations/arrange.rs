@@ -112,8 +112,8 @@ impl Work<'_> {
         made.map(|migration| migration.key.clone()).or_else(|| self.graph.leaf(app).cloned())
     }
 
-    /// The last migrations of other apps that ever spoke of the model that goes or gets another name:
-    /// replayed after it, they would not find it.
+    /// The last migrations of other apps that ever spoke of the model that goes or gets another
+    /// name: replayed after it, they would not find it.
     fn speakers(&self, change: &Change) -> Vec<MigrationKey> {
         let (Operation::DeleteModel { model } | Operation::RenameModel { from: model, .. }) =
             &change.operation

@@ -1,8 +1,8 @@
 //! From two states to the operations that lead from one to the other. Pure.
 //!
-//! Order, as Django's autodetector: renamed models and fields, options, removed and renamed indexes
-//! and constraints, created models, removed, added and altered fields, tables, foreign keys that had
-//! to wait for their table, added indexes and constraints, deleted models.
+//! Order, as Django's autodetector: renamed models and fields, options, removed and renamed
+//! indexes and constraints, created models, removed, added and altered fields, tables, foreign keys
+//! that had to wait for their table, added indexes and constraints, deleted models.
 
 use std::collections::BTreeSet;
 
@@ -183,7 +183,7 @@ impl Changes {
     }
 }
 
-/// Removes the indexes and constraints that are gone, and renames those that only have another name.
+/// Removes the indexes and constraints that are gone, renames those that only have another name.
 fn remove_indexes((old, new): Pair<'_>, changes: &mut Changes) {
     let mut renames: Vec<(&str, &str)> = Vec::new();
     for before in old.constraints.iter().filter(|one| !new.constraints.contains(one)) {

@@ -54,8 +54,8 @@ impl Operation {
 }
 
 impl Migration {
-    /// For each of its operations what users of a running site notice of it on PostgreSQL, given the
-    /// state before it; `None` for what is done at once or on a table that is new.
+    /// For each of its operations what users of a running site notice of it on PostgreSQL, given
+    /// the state before it; `None` for what is done at once or on a table that is new.
     #[must_use]
     pub fn hints(&self, before: &ProjectState) -> Vec<Option<&'static str>> {
         let mut state = before.clone();

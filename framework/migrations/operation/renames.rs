@@ -1,8 +1,8 @@
 //! Renaming a model or its table: what is named after them follows.
 //!
 //! A many-to-many field `tags` of `Post` has its rows in a model made for it: `Post_tags`, table
-//! `blog_post_tags`, with the foreign keys `post` and `tag` (`from_post` and `to_post` if it relates
-//! posts to posts). It is known by that shape, and follows the models at its two ends.
+//! `blog_post_tags`, with the foreign keys `post` and `tag` (`from_post` and `to_post` if it
+//! relates posts to posts). It is known by that shape, and follows the models at its two ends.
 
 use crate::error::Result;
 use crate::migrations::state::{Kind, ModelKey, ModelState, ProjectState};

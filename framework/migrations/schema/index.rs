@@ -5,8 +5,8 @@
 //!   MariaDB, its table's).
 //! - MariaDB has no index over part of the rows and none in which NULLs are equal: it has no unique
 //!   constraint that says so, and its other indexes are over all rows.
-//! - SQLite has no `NULLS NOT DISTINCT`; there a column that may be NULL counts as two, whether it is
-//!   NULL and what it holds else, which comes to the same.
+//! - SQLite has no `NULLS NOT DISTINCT`; there a column that may be NULL counts as two, whether it
+//!   is NULL and what it holds else, which comes to the same.
 
 use crate::error::Result;
 use crate::migrations::constraint::{ConstraintState, IndexState, Rule};

@@ -1,5 +1,5 @@
-//! Random changes of random models: the operations lead there, whatever order files are replayed in,
-//! and a file says all of it.
+//! Random changes of random models: the operations lead there, whatever order files are replayed
+//! in, and a file says all of it.
 
 use crate::migrations::constraint::{ConstraintState, IndexState, Rule};
 use crate::migrations::state::{FieldState, Kind, ModelKey, ModelState, ProjectState};

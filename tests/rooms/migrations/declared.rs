@@ -9,7 +9,7 @@ use super::*;
 #[model(
     app = "fair",
     index(name = "stand_open", -places, condition = |s| s.open().eq(true)),
-    unique(name = "stand_name", name, condition = |s| s.open().eq(true) & !s.name().eq("it's \"x\"")),
+    unique(name = "stand_name", name, condition = |s| s.open().eq(true) & !s.name().eq("it's")),
     unique(name = "stand_owner", owner, nulls_distinct = false),
     check(name = "stand_places", |s| s.places().gt(0) & s.places().lte(s.places_max() * 2)),
 )]
@@ -55,8 +55,8 @@ async fn what_a_model_declares_the_database_demands() {
         assert!(!insert("'b', 2, true, 0, 2").await, "no place");
         assert_eq!(insert("'a', 3, true, 1, 2").await, !has_partial, "the name of an open one");
         assert!(insert("'a', 4, false, 1, 2").await, "the name of a closed one");
-        assert!(insert("'it''s \"x\"', 5, true, 1, 2").await);
-        assert!(insert("'it''s \"x\"', 6, true, 1, 2").await, "a name that may come twice");
+        assert!(insert("'it''s', 5, true, 1, 2").await);
+        assert!(insert("'it''s', 6, true, 1, 2").await, "a name that may come twice");
         assert!(insert("'n', NULL, true, 1, 2").await);
         assert_eq!(insert("'m', NULL, true, 1, 2").await, !has_partial, "a second NULL");
         database.close().await;

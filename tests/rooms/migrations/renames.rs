@@ -29,7 +29,7 @@ group = { type = "text", default = "it's \"x\" \\ -- ;" }
 create_model = "Post"
 indexes = [
     { name = "blog_post_author_id_title_d37d45e8_idx", fields = ["author", "-title"] },
-    { name = "live_ones", fields = ["created"], condition = "\"live\" = true AND \"title\" <> 'it''s \"live\"'" },
+    { name = "live_ones", fields = ["created"], condition = "\"live\" AND \"title\" <> 'it''s \"live\"'" },
 ]
 constraints = [
     { name = "blog_post_author_id_order_f9b46821_uniq", unique = ["author", "order"] },
@@ -85,9 +85,10 @@ check = "\"slug\" <> '\"slug\" isn''t'""#,
     "alter_field = \"Article.live\"\ntype = \"boolean\"\nindex = true",
     "alter_field = \"Article.select\"\ntype = \"small_integer\"\ndefault = 3\nnull = true",
     "remove_constraint = \"Article\"\nname = \"not_dear\"",
-    "add_field = \"Article.a_name_that_is_so_long_that_no_database_keeps_all_of_it_with_its_table\"\n\
+    "add_field = \"Article.a_name_that_is_so_long_that_no_database_keeps_all_of_it_here\"\n\
      type = \"foreign_key\"\nto = \"blog.Label\"\non_delete = \"cascade\"\nnull = true",
-    "rename_model = \"Article\"\nto = \"ArticleWithANameThatIsSoLongThatItsTableWillNotBeKeptWhole\"",
+    "rename_model = \"Article\"\n\
+     to = \"ArticleWithANameThatIsSoLongThatItsTableWillNotBeKeptWhole\"",
 ];
 
 /// The migrations up to the last step, each on its own.
@@ -178,7 +179,8 @@ async fn every_step_leads_to_the_schema_of_a_new_database_and_back() {
         }
         let rows = "SELECT title || ' ' || coalesce(slug, '-') || ' ' || \"order\"
                 || ' ' || coalesce(parent_id, 0) || ' ' || coalesce(tag_id, '-')
-            FROM blog_post LEFT JOIN blog_post_tags ON post_id = blog_post.id ORDER BY blog_post.id";
+            FROM blog_post LEFT JOIN blog_post_tags ON post_id = blog_post.id
+            ORDER BY blog_post.id";
         assert_eq!(column(&database, rows).await, ["One one 1 0 -", "Two - 7 1 x"]);
         database.close().await;
     }
@@ -227,8 +229,11 @@ async fn constraints_hold() {
 async fn each_database_runs_its_own_sql_and_state_can_go_its_own_way() {
     let more = r#"
 [[operation]]
-run_sql = { sqlite = ["CREATE TABLE a (of text)", "INSERT INTO a VALUES ('sqlite')"], postgres = "CREATE TABLE a (of text); INSERT INTO a VALUES ('postgres')", mysql = ["CREATE TABLE a (\"of\" text)", "INSERT INTO a VALUES ('mysql')"] }
 backwards = "DROP TABLE a"
+[operation.run_sql]
+sqlite = ["CREATE TABLE a (of text)", "INSERT INTO a VALUES ('sqlite')"]
+postgres = "CREATE TABLE a (of text); INSERT INTO a VALUES ('postgres')"
+mysql = ["CREATE TABLE a (\"of\" text)", "INSERT INTO a VALUES ('mysql')"]
 
 [[operation]]
 [[operation.database_operations]]
