@@ -38,9 +38,8 @@ const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Connections older than this are replaced: the server's side of one only grows.
 const LIFE_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// The oldest MariaDB with all that is used: `INSERT .. RETURNING` came with 10.5, `SKIP LOCKED`
-/// with 10.6.
-const VERSION_MIN: (u32, u32) = (10, 6);
+/// The oldest MariaDB that is still maintained; `JSON_EQUALS` came with 10.7, and is used.
+const VERSION_MIN: (u32, u32) = (10, 11);
 
 /// What refuses bad values, and what makes it speak standard SQL.
 const SQL_MODE: &str = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
@@ -195,9 +194,9 @@ mod tests {
     #[test]
     fn a_version_is_supported_or_not() {
         check("10.11.14-MariaDB-0+deb12u2", true);
-        check("10.6.0-MariaDB", true);
+        check("10.11.0-MariaDB", true);
         check("11.4.2-MariaDB-log", true);
-        check("10.5.29-MariaDB", false);
+        check("10.6.29-MariaDB", false);
         check("9.1.0", false);
         check("8.4.2-mysql", false);
         check("", false);

@@ -91,9 +91,12 @@ impl Compiler {
             (Function::Abs, _) => self.plain_call("ABS(", arguments),
             (Function::Round(kind), flavour) => self.cast(kind, |compiler| {
                 let Some(places) = arguments.get(1) else { return };
-                let numeric = flavour == Postgres;
-                let (before, behind) =
-                    if numeric { ("ROUND(CAST(", " AS NUMERIC), ") } else { ("ROUND(", ", ") };
+                let (before, behind) = match flavour {
+                    Postgres => ("ROUND(CAST(", " AS NUMERIC), "),
+                    // Doubles it rounds to the even neighbour.
+                    Mysql => ("ROUND(CAST(", " AS DECIMAL(65, 30)), "),
+                    Sqlite => ("ROUND(", ", "),
+                };
                 compiler.around(before, number, behind);
                 compiler.around("", places, ")");
             }),

@@ -102,6 +102,11 @@ impl Compiler {
                 self.out.value(value());
                 self.out.push(", '$')");
             }
+            Mysql if comparison == Comparison::Equal => {
+                self.part("JSON_EQUALS(JSON_EXTRACT(", document, steps, "), ");
+                self.out.value(value());
+                self.out.push(")");
+            }
             Mysql => {
                 self.part("JSON_EXTRACT(", document, steps, ")");
                 self.out.push(sign(comparison));
