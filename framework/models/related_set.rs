@@ -227,8 +227,8 @@ impl<'a, T: Model> RelatedSet<'a, T> {
         self.objects().order_by(order)
     }
 
-    /// Adds rows; those that are there already stay as they are. One INSERT over a model between,
-    /// one UPDATE over a foreign key. Takes rows (`[&rust, &web]`, `&tags`) or foreign keys
+    /// Adds rows; those that are there already stay as they are. One INSERT over a model between;
+    /// over a foreign key one UPDATE, which calls no hook. Takes rows (`[&rust, &web]`, `&tags`) or foreign keys
     /// (`ids.into_iter().map(ForeignKey::to)`).
     ///
     /// # Errors

@@ -115,6 +115,20 @@ async fn the_setting_counts_for_queries_that_say_nothing() {
     }
 }
 
+#[test]
+fn the_setting_is_a_word_of_four() {
+    let read = toml::from_str::<hulse::conf::Databases>;
+    assert_eq!(read("fetch_mode = \"peers\"").unwrap().fetch_mode, Some(FetchMode::Peers));
+    assert_eq!(read("").unwrap().fetch_mode, None);
+    let refused = read("fetch_mode = \"lazy\"").unwrap_err().to_string();
+    assert!(refused.contains("expected one of `one`, `log`, `peers`, `raise`"), "{refused}");
+    let mut settings = hulse::conf::Settings::default();
+    settings.debug = false;
+    assert_eq!(settings.fetch_mode(), FetchMode::One);
+    settings.debug = true;
+    assert_eq!(settings.fetch_mode(), FetchMode::Log);
+}
+
 /// What was logged in this thread.
 #[derive(Clone, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);

@@ -1,5 +1,7 @@
 //! Reading related rows along, in one query or in one more.
 
+use std::slice::from_ref;
+
 use hulse::Site;
 use hulse::models::{ForeignKey, Uuid, prefetch};
 use hulse::test::assert_queries;
@@ -304,19 +306,19 @@ async fn the_other_side_and_models_between_are_crossed_as_well() {
         };
         Membership::create(site, member).await.unwrap();
         let members = club.members().all(site).await.unwrap();
-        assert_eq!(members, [ann.clone()]);
+        assert_eq!(members, from_ref(&ann));
         let clubs = Club::objects().filter(|c| c.members().eq(&ann));
         assert_eq!(clubs.count(site).await.unwrap(), 1);
         let clubs = Club::objects().prefetch_related(|c| c.members()).all(site).await.unwrap();
-        assert_eq!(clubs[0].members.loaded().unwrap(), [ann.clone()]);
+        assert_eq!(clubs[0].members.loaded().unwrap(), from_ref(&ann));
         ann.friends().add(site, [&bob]).await.unwrap();
         ann.follows().add(site, [&bob]).await.unwrap();
-        assert_eq!(bob.friends().all(site).await.unwrap(), [ann.clone()]);
+        assert_eq!(bob.friends().all(site).await.unwrap(), from_ref(&ann));
         assert!(bob.follows().all(site).await.unwrap().is_empty());
         let followers = Writer::objects().filter(|w| w.follows().eq(&bob));
-        assert_eq!(followers.all(site).await.unwrap(), [ann.clone()]);
+        assert_eq!(followers.all(site).await.unwrap(), from_ref(&ann));
         let writers = Writer::objects().prefetch_related(|w| w.friends()).all(site).await.unwrap();
-        assert_eq!(writers[0].friends.loaded().unwrap(), [bob.clone()]);
+        assert_eq!(writers[0].friends.loaded().unwrap(), from_ref(&bob));
         assert_eq!(writers[1].friends.loaded().unwrap(), [ann]);
     }
 }
