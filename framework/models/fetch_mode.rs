@@ -5,8 +5,8 @@
 //!
 //! Invariants:
 //! - In mode `one` nothing is done for any row.
-//! - Rows do not know each other, only the keys they need; so they may go their ways, and be dropped
-//!   one by one.
+//! - Rows do not know each other, only the keys they need; so they may go their ways, and be
+//!   dropped one by one.
 
 use std::collections::HashSet;
 use std::fmt;

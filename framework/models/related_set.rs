@@ -3,8 +3,8 @@
 //! The methods are the row's and not the field's, so that they always know the row's key of this
 //! moment; the field of the same name holds what is loaded.
 //!
-//! Flow, changing: keys of the rows given → [`Change`] → over a model between an INSERT or DELETE of
-//! its rows ([`Between`]); over a foreign key an UPDATE of it ([`Pointing`]).
+//! Flow, changing: keys of the rows given → [`Change`] → over a model between an INSERT or DELETE
+//! of its rows ([`Between`]); over a foreign key an UPDATE of it ([`Pointing`]).
 //!
 //! Invariant: a change makes what the field has loaded count as not loaded.
 
@@ -228,7 +228,8 @@ impl<'a, T: Model> RelatedSet<'a, T> {
     }
 
     /// Adds rows; those that are there already stay as they are. One INSERT over a model between;
-    /// over a foreign key one UPDATE, which calls no hook. Takes rows (`[&rust, &web]`, `&tags`) or foreign keys
+    /// over a foreign key one UPDATE, which calls no hook. Takes rows (`[&rust, &web]`, `&tags`) or
+    /// foreign keys
     /// (`ids.into_iter().map(ForeignKey::to)`).
     ///
     /// # Errors

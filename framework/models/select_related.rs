@@ -1,7 +1,7 @@
 //! `select_related`: rows behind foreign keys, in the same query.
 //!
-//! Flow: a relation's steps → names of relations ([`names`]) → the plan's ways, each with those on the
-//! way before it → joins → `read_model` puts each row into the slot of the one before.
+//! Flow: a relation's steps → names of relations ([`names`]) → the plan's ways, each with those on
+//! the way before it → joins → `read_model` puts each row into the slot of the one before.
 
 use crate::models::meta::{Field, Meta};
 use crate::models::model::Model;
