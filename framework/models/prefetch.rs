@@ -1,7 +1,7 @@
 //! `prefetch_related`: related rows in one query for each relation, however many rows there are.
 //!
-//! Flow: a relation's steps → names of relations ([`names`]) → a tree of [`Prefetch`]es in the
-//! plan → once the rows are read, [`load`] collects their keys → `Loader` asks for all at once, with its
+//! Flow: a relation's steps → names of relations ([`names`]) → a tree of [`Prefetch`]es in the plan
+//! → once the rows are read, [`load`] collects their keys → `Loader` asks for all at once, with its
 //! own prefetches → each row takes its share.
 //!
 //! Invariants:

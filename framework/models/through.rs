@@ -1,8 +1,8 @@
 //! The model between the two sides of a many-to-many field, made at run time from its description.
 //!
 //! Flow: `tags: ManyToMany<Tag>` of `blog.Post` → [`through`] → `blog.Post_tags`, a description
-//! like any other → [`Meta::with_throughs`] puts it into the lists that migrations, deletes and fixtures
-//! work on.
+//! like any other → [`Meta::with_throughs`] puts it into the lists that migrations, deletes and
+//! fixtures work on.
 //!
 //! Invariants:
 //! - One description for each field, made once, so descriptions are compared by address.
