@@ -47,7 +47,7 @@ pub fn diff(old: &ProjectState, new: &ProjectState, renamed: &[Rename]) -> Vec<C
     let is_ours = |(old, new): &Pair<'_>| old.options.managed && new.options.managed;
     let kept: Vec<Pair<'_>> = kept.into_iter().filter(is_ours).collect();
     for pair in &kept {
-        remove_indexes(*pair, &mut changes);
+        remove_indexes(*pair, &followed(*pair), &mut changes);
     }
     let mut gone: Vec<&ModelState> =
         old.models().iter().filter(|model| new.model(&model.key).is_none()).collect();
@@ -184,18 +184,24 @@ impl Changes {
 }
 
 /// Removes the indexes and constraints that are gone, renames those that only have another name.
-fn remove_indexes((old, new): Pair<'_>, changes: &mut Changes) {
+fn remove_indexes((old, new): Pair<'_>, followed: &ModelState, changes: &mut Changes) {
     let mut renames: Vec<(&str, &str)> = Vec::new();
-    for before in old.constraints.iter().filter(|one| !new.constraints.contains(one)) {
-        if let Some(after) = renamed_constraint(before, old, new) {
+    for (before, later) in old.constraints.iter().zip(&followed.constraints) {
+        if new.constraints.contains(later) {
+            continue;
+        }
+        if let Some(after) = renamed_constraint(later, followed, new) {
             renames.push((&before.name, &after.name));
             continue;
         }
         let (model, name) = (new.key.model.clone(), before.name.clone());
         changes.push(&new.key, Operation::RemoveConstraint { model, name });
     }
-    for before in old.indexes.iter().filter(|one| !new.indexes.contains(one)) {
-        if let Some(after) = renamed_index(before, old, new) {
+    for (before, later) in old.indexes.iter().zip(&followed.indexes) {
+        if new.indexes.contains(later) {
+            continue;
+        }
+        if let Some(after) = renamed_index(later, followed, new) {
             renames.push((&before.name, &after.name));
             continue;
         }
@@ -215,6 +221,19 @@ fn remove_indexes((old, new): Pair<'_>, changes: &mut Changes) {
         let from = if meets(to) { names::temporary(to) } else { (*from).to_owned() };
         rename(from, (*to).to_owned());
     }
+}
+
+/// The old model once its columns and its table are the new ones: what is named after them has
+/// followed, and needs no operation of its own.
+fn followed((old, new): Pair<'_>) -> ModelState {
+    let mut followed = ModelState { table: new.table.clone(), ..old.clone() };
+    for field in &mut followed.fields {
+        if let Some(new) = new.field(&field.name) {
+            field.column.clone_from(&new.column);
+        }
+    }
+    followed.follow(old);
+    followed
 }
 
 /// The index `before` under its new name.
@@ -244,6 +263,8 @@ fn add_indexes(old: &ProjectState, new: &ProjectState, changes: &mut Changes) {
         if before.is_some_and(|old| !(old.options.managed && new.options.managed)) {
             continue;
         }
+        let before = before.map(|old| followed((old, new)));
+        let before = before.as_ref();
         let model = &new.key.model;
         for index in &new.indexes {
             let is_known = before.is_some_and(|old| {
