@@ -188,7 +188,7 @@ fn chosen(row: &dyn Live, only: Option<&[&'static Field]>) -> Vec<(&'static Fiel
     let all = row.meta().fields.iter().zip(row.values());
     let chosen = all.filter(|(field, value)| match only {
         Some(only) => only.iter().any(|one| one.name == field.name),
-        None => !field.primary_key && !(field.deferred && value.is_none()),
+        None => !field.primary_key && (!field.deferred || value.is_some()),
     });
     chosen.collect()
 }

@@ -57,7 +57,7 @@ impl FromRow for Decimal {
     fn from_row(row: &MySqlRow, index: usize) -> sqlx::Result<Self> {
         match kind(row, index)?.as_str() {
             "DECIMAL" => text(row, index)?.parse().map_err(decode),
-            _ => whole(row, index)?.try_into().map_err(decode),
+            _ => whole(row, index).map(Self::from),
         }
     }
 }

@@ -150,9 +150,9 @@ pub enum Operation {
     /// Some operations on the database alone, others on the state alone.
     Separate {
         /// What happens to the database.
-        database: Vec<Operation>,
+        database: Vec<Self>,
         /// What happens to the state.
-        state: Vec<Operation>,
+        state: Vec<Self>,
     },
 }
 

@@ -45,8 +45,11 @@ fn detected(old: &[(&str, &str)], new: &[(&str, &str)], yes: bool) -> (Vec<Strin
     (asked, written(changes, &new, &graph))
 }
 
+/// Models with their fields, as text.
+type Models<'a> = &'a [(&'a str, &'a str)];
+
 fn check(
-    (old, new): (&[(&str, &str)], &[(&str, &str)]),
+    (old, new): (Models<'_>, Models<'_>),
     expected_questions: &[&str],
     expected: &str,
 ) {

@@ -98,12 +98,12 @@ fn chosen(project: &Project, labels: &[String]) -> Result<Vec<&'static Meta>> {
         if !project.apps().iter().any(|installed| installed.label() == app) {
             return Err(Error::new(format!("No installed app with label '{app}'.")));
         }
-        let of_app = all.iter().copied().filter(|meta| meta.app == app);
+        let mut of_app = all.iter().copied().filter(|meta| meta.app == app);
         if model.is_empty() {
             chosen.extend(of_app);
             continue;
         }
-        let found = of_app.filter(|meta| meta.model.eq_ignore_ascii_case(model)).next();
+        let found = of_app.find(|meta| meta.model.eq_ignore_ascii_case(model));
         let found = found.ok_or_else(|| Error::new(format!("Unknown model: {label}")))?;
         chosen.push(found);
     }
