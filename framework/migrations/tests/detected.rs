@@ -48,11 +48,7 @@ fn detected(old: &[(&str, &str)], new: &[(&str, &str)], yes: bool) -> (Vec<Strin
 /// Models with their fields, as text.
 type Models<'a> = &'a [(&'a str, &'a str)];
 
-fn check(
-    (old, new): (Models<'_>, Models<'_>),
-    expected_questions: &[&str],
-    expected: &str,
-) {
+fn check((old, new): (Models<'_>, Models<'_>), expected_questions: &[&str], expected: &str) {
     let (asked, text) = detected(old, new, true);
     assert_eq!(asked, expected_questions);
     assert_eq!(text, expected.trim_start());

@@ -64,6 +64,7 @@ impl FieldType for Money {
 
 impl Plain for Money {}
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "a validator is given a reference")]
 fn not_black(color: &Color) -> Result<(), &'static str> {
     if *color == Color(0, 0, 0) { Err("Black is taken.") } else { Ok(()) }
 }

@@ -213,7 +213,7 @@ fn column_type(field: &Field, dialect: Dialect) -> String {
         FieldKind::Decimal => "DECIMAL(12, 2)".into(),
         FieldKind::Json if dialect == Dialect::Postgres => "JSONB".into(),
         FieldKind::Json => "TEXT".into(),
-        other => panic!("no model of this folder has a {other:?}"),
+        other => unreachable!("no model of this folder has a {other:?}"),
     }
 }
 

@@ -79,7 +79,7 @@ struct Third {
 
 impl Hooks for Third {
     async fn after_commit(&self, site: &Site, change: Change) -> Result<()> {
-        let is_gone = !Third::objects().filter(|t| t.id().eq(self.id)).exists(site).await?;
+        let is_gone = !Self::objects().filter(|t| t.id().eq(self.id)).exists(site).await?;
         assert_eq!(change == Change::Deleted, is_gone);
         Ok(())
     }

@@ -18,6 +18,7 @@ pub(crate) enum Priority {
     VeryHigh = 10,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "a validator is given a reference")]
 fn even(number: &i32) -> Result<(), String> {
     if number % 2 == 0 { Ok(()) } else { Err(format!("{number} is not even.")) }
 }
@@ -81,6 +82,7 @@ pub(crate) struct Legacy {
     pub id: Id,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the cases read better without `&`")]
 fn ask(meta: &Meta, field: &str, value: Value) -> Result<(), String> {
     let field = meta.field(field).unwrap();
     field.validators.iter().try_for_each(|validator| (validator.check)(&value))

@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::ops::{BitAnd, BitOr};
 
 use hulse::Site;
 use hulse::models::{ForeignKey, Id, Model, Q, QuerySet, RelatedMany};
@@ -61,9 +62,9 @@ enum Tree {
     In(Column, Vec<i32>),
     Null(Column),
     BelowB(Column),
-    All(Vec<Tree>),
-    Any(Vec<Tree>),
-    Not(Box<Tree>),
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Not(Box<Self>),
 }
 
 #[derive(Clone, Debug)]
@@ -214,8 +215,12 @@ impl Look<'_> {
             Tree::Null(column) => self.own(*column).is_none(),
             Tree::BelowB(column) => self.test(*column, negated, |n| n < b),
             // Without short cuts: a test joins whatever its neighbours say.
-            Tree::All(trees) => trees.iter().fold(true, |all, t| self.holds(t, negated) && all),
-            Tree::Any(trees) => trees.iter().fold(false, |any, t| self.holds(t, negated) || any),
+            Tree::All(trees) => {
+                trees.iter().map(|t| self.holds(t, negated)).fold(true, BitAnd::bitand)
+            }
+            Tree::Any(trees) => {
+                trees.iter().map(|t| self.holds(t, negated)).fold(false, BitOr::bitor)
+            }
             Tree::Not(tree) => !self.holds(tree, true),
         }
     }

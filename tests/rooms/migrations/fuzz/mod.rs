@@ -62,7 +62,7 @@ impl Grown {
                 run(&self.database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
                 return;
             }
-            _ => {
+            Dialect::Mysql => {
                 let tables = inspect(&self.database.connection()).await.unwrap().tables;
                 let drops =
                     tables.iter().map(|table| format!("DROP TABLE {};", quoted(&table.name)));
@@ -95,7 +95,7 @@ impl Grown {
 /// One migration after another, and back.
 async fn sequence(grown: &mut Grown, fresh: &mut Grown, seed: u64) {
     let mut chance = Chance(seed);
-    let has_rows = seed % 2 == 0;
+    let has_rows = seed.is_multiple_of(2);
     let mut sketch = Sketch::new(&mut chance, has_rows);
     let (mut old, mut all) = (None::<Sketch>, Vec::new());
     let mut stages: Vec<(Schema, Vec<Migration>)> = Vec::new();
@@ -111,7 +111,7 @@ async fn sequence(grown: &mut Grown, fresh: &mut Grown, seed: u64) {
         assert_eq!(left, [], "{place}");
         let rows = if has_rows { rows(&grown.database, &old, &sketch).await } else { Vec::new() };
         let done = migrate_all(&grown.database, &graph).await;
-        assert_eq!(done.unwrap_or_else(|e| panic!("{place}\n{e}")), made.len(), "{place}");
+        assert_eq!(done.map_err(|e| format!("{place}: {e}")).unwrap(), made.len(), "{place}");
         for (sql, expected) in rows {
             assert_eq!(column(&grown.database, &sql).await, expected, "{place}\n{sql}");
         }
@@ -119,7 +119,7 @@ async fn sequence(grown: &mut Grown, fresh: &mut Grown, seed: u64) {
         fresh.empty().await;
         let scratch = self::made(None, &sketch, &[]);
         let done = migrate_all(&fresh.database, &Graph::new(scratch).unwrap()).await;
-        done.unwrap_or_else(|e| panic!("from scratch: {place}\n{e}"));
+        done.map_err(|e| format!("from scratch: {place}: {e}")).unwrap();
         same(&schema, &fresh.schema().await, &place);
         if has_rows {
             fill(&grown.database, &before, &sketch, &old).await;
@@ -145,8 +145,9 @@ async fn back(grown: &Grown, all: &[Migration], stages: &[(Schema, Vec<Migration
                 own.map_or_else(|| Target::Zero(app.clone()), |key| Target::Migration(key.clone()));
             let done =
                 migrate(&grown.database, &graph, &target, Options::default(), &mut |_| {}).await;
-            let dialect = grown.database.dialect();
-            done.unwrap_or_else(|e| panic!("seed {seed} on {dialect:?}, back to {target:?}: {e}"));
+            let place =
+                format!("seed {seed} on {:?}, back to {target:?}", grown.database.dialect());
+            done.map_err(|e| format!("{place}: {e}")).unwrap();
         }
         let expected = stage.checked_sub(1).map_or(&empty, |before| &stages[before].0);
         same(&grown.schema().await, expected, &format!("seed {seed}, back before stage {stage}"));
@@ -300,7 +301,7 @@ fn literal(state: &ProjectState, field: &FieldState, row: usize, dialect: Dialec
             literal(state, key, row, dialect)
         }
         Kind::Boolean if is_sqlite => (row % 2).to_string(),
-        Kind::Boolean => (row % 2 == 0).to_string(),
+        Kind::Boolean => row.is_multiple_of(2).to_string(),
         Kind::Float => format!("{row}.5"),
         Kind::Char | Kind::Text => format!("'it''s {row}'"),
         Kind::DateTime if is_plain => format!("'2026-01-0{row} 00:00:00'"),

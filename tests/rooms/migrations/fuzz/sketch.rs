@@ -6,7 +6,7 @@ use hulse::migrations::{
 };
 use hulse::models::OnDelete;
 
-/// A repeatable source of chance (SplitMix64).
+/// A repeatable source of chance (`SplitMix64`).
 pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
@@ -34,6 +34,9 @@ pub(super) struct Sketch {
     has_rows: bool,
 }
 
+/// Its name, its columns with whether they descend, and the column its condition asks for.
+type Index = (String, Vec<(Number, bool)>, Option<Number>);
+
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) number: Number,
@@ -44,7 +47,7 @@ pub(super) struct Model {
     pub(super) fields: Vec<Field>,
     many: Vec<(Number, String, Number)>,
     unique: Vec<(String, Vec<Number>)>,
-    indexes: Vec<(String, Vec<(Number, bool)>, Option<Number>)>,
+    indexes: Vec<Index>,
     checks: Vec<(String, Number)>,
 }
 
