@@ -50,7 +50,8 @@ use pools::Pools;
 #[cfg(not(any(feature = "sqlite", feature = "postgres", feature = "mysql")))]
 compile_error!("hulse needs the feature `sqlite`, `postgres` or `mysql`, or several of them");
 
-/// How texts compare on MariaDB, in sessions and in tables: by code points, and `'a'` is not `'a '`.
+/// How texts compare on MariaDB, in sessions and in tables: by code points, and `'a'` is not `'a
+/// '`.
 pub(crate) const MYSQL_COLLATION: &str = "utf8mb4_nopad_bin";
 
 /// Which SQL a database speaks.

@@ -1,13 +1,15 @@
 //! How far a migration got on MariaDB, where no rollback undoes DDL.
 //!
-//! Flow: `run` notes that it begins → each operation and its number → the record, and the note goes.
+//! Flow: `run` notes that it begins → each operation and its number → the record, and the note
+//! goes.
 //! What finds a note goes on after the operations that are done; that which was interrupted is done
 //! again (`schema::mysql::again`), because some of its statements may have run.
 //!
 //! Invariants:
 //! - At most one migration is unfinished: who finds one finishes it before anything else.
 //! - One of which no operation is done may be given up for another plan.
-//! - A function, and SQL by hand without DDL, is kept together with its number or not at all. SQL by
+//! - A function, and SQL by hand without DDL, is kept together with its number or not at all. SQL
+//! by
 //!   hand with DDL in it may run again.
 
 use sea_query::{Alias, Expr, OnConflict, Query};

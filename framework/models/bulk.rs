@@ -357,8 +357,8 @@ async fn update_batch(
     db.execute(db.dialect().build(&statement)).await
 }
 
-/// The same for MariaDB, which has no UPDATE .. FROM, and gives bound values in VALUES the types and
-/// lengths of the first row's.
+/// The same for MariaDB, which has no UPDATE .. FROM, and gives bound values in VALUES the types
+/// and lengths of the first row's.
 #[cfg(feature = "mysql")]
 fn joined(meta: &Meta, fields: &[&'static Field], tuples: Vec<ValueTuple>) -> crate::db::Sql {
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));

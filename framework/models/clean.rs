@@ -2,7 +2,8 @@
 //! with it at once, field by field.
 //!
 //! Flow: each field ([`Field::clean`]) and whether rows pointed to are there → the model's own
-//! `clean` → unique fields, one query each → constraints, their conditions answered by the database.
+//! `clean` → unique fields, one query each → constraints, their conditions answered by the
+//! database.
 //!
 //! Invariants: saving asks none of this, as in Django; forms and the admin do. A failure that is
 //! not the row's (no database) ends the cleaning and is no validation error.

@@ -7,7 +7,6 @@
 //! works on [`Meta`].
 
 mod abstract_model;
-mod between;
 mod bulk;
 mod choices;
 mod clean;
@@ -18,12 +17,9 @@ mod delete;
 pub mod duration;
 mod error;
 mod expression;
-mod fetch_mode;
 mod field;
 mod fields;
 mod file;
-mod foreign_key;
-mod has_many;
 mod hooks;
 mod id;
 mod instance;
@@ -31,24 +27,18 @@ mod json;
 mod kind;
 mod live;
 mod loader;
-mod many_to_many;
 mod meta;
 mod model;
-mod one_to_one;
 mod operand;
 mod plain;
-mod prefetch;
 mod query;
 mod question;
 mod registry;
-mod related;
-mod related_set;
+mod relations;
 mod save;
 mod select_related;
 mod signals;
-mod slot;
 mod sql;
-mod through;
 mod trail;
 
 #[doc(hidden)]
@@ -63,6 +53,11 @@ pub(crate) mod writing {
     pub(crate) use super::live::{Act, is_observed};
     pub(crate) use super::save::check;
 }
+
+use relations::{
+    between, fetch_mode, foreign_key, has_many, many_to_many, one_to_one, prefetch, related,
+    related_set, slot, through,
+};
 
 pub use crate::conf::FetchMode;
 pub use abstract_model::{AbstractModel, BaseColumns};

@@ -142,8 +142,8 @@ fn is_mail_domain(domain: &str) -> bool {
         && labels.last().is_some_and(|last| last.chars().count() > 1)
 }
 
-/// ASCII letters, digits, hyphens inside, and what is beyond ASCII: an internationalized name is one
-/// before it is written in ASCII, too.
+/// ASCII letters, digits, hyphens inside, and what is beyond ASCII: an internationalized name is
+/// one before it is written in ASCII, too.
 fn is_label(label: &str) -> bool {
     let length = label.chars().count();
     (1..=LABEL_LENGTH_MAX).contains(&length)

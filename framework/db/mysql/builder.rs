@@ -92,7 +92,8 @@ impl QueryBuilder for Builder {
 
     fn prepare_on_conflict_condition(&self, _: &ConditionHolder, _: &mut impl SqlWriter) {}
 
-    /// To do nothing is to set the columns of the conflict to themselves: unlike INSERT IGNORE it lets no other error pass.
+    /// To do nothing is to set the columns of the conflict to themselves: unlike INSERT IGNORE it
+    /// lets no other error pass.
     fn prepare_on_conflict_action(
         &self,
         action: &Option<OnConflictAction>,

@@ -1,7 +1,8 @@
 //! MariaDB: one pool a process, and what a session is told before it is used.
 //!
 //! Invariants:
-//! - Sessions speak standard SQL: `"x"` is a name, `'x'` a text in which a backslash is a backslash,
+//! - Sessions speak standard SQL: `"x"` is a name, `'x'` a text in which a backslash is a
+//! backslash,
 //!   `||` joins texts. So literals in DDL are quoted as on the other databases.
 //! - Text compares by code points, spaces at its end included, as on the other databases.
 //! - A transaction sees what others committed before each statement (READ COMMITTED).
@@ -121,7 +122,8 @@ fn with_session(options: MySqlConnectOptions, wait: Duration) -> MySqlConnectOpt
     // sqlx writes `time_zone='{this}'` among other settings, and has no other place for more.
     let session = format!(
         "+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {seconds}, \
-         lock_wait_timeout = {seconds}, max_recursive_iterations = {RECURSION_MAX}, tx_isolation = 'READ-COMMITTED"
+         lock_wait_timeout = {seconds}, max_recursive_iterations = {RECURSION_MAX}, \
+         tx_isolation = 'READ-COMMITTED"
     );
     options
         .charset("utf8mb4")

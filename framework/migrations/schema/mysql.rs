@@ -156,8 +156,8 @@ pub(super) fn alter_field(
     Ok(sql.into_iter().map(Step::Sql).collect())
 }
 
-/// The indexes over a column of which they can have more or less afterwards than before: their names
-/// as they are once the column is renamed, and what makes them anew, if they stay.
+/// The indexes over a column of which they can have more or less afterwards than before: their
+/// names as they are once the column is renamed, and what makes them anew, if they stay.
 fn narrowed(
     place: Place<'_>,
     (old, model): (&ModelState, &ModelState),

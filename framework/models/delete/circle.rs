@@ -1,11 +1,13 @@
 //! Deleting rows by their keys, also where they point at each other.
 //!
-//! On SQLite and PostgreSQL foreign keys are checked at the commit, so any order does. MariaDB checks
-//! each row: rows in a circle, or in a tree of one model, go in no order there. They go unchecked, and
-//! then it is asked whether any row is left that points to them.
+//! On SQLite and PostgreSQL foreign keys are checked at the commit, so any order does. MariaDB
+//! checks
+//! each row: rows in a circle, or in a tree of one model, go in no order there. They go unchecked,
+//! and then it is asked whether any row is left that points to them.
 //!
 //! That is safe: a deleted row stays locked until the commit, so who inserts one that points to it
-//! waits, and is refused then; and who did so before has it seen by the question, which waits for them.
+//! waits, and is refused then; and who did so before has it seen by the question, which waits for
+//! them.
 
 use sea_query::{Expr, ExprTrait, LockType, Query, Value};
 

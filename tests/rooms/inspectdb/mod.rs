@@ -28,7 +28,8 @@ macro_rules! read {
         let user = AuthUser::objects().filter(|u| u.username().eq("ann")).get(site).await.unwrap();
         assert!(user.is_staff && user.last_login.is_none());
         assert_eq!(user.date_joined.to_rfc3339(), "2026-01-31T12:00:00+00:00");
-        let logged = DjangoAdminLog::objects().select_related(|l| l.user()).get(site).await.unwrap();
+        let logged = DjangoAdminLog::objects().select_related(|l| l.user());
+        let logged = logged.get(site).await.unwrap();
         assert_eq!((logged.action_flag, logged.content_type.is_none()), (3, true));
         assert_eq!(logged.user.get(site).await.unwrap().email, "ann@example.com");
         let codename = AuthGroupPermissions::objects()

@@ -158,8 +158,8 @@ async fn a_function_that_fails_undoes_the_migration_and_is_named() {
         let error = up(&site, &with(&more)).await.unwrap_err().to_string();
         let words = "migration blog.0002_more: run blog.fail: it is not to be";
         if site.database().dialect() == Dialect::Mysql {
-            let stays = "MariaDB undoes no DDL, so 3 of the 4 operations of blog.0002_more are done \
-                         and stay; the next `migrate` goes on behind them: ";
+            let stays = "MariaDB undoes no DDL, so 3 of the 4 operations of blog.0002_more are \
+                         done and stay; the next `migrate` goes on behind them: ";
             assert_eq!(error, format!("{stays}{words}"));
             continue;
         }

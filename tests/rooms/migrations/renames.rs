@@ -29,7 +29,7 @@ group = { type = "text", default = "it's \"x\" \\ -- ;" }
 create_model = "Post"
 indexes = [
     { name = "blog_post_author_id_title_d37d45e8_idx", fields = ["author", "-title"] },
-    { name = "live_ones", fields = ["created"], condition = "\"live\" AND \"title\" <> 'it''s \"live\"'" },
+  {name="live_ones", fields=["created"], condition="\"live\" AND \"title\" <> 'it''s \"live\"'"},
 ]
 constraints = [
     { name = "blog_post_author_id_order_f9b46821_uniq", unique = ["author", "order"] },

@@ -6,7 +6,8 @@ use hulse::test::assert_queries;
 
 use super::{Author, AuthorColumns, Comment, Fixture, Post, author, fixtures, post};
 
-/// Ann wrote `a1` (5 stars, live, two comments) and `a2` (1 star); Bob `b1` (no stars); Cid nothing.
+/// Ann wrote `a1` (5 stars, live, two comments) and `a2` (1 star); Bob `b1` (no stars); Cid
+/// nothing.
 async fn blog(fixture: &Fixture) {
     let site = &fixture.site;
     let (ann, bob) = (author(site, "Ann").await, author(site, "Bob").await);

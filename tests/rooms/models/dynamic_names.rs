@@ -1,4 +1,5 @@
-//! Names and values that come as text, from the admin or a URL: found in the description or refused.
+//! Names and values that come as text, from the admin or a URL: found in the description or
+//! refused.
 
 use hulse::Site;
 use hulse::models::{Condition, Model, Q};

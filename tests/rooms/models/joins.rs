@@ -10,8 +10,8 @@ async fn names(site: &Site, authors: QuerySet<Author>) -> Vec<String> {
     names.all(site).await.unwrap()
 }
 
-/// Ann wrote `a1` (live, 5 stars) and `a2` (not live, 1 star); Bob wrote `b1` (live, 1 star), edited
-/// by Ann; Cid wrote nothing.
+/// Ann wrote `a1` (live, 5 stars) and `a2` (not live, 1 star); Bob wrote `b1` (live, 1 star),
+/// edited by Ann; Cid wrote nothing.
 async fn blog(fixture: &Fixture) {
     let site = &fixture.site;
     let (ann, bob) = (author(site, "Ann").await, author(site, "Bob").await);

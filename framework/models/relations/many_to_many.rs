@@ -8,7 +8,7 @@ macro_rules! relation_field {
         $(#[$doc])+
         ///
         /// Two of them are equal whatever is loaded: it is no part of the row.
-        pub struct $name<T: Model>(pub(super) crate::models::slot::Loaded<T>);
+        pub struct $name<T: Model>(pub(in crate::models) crate::models::slot::Loaded<T>);
 
         impl<T: Model> $name<T> {
             /// Whether something is loaded, were it that there is no row.
@@ -94,7 +94,7 @@ macro_rules! relation_field {
     };
 }
 
-pub(super) use relation_field;
+pub(in crate::models) use relation_field;
 
 relation_field! {
     /// Any number of rows of `T`, each of which may belong to any number of rows of this model.

@@ -52,7 +52,7 @@ impl<M: Model, R> QuerySet<M, R> {
 }
 
 /// The mode in force for a plan.
-pub(super) fn of(plan: &Plan, site: &Site) -> FetchMode {
+pub(in crate::models) fn of(plan: &Plan, site: &Site) -> FetchMode {
     plan.fetch_mode.unwrap_or_else(|| site.settings().fetch_mode())
 }
 
@@ -72,7 +72,7 @@ pub struct Peers {
 
 /// Tells the rows of one answer, and those read along with them, what to do for what is not
 /// loaded.
-pub(super) fn mark(plan: &Plan, rows: Vec<RowMut<'_>>, site: &Site) {
+pub(in crate::models) fn mark(plan: &Plan, rows: Vec<RowMut<'_>>, site: &Site) {
     let mode = of(plan, site);
     if mode == FetchMode::One {
         return;
@@ -130,7 +130,11 @@ struct Warned(Mutex<HashSet<(usize, &'static str)>>);
 
 impl Peers {
     /// What was found for all of the rows, or `None`: ask for the one.
-    pub(super) async fn found(&self, loader: &dyn Loader, site: &Site) -> Result<Option<&Found>> {
+    pub(in crate::models) async fn found(
+        &self,
+        loader: &dyn Loader,
+        site: &Site,
+    ) -> Result<Option<&Found>> {
         match self.mode {
             FetchMode::One => Ok(None),
             FetchMode::Log => {

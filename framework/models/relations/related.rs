@@ -106,18 +106,18 @@ impl<T: Model> Related<T> {
         self.key().desc()
     }
 
-    pub(super) fn into_path(self) -> FieldPath {
+    pub(in crate::models) fn into_path(self) -> FieldPath {
         self.path
     }
 
     /// The other side of a one-to-one, at the end of `trail`.
-    pub(super) fn back(trail: Trail) -> Self {
+    pub(in crate::models) fn back(trail: Trail) -> Self {
         let columns = T::Columns::along(trail.clone());
         Self { path: FieldPath { trail, field: T::meta().primary_key() }, columns }
     }
 
     /// The way to the other row.
-    pub(super) fn into_trail(self) -> Trail {
+    pub(in crate::models) fn into_trail(self) -> Trail {
         self.columns.trail().clone()
     }
 }

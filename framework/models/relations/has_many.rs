@@ -61,18 +61,18 @@ impl<T: Model> serde::Serialize for HasOne<T> {
 }
 
 /// The rows whose foreign key points to one row.
-pub(super) struct Pointing {
-    pub(super) meta: &'static Meta,
-    pub(super) field: &'static Field,
+pub(in crate::models) struct Pointing {
+    pub(in crate::models) meta: &'static Meta,
+    pub(in crate::models) field: &'static Field,
     /// The key of the row.
-    pub(super) key: Value,
+    pub(in crate::models) key: Value,
     /// What messages call the relation.
-    pub(super) relation: String,
+    pub(in crate::models) relation: String,
 }
 
 impl Pointing {
     /// Their keys.
-    pub(super) async fn keys(&self, site: &Site) -> Result<Vec<Value>> {
+    pub(in crate::models) async fn keys(&self, site: &Site) -> Result<Vec<Value>> {
         let mut select = Query::select();
         select.column(self.meta.primary_key().column).from(self.meta.table);
         select.and_where(Expr::col(self.field.column).eq(self.key.clone()));
@@ -82,7 +82,7 @@ impl Pointing {
     }
 
     /// Has the rows with these keys point here.
-    pub(super) async fn take(&self, site: &Site, keys: &[Value]) -> Result<()> {
+    pub(in crate::models) async fn take(&self, site: &Site, keys: &[Value]) -> Result<()> {
         for keys in keys.chunks(VALUES_MAX) {
             let mut update = Query::update();
             update.table(self.meta.table).value(self.field.column, self.key.clone());
@@ -94,7 +94,11 @@ impl Pointing {
     }
 
     /// Has the foreign keys that point here be NULL, those of the rows called or all.
-    pub(super) async fn release(&self, site: &Site, keys: Option<&[Value]>) -> Result<()> {
+    pub(in crate::models) async fn release(
+        &self,
+        site: &Site,
+        keys: Option<&[Value]>,
+    ) -> Result<()> {
         if !self.field.null {
             let words = format!(
                 "{} cannot let go of rows: {}.{} cannot be NULL, so delete them or give them \

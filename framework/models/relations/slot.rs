@@ -44,7 +44,7 @@ impl<M: Model> AnyRow for M {
 }
 
 /// A row, to be loaded into.
-pub(super) type RowMut<'a> = &'a mut (dyn AnyRow + 'static);
+pub(in crate::models) type RowMut<'a> = &'a mut (dyn AnyRow + 'static);
 
 /// A field that holds what is loaded of a relation.
 pub trait Slot: Send + Sync {
@@ -84,26 +84,26 @@ pub struct Loaded<T> {
 }
 
 impl<T> Loaded<T> {
-    pub(super) fn get(&self) -> Option<&[T]> {
+    pub(in crate::models) fn get(&self) -> Option<&[T]> {
         if self.stale.load(Ordering::Relaxed) {
             return None;
         }
         self.rows.get().map(|rows| rows.as_slice())
     }
 
-    pub(super) fn put(&mut self, rows: Arc<Vec<T>>) {
+    pub(in crate::models) fn put(&mut self, rows: Arc<Vec<T>>) {
         self.rows = OnceLock::from(rows);
         self.stale = AtomicBool::new(false);
     }
 
     /// Forgets what is loaded. Those who have borrowed it still see it.
-    pub(super) fn expire(&self) {
+    pub(in crate::models) fn expire(&self) {
         self.stale.store(true, Ordering::Relaxed);
     }
 }
 
 impl<T: Model> Loaded<T> {
-    pub(super) fn rows(&mut self) -> Vec<RowMut<'_>> {
+    pub(in crate::models) fn rows(&mut self) -> Vec<RowMut<'_>> {
         if self.get().is_none() {
             return Vec::new();
         }
@@ -111,13 +111,17 @@ impl<T: Model> Loaded<T> {
         rows.into_iter().flatten().map(|row| row as RowMut<'_>).collect()
     }
 
-    pub(super) fn join(&mut self, peers: &Arc<Peers>) {
+    pub(in crate::models) fn join(&mut self, peers: &Arc<Peers>) {
         self.peers = Some(Arc::clone(peers));
     }
 
     /// What is loaded, or what the fetch mode has loaded for all the row's peers; `None` if it is
     /// to be asked for.
-    pub(super) async fn known(&self, key: Option<&Value>, site: &Site) -> Result<Option<Vec<T>>> {
+    pub(in crate::models) async fn known(
+        &self,
+        key: Option<&Value>,
+        site: &Site,
+    ) -> Result<Option<Vec<T>>> {
         if let Some(rows) = self.get() {
             return Ok(Some(rows.to_vec()));
         }
@@ -129,7 +133,7 @@ impl<T: Model> Loaded<T> {
         Ok(found.map(|found| found.many::<T>(key).as_ref().clone()))
     }
 
-    pub(super) fn attach(&mut self, row: &Row, index: usize) -> Result<()> {
+    pub(in crate::models) fn attach(&mut self, row: &Row, index: usize) -> Result<()> {
         let rows = match row.is_null(index + key_index(T::meta())) {
             true => Vec::new(),
             false => vec![T::from_row(row, index)?],
@@ -165,19 +169,19 @@ impl<T> fmt::Debug for Loaded<T> {
 }
 
 /// Where among the columns of `meta` its key is.
-pub(super) fn key_index(meta: &Meta) -> usize {
+pub(in crate::models) fn key_index(meta: &Meta) -> usize {
     meta.fields.iter().position(|field| field.primary_key).unwrap_or_default()
 }
 
 /// A key as something that can be looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum KeyName {
+pub(in crate::models) enum KeyName {
     Number(i64),
     Text(String),
 }
 
 impl KeyName {
-    pub(super) fn of(key: &Value) -> Self {
+    pub(in crate::models) fn of(key: &Value) -> Self {
         match key {
             Value::SmallInt(Some(number)) => Self::Number((*number).into()),
             Value::Int(Some(number)) => Self::Number((*number).into()),
@@ -190,7 +194,7 @@ impl KeyName {
 
 /// How a relation without a column gets from a row to the others.
 #[derive(Clone, Copy)]
-pub(super) enum Route {
+pub(in crate::models) enum Route {
     /// Their foreign key holds the row's key.
     Reverse { field: &'static Field },
     /// Rows between hold both keys.
@@ -233,7 +237,7 @@ impl Many {
     }
 
     /// The way from a row of `owner` to the others.
-    pub(super) fn route(&self, owner: &'static Meta) -> Result<Route> {
+    pub(in crate::models) fn route(&self, owner: &'static Meta) -> Result<Route> {
         match self.kind {
             ManyKind::ManyToMany { to, through, from_field, to_field, auto, symmetrical } => {
                 let through = through();
@@ -283,7 +287,7 @@ impl Many {
 
 impl Route {
     /// `trail` and on over this way, which is that of `many`.
-    pub(super) fn along(self, trail: Trail, many: &Many) -> Trail {
+    pub(in crate::models) fn along(self, trail: Trail, many: &Many) -> Trail {
         match self {
             Self::Reverse { field } => trail.then(Step::Reverse { meta: many.to(), field }),
             Self::Through { through, from, to, .. } => {

@@ -30,7 +30,7 @@ use crate::site::Site;
 
 /// A relation to load, and what to load behind it.
 #[derive(Clone)]
-pub(super) struct Prefetch {
+pub(in crate::models) struct Prefetch {
     name: &'static str,
     /// A `QuerySet` of the other model.
     query: Option<Arc<dyn Any + Send + Sync>>,
@@ -180,7 +180,11 @@ fn add(
 
 /// What is done with rows once they are read: their prefetches, and what they are told of each
 /// other.
-pub(super) async fn after(plan: &Plan, mut rows: Vec<RowMut<'_>>, site: &Site) -> Result<()> {
+pub(in crate::models) async fn after(
+    plan: &Plan,
+    mut rows: Vec<RowMut<'_>>,
+    site: &Site,
+) -> Result<()> {
     for prefetch in &plan.prefetches {
         load(&mut rows, prefetch, plan.fetch_mode, site).await?;
     }
@@ -189,7 +193,7 @@ pub(super) async fn after(plan: &Plan, mut rows: Vec<RowMut<'_>>, site: &Site) -
 }
 
 /// Whether [`after`] would do anything.
-pub(super) fn is_wanted(plan: &Plan, site: &Site) -> bool {
+pub(in crate::models) fn is_wanted(plan: &Plan, site: &Site) -> bool {
     !plan.prefetches.is_empty() || fetch_mode::of(plan, site) != FetchMode::One
 }
 

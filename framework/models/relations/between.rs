@@ -21,7 +21,7 @@ use crate::models::trail::FieldPath;
 use crate::site::Site;
 
 /// Most values of one statement that changes a relation; SQLite takes 32,766, PostgreSQL 65,535.
-pub(super) const VALUES_MAX: usize = 30_000;
+pub(in crate::models) const VALUES_MAX: usize = 30_000;
 
 /// Something changes or has changed in a many-to-many relation. Sent only if somebody listens, in
 /// the transaction of the change; an error undoes it.
@@ -74,23 +74,23 @@ pub enum M2mAction {
 }
 
 /// A model between, seen from one row.
-pub(super) struct Between {
-    pub(super) through: &'static Meta,
+pub(in crate::models) struct Between {
+    pub(in crate::models) through: &'static Meta,
     /// Its foreign key to the row, and the one to the others.
-    pub(super) from: &'static Field,
-    pub(super) to: &'static Field,
+    pub(in crate::models) from: &'static Field,
+    pub(in crate::models) to: &'static Field,
     /// Whether a row that goes one way has one that goes the other.
-    pub(super) symmetrical: bool,
+    pub(in crate::models) symmetrical: bool,
     /// The model of the row, and its relation.
-    pub(super) owner: &'static Meta,
-    pub(super) field: &'static str,
+    pub(in crate::models) owner: &'static Meta,
+    pub(in crate::models) field: &'static str,
     /// The key of the row.
-    pub(super) key: Value,
+    pub(in crate::models) key: Value,
 }
 
 impl Between {
     /// Writes rows of the model between, like `row` if there is one, and tells of it.
-    pub(super) async fn add(
+    pub(in crate::models) async fn add(
         &self,
         site: &Site,
         keys: Vec<Value>,
@@ -117,7 +117,11 @@ impl Between {
     }
 
     /// Deletes rows of the model between, and tells of it.
-    pub(super) async fn remove(&self, site: &Site, keys: Option<&[Value]>) -> Result<()> {
+    pub(in crate::models) async fn remove(
+        &self,
+        site: &Site,
+        keys: Option<&[Value]>,
+    ) -> Result<()> {
         if !site.hears::<M2mChanged>() {
             return self.delete(site, keys).await;
         }
@@ -151,7 +155,7 @@ impl Between {
     }
 
     /// The keys of the rows related to the row.
-    pub(super) async fn keys(&self, site: &Site) -> Result<Vec<Value>> {
+    pub(in crate::models) async fn keys(&self, site: &Site) -> Result<Vec<Value>> {
         let mut select = Query::select();
         select.column(self.to.column).from(self.through.table);
         select.and_where(Expr::col(self.from.column).eq(self.key.clone()));
@@ -260,12 +264,12 @@ impl Between {
 }
 
 /// Pieces of `keys`, or the one word that all are meant.
-pub(super) fn chunks(keys: Option<&[Value]>, most: usize) -> Vec<Option<&[Value]>> {
+pub(in crate::models) fn chunks(keys: Option<&[Value]>, most: usize) -> Vec<Option<&[Value]>> {
     keys.map_or_else(|| vec![None], |keys| keys.chunks(most).map(Some).collect())
 }
 
 /// `keys` that are not among `others`.
-pub(super) fn without(keys: Vec<Value>, others: &[Value]) -> Vec<Value> {
+pub(in crate::models) fn without(keys: Vec<Value>, others: &[Value]) -> Vec<Value> {
     let others: HashSet<_> = others.iter().map(KeyName::of).collect();
     keys.into_iter().filter(|key| !others.contains(&KeyName::of(key))).collect()
 }

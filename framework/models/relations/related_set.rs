@@ -75,15 +75,15 @@ impl<T: Model> KeyOf<T> for &T {
 /// # }
 /// ```
 pub struct RelatedSet<'a, T: Model> {
-    pub(super) owner: Owner,
-    pub(super) loaded: &'a Loaded<T>,
+    pub(in crate::models) owner: Owner,
+    pub(in crate::models) loaded: &'a Loaded<T>,
 }
 
 /// The row whose relation it is.
-pub(super) struct Owner {
-    pub(super) meta: &'static Meta,
-    pub(super) many: &'static Many,
-    pub(super) key: Option<Value>,
+pub(in crate::models) struct Owner {
+    pub(in crate::models) meta: &'static Meta,
+    pub(in crate::models) many: &'static Many,
+    pub(in crate::models) key: Option<Value>,
     /// The same as the type that its foreign keys have.
     own_key: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -96,20 +96,20 @@ enum Change {
 }
 
 impl Owner {
-    pub(super) fn new<M: Model>(row: &M, at: usize) -> Self {
+    pub(in crate::models) fn new<M: Model>(row: &M, at: usize) -> Self {
         let own_key = row.own_key().map(|key| Box::new(key) as Box<dyn Any + Send + Sync>);
         Self { meta: M::meta(), many: &M::meta().many[at], key: row.key(), own_key }
     }
 
     /// The key, or what is wrong.
-    pub(super) fn saved(&self) -> Result<Value> {
+    pub(in crate::models) fn saved(&self) -> Result<Value> {
         self.key.clone().ok_or_else(|| {
             let label = self.meta.label();
             self.error(format!("cannot be used: this {label} is not saved, save it first"))
         })
     }
 
-    pub(super) fn error(&self, words: impl fmt::Display) -> Error {
+    pub(in crate::models) fn error(&self, words: impl fmt::Display) -> Error {
         let (label, name) = (self.meta.label(), self.many.name);
         Error::of(Kind::Field, format!("{label}.{name} {words}"))
     }
@@ -234,8 +234,8 @@ impl<'a, T: Model> RelatedSet<'a, T> {
     ///
     /// # Errors
     /// This row or one of them is not saved, or the model between has fields of its own, see
-    /// [`add_with`](Self::add_with) (`is_field`); a receiver of [`M2mChanged`](super::M2mChanged)
-    /// fails; the database refuses them.
+    /// [`add_with`](Self::add_with) (`is_field`); a receiver of
+    /// [`M2mChanged`](crate::models::M2mChanged) fails; the database refuses them.
     pub async fn add<R: KeyOf<T>>(
         &self,
         site: &Site,
@@ -410,8 +410,8 @@ impl<T: Model> fmt::Debug for RelatedSet<'_, T> {
 
 /// The row that points to one row: `user.profile()`.
 pub struct RelatedOne<'a, T: Model> {
-    pub(super) owner: Owner,
-    pub(super) loaded: &'a Loaded<T>,
+    pub(in crate::models) owner: Owner,
+    pub(in crate::models) loaded: &'a Loaded<T>,
 }
 
 impl<'a, T: Model> RelatedOne<'a, T> {
