@@ -85,11 +85,14 @@ impl Stream for Rows {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Row>>> {
         loop {
-            if let Poll::Ready(Some(row)) = self.ready.poll_recv(context) {
+            let row = self.ready.poll_recv(context);
+            if let Poll::Ready(Some(row)) = row {
                 return Poll::Ready(Some(Ok(row)));
             }
             let Some(producer) = &mut self.producer else {
-                return Poll::Ready(self.failed.take().map(Err));
+                // The runtime may make the channel say "not now" although rows wait, so that other
+                // tasks get their turn: only "none" is the end.
+                return row.map(|_| self.failed.take().map(Err));
             };
             match producer.as_mut().poll(context) {
                 Poll::Ready(done) => {
