@@ -2,6 +2,7 @@
 
 use sea_query::Value;
 
+use crate::db::MYSQL_COLLATION;
 use crate::models::condition::JsonTest;
 use crate::models::expression::{Comparison, JsonPath, JsonStep, Node};
 use crate::models::sql::Compiler;
@@ -37,7 +38,11 @@ impl Compiler {
                 self.part("CAST(JSON_EXTRACT(", document, steps, ") AS TEXT) END");
             }
             (Mysql, false) => self.part("JSON_EXTRACT(", document, steps, ")"),
-            (Mysql, true) => self.part("JSON_UNQUOTE(JSON_EXTRACT(", document, steps, "))"),
+            (Mysql, true) => {
+                self.part("JSON_UNQUOTE(JSON_EXTRACT(", document, steps, ")) COLLATE ");
+                // JSON has a collation of its own, which compares with no other.
+                self.out.push(MYSQL_COLLATION);
+            }
         }
         self.may_be_null = true;
     }
@@ -108,7 +113,8 @@ impl Compiler {
                 self.out.push(")");
             }
             Mysql => {
-                self.part("JSON_EXTRACT(", document, steps, ")");
+                self.part("JSON_EXTRACT(", document, steps, ") COLLATE ");
+                self.out.push(MYSQL_COLLATION);
                 self.out.push(sign(comparison));
                 self.out.push("JSON_EXTRACT(");
                 self.out.value(value());

@@ -211,12 +211,12 @@ async fn constraints_hold() {
         assert!(refused("'a', 'a', -1, true, 1").await, "below zero");
         assert!(refused("'a', 'a', 1000, true, 1").await, "too dear");
         assert!(refused("'dear', 'a', 2, true, 1").await, "called dear");
-        assert!(refused("'a', 'one', 2, true, 1").await, "author and slug are taken");
         if database.dialect() == Dialect::Mysql {
             // What follows is unique among some rows only, or with equal NULLs.
             database.close().await;
             continue;
         }
+        assert!(refused("'a', 'one', 2, true, 1").await, "author and slug are taken");
         assert!(refused("'a', NULL, 2, true, 2").await, "two NULLs are one");
         assert!(!refused("'a', NULL, 2, false, 1").await, "the first draft");
         assert!(refused("'a', 'b', 3, false, 1").await, "the second draft");
