@@ -243,7 +243,10 @@ impl Compiler {
         for (at, order) in plan.orders().iter().enumerate() {
             self.out.push(if at == 0 { " ORDER BY " } else { ", " });
             match place(places, &order.node).filter(|_| by_place) {
-                Some(place) => self.out.push(&place.to_string()),
+                Some(place) => {
+                    self.nulls_of_mysql(order);
+                    self.out.push(&place.to_string());
+                }
                 None => {
                     if plan.is_distinct() && !is_among(&order.node, wanted) {
                         let before = std::mem::take(&mut self.out);
@@ -355,6 +358,9 @@ impl Compiler {
         let orders = plan.orders();
         for (at, order) in orders.iter().enumerate().filter(|_| plan.order.is_some()) {
             self.out.push(if at == 0 { " ORDER BY " } else { ", " });
+            if order.nulls.is_some() && self.flavour() == Flavour::Mysql {
+                self.mistake("MariaDB cannot say where NULLs stand in queries put together");
+            }
             match column_place(plan, &order.node) {
                 Some(place) => self.out.push(&place.to_string()),
                 None => self.mistake("queries put together are ordered by what they select"),
