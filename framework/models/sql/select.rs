@@ -244,7 +244,7 @@ impl Compiler {
             self.out.push(if at == 0 { " ORDER BY " } else { ", " });
             match place(places, &order.node).filter(|_| by_place) {
                 Some(place) => {
-                    self.nulls_of_mysql(order);
+                    self.nulls_of_mysql(plan, (at, order), columns);
                     self.out.push(&place.to_string());
                 }
                 None => {
@@ -255,7 +255,7 @@ impl Compiler {
                         columns.append(std::mem::replace(&mut self.out, before));
                         columns.push(&format!(" AS \"_order{at}\""));
                     }
-                    self.nulls_of_mysql(order);
+                    self.nulls_of_mysql(plan, (at, order), columns);
                     self.node(&order.node);
                 }
             }
@@ -263,12 +263,22 @@ impl Compiler {
         }
     }
 
-    /// Where the database has no words for where NULLs stand.
-    fn nulls_of_mysql(&mut self, order: &Order) {
-        if let (Some(nulls), Flavour::Mysql) = (order.nulls, self.flavour()) {
-            let first = nulls == Nulls::First;
-            self.around("", &order.node, if first { " IS NOT NULL, " } else { " IS NULL, " });
+    /// Where the database has no words for where NULLs stand. MariaDB 10.11 orders a DISTINCT
+    /// wrongly by an expression that is not among its columns, so there it is.
+    fn nulls_of_mysql(&mut self, plan: &Plan, (at, order): (usize, &Order), columns: &mut Writer) {
+        let (Some(nulls), Flavour::Mysql) = (order.nulls, self.flavour()) else { return };
+        let test = if nulls == Nulls::First { " IS NOT NULL" } else { " IS NULL" };
+        if !plan.is_distinct() {
+            self.around("", &order.node, test);
+            self.out.push(", ");
+            return;
         }
+        let before = std::mem::take(&mut self.out);
+        self.around("", &order.node, test);
+        columns.push(", ");
+        columns.append(std::mem::replace(&mut self.out, before));
+        columns.push(&format!(" AS \"_nulls{at}\""));
+        self.out.push(&format!("\"_nulls{at}\", "));
     }
 
     fn direction(&mut self, order: &Order) {
