@@ -45,8 +45,12 @@ impl Row {
     }
 
     fn read<T: Column>(&self, index: usize) -> sqlx::Result<T> {
-        // SQLite would read NULL as 0 or "".
-        if !T::NULLABLE && index < self.len() && self.is_null(index) {
+        // SQLite would read NULL as 0 or "". PostgreSQL's decoders refuse it themselves.
+        #[cfg(feature = "postgres")]
+        let refuses = matches!(self.0, Native::Postgres(_));
+        #[cfg(not(feature = "postgres"))]
+        let refuses = false;
+        if !T::NULLABLE && !refuses && index < self.len() && self.is_null(index) {
             return Err(sqlx::Error::Decode("it is NULL".into()));
         }
         T::read(self, index)

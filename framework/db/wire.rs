@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt as _, TryStreamExt};
 use sea_query_sqlx::SqlxValues;
 use sqlx::AssertSqlSafe;
 use tokio::sync::mpsc;
@@ -36,6 +36,26 @@ enum Kept {
     Once,
 }
 
+/// How often we look for the next part of SQLite's answer before we sleep: some microseconds.
+#[cfg(feature = "sqlite")]
+const LOOKS: u32 = 200;
+
+/// The next part of an answer. SQLite's thread sends it within microseconds of the one before, and
+/// that there is no more as well: to sleep and be woken for each takes longer than to look again.
+#[cfg(feature = "sqlite")]
+async fn soon<S: futures_util::Stream + Unpin>(answers: &mut S, looks: u32) -> Option<S::Item> {
+    std::future::poll_fn(|context| {
+        for _ in 1..looks {
+            if let ready @ std::task::Poll::Ready(_) = answers.poll_next_unpin(context) {
+                return ready;
+            }
+            std::hint::spin_loop();
+        }
+        answers.poll_next_unpin(context)
+    })
+    .await
+}
+
 /// Runs a statement and does `$each` with every part of its answer: `Left` how many rows were
 /// touched, `Right` a row.
 macro_rules! answers {
@@ -50,8 +70,10 @@ macro_rules! answers {
                 let query = sqlx::query_with::<sqlx::Sqlite, _>(text, values);
                 let query = query.persistent(persistent);
                 let mut answers = sqlx::Executor::fetch_many(&mut **held, query);
-                while let Some(answer) = answers.try_next().await? {
-                    let answer = answer.map_left(|done| done.rows_affected());
+                let mut looks = 1;
+                while let Some(answer) = soon(&mut answers, looks).await {
+                    looks = LOOKS;
+                    let answer = answer?.map_left(|done| done.rows_affected());
                     let $answer = answer.map_right(|row| Row(Native::Sqlite(row)));
                     $each
                 }
