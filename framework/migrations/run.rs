@@ -4,7 +4,7 @@
 //!
 //! Invariants:
 //! - SQLite and PostgreSQL undo DDL with the transaction: a failed migration leaves nothing,
-//! unless it
+//!   unless it
 //!   says `atomic = false`; then its operations stand alone, and it is recorded after the last.
 //! - MariaDB does not: there each operation stands alone, and a later run goes on (`unfinished`).
 //! - While a SQLite table is made anew its foreign keys are off (a switch that works only outside a

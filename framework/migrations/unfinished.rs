@@ -9,7 +9,7 @@
 //! - At most one migration is unfinished: who finds one finishes it before anything else.
 //! - One of which no operation is done may be given up for another plan.
 //! - A function, and SQL by hand without DDL, is kept together with its number or not at all. SQL
-//! by
+//!   by
 //!   hand with DDL in it may run again.
 
 use sea_query::{Alias, Expr, OnConflict, Query};

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - Sessions speak standard SQL: `"x"` is a name, `'x'` a text in which a backslash is a
-//! backslash,
+//!   backslash,
 //!   `||` joins texts. So literals in DDL are quoted as on the other databases.
 //! - Text compares by code points, spaces at its end included, as on the other databases.
 //! - A transaction sees what others committed before each statement (READ COMMITTED).

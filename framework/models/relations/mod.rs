@@ -7,7 +7,7 @@
 //!
 //! Invariants:
 //! - Rows are plain values: those of one answer share only the keys they need to be loaded
-//! together.
+//!   together.
 //! - The table between two sides of a many-to-many is a model like any other.
 
 pub(in crate::models) mod between;
