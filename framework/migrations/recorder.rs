@@ -15,6 +15,10 @@ const TABLE: &str = "hulse_migrations";
 
 /// Makes the table if it is not there.
 pub(super) async fn prepare(connection: &Connection) -> Result<()> {
+    // PostgreSQL would note each time that it is there already.
+    if is_there(connection).await? {
+        return Ok(());
+    }
     let (id, moment) = match connection.dialect().into() {
         Dialect::Sqlite => ("integer NOT NULL PRIMARY KEY AUTOINCREMENT", "datetime"),
         Dialect::Postgres => (
@@ -32,8 +36,7 @@ pub(super) async fn prepare(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// What has been applied; nothing if the table is not there.
-pub(super) async fn applied(connection: &Connection) -> Result<Applied> {
+async fn is_there(connection: &Connection) -> Result<bool> {
     let known = match connection.dialect().into() {
         Dialect::Sqlite => format!("SELECT 1 FROM sqlite_schema WHERE name = '{TABLE}'"),
         Dialect::Postgres => format!("SELECT 1 WHERE to_regclass('{TABLE}') IS NOT NULL"),
@@ -42,7 +45,12 @@ pub(super) async fn applied(connection: &Connection) -> Result<Applied> {
              AND table_name = '{TABLE}'"
         ),
     };
-    if connection.fetch(Sql::raw(known)).await?.is_empty() {
+    Ok(!connection.fetch(Sql::raw(known)).await?.is_empty())
+}
+
+/// What has been applied; nothing if the table is not there.
+pub(super) async fn applied(connection: &Connection) -> Result<Applied> {
+    if !is_there(connection).await? {
         return Ok(Applied::new());
     }
     let select = Query::select().columns(["app", "name"].map(Alias::new)).from(TABLE).take();
