@@ -24,6 +24,7 @@ mod superuser;
 mod tests;
 mod tree;
 
+pub use chrono_tz::Tz;
 pub use load::{Override, Sources, load};
 pub use nearest::nearest;
 pub use sections::{Section, Sections};

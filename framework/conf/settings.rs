@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::conf::sections::{ReadSections, Section};
@@ -36,6 +37,10 @@ pub struct Settings {
     /// Host names this site answers to; `.example.com` means it and its subdomains, `*` any.
     /// In debug an empty list means localhost.
     pub allowed_hosts: Vec<String>,
+    /// The zone whose clocks and calendar tell the day and hour of a moment, by its IANA name:
+    /// `Europe/Berlin`. Moments themselves are kept in UTC.
+    #[serde(deserialize_with = "time_zone")]
+    pub time_zone: Tz,
     /// `[database]`
     pub database: Databases,
     /// `[http]`
@@ -57,6 +62,13 @@ pub struct Settings {
     pub server: Server,
     /// `[log]`
     pub log: Log,
+}
+
+fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse().map_err(|_| {
+        de::Error::custom(format!("{name:?} is no time zone; one is called Europe/Berlin or UTC"))
+    })
 }
 
 /// A value that never shows itself: `Debug` prints stars.

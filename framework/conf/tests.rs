@@ -287,6 +287,11 @@ fn values_that_cannot_work_name_their_place() {
     check("[server]\nbind = []", "server.bind names no address");
     check("[static]\nurl = \"static\"", "static.url must begin and end with a slash");
     check("[log]\nformat = \"xml\"", "log.format is neither text nor json");
+    check_error(
+        "debug = true\ntime_zone = \"Mars/Base\"",
+        "here/settings.toml:2: time_zone: \"Mars/Base\" is no time zone; one is called \
+         Europe/Berlin or UTC",
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::models::condition::Q;
 use crate::models::meta::{Condition, ConstraintKind, Field, FieldKind, Meta};
 use crate::models::model::Model;
 use crate::models::question::characters;
-use crate::models::sql::Plan;
+use crate::models::sql::{Plan, Target};
 use crate::site::Site;
 
 /// Where errors stand that are of no single field (Django's `NON_FIELD_ERRORS`).
@@ -401,7 +401,7 @@ impl<'a> Clean<'a> {
     fn compiled(&self, condition: Q, site: &Site) -> Result<Expr> {
         let mut plan = Plan::of(self.meta);
         plan.filter(condition);
-        let own = plan.condition(site.db().dialect(), true)?;
+        let own = plan.condition(Target::of(site), true)?;
         own.ok_or_else(|| {
             let words = format!("a constraint of {} looks at other rows", self.meta.label());
             Error::of(Kind::Field, words)

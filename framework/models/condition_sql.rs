@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use chrono_tz::Tz;
 use sea_query::Value;
 
 use crate::error::{Error, Kind, Result};
 use crate::models::condition::{Lookup, Q, Test, TextAt, Tree};
-use crate::models::expression::{Comparison, Node, Operator};
+use crate::models::expression::{Comparison, Node, Operator, year_compared};
 use crate::models::meta::{Condition, Meta};
 
 impl Condition {
@@ -57,6 +58,9 @@ fn joined(text: &mut String, parts: &[Q], between: &str) -> Written {
 fn lookup(text: &mut String, Test { left, lookup }: &Test) -> Written {
     match lookup {
         Lookup::Compare(comparison, right) => {
+            if let Some((left, lookup)) = year_compared(left, *comparison, right, Tz::UTC) {
+                return self::lookup(text, &Test { left: left.clone(), lookup });
+            }
             node(text, left)?;
             text.push_str(match comparison {
                 Comparison::Equal => " = ",

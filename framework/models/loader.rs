@@ -21,7 +21,7 @@ use crate::models::model::Model;
 use crate::models::prefetch::{Prefetch, after, is_wanted};
 use crate::models::query::QuerySet;
 use crate::models::slot::{KeyName, Route, RowMut};
-use crate::models::sql::{Plan, Selected};
+use crate::models::sql::{Plan, Selected, Target};
 use crate::models::trail::{FieldPath, Step, Trail};
 use crate::site::Site;
 
@@ -121,7 +121,7 @@ async fn load_rows<T: Model>(wanted: Wanted, site: &Site) -> Result<Found> {
         if plan.is_never() {
             continue;
         }
-        for row in site.db().fetch(plan.select(site.db().dialect())?).await? {
+        for row in site.db().fetch(plan.select(Target::of(site))?).await? {
             owners.push(owner_of(&plan, &owner, &row)?);
             rows.push((query.reader)(&plan, &row)?);
         }

@@ -70,7 +70,7 @@ pub use condition::Q;
 pub use delete::{Deleted, ProtectingRow, delete};
 #[doc(hidden)]
 pub use expression::Node;
-pub use expression::{Case, Expression, Nulls, Number, Order, Output, Summed};
+pub use expression::{Case, Expression, FromMoment, Nulls, Number, Order, Output, Summed};
 pub use field::{FieldType, Plain, Timed};
 pub use fields::{FieldList, Fields, Named};
 pub use file::{File, Image};
@@ -92,8 +92,8 @@ pub use one_to_one::OneToOne;
 pub use operand::Operand;
 pub use prefetch::{Prefetchable, With, prefetch};
 pub use query::{
-    Assignment, Distinction, Every, Lock, OneOrMore, Page, Paginator, Projection, QuerySet,
-    Selection, refresh,
+    Assignment, Distinction, Every, Explain, Lock, OneOrMore, Page, Paginator, Projection,
+    QuerySet, Selection, refresh,
 };
 pub use registry::Registry;
 pub use related::{PointsTo, Related, RelatedMany};

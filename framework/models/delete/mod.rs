@@ -28,7 +28,7 @@ use crate::models::live::{Act, Live, Moment, Rows, is_observed, when_committed};
 use crate::models::meta::{Field, Meta, OnDelete};
 use crate::models::model::Model;
 use crate::models::registry::{Registry, points_to};
-use crate::models::sql::Plan;
+use crate::models::sql::{Plan, Target};
 use crate::site::Site;
 
 pub use refusal::ProtectingRow;
@@ -91,19 +91,19 @@ pub(super) async fn one(row: &dyn Live, site: &Site) -> Result<Deleted> {
 /// Deletes the rows of a query.
 pub(super) async fn matching(plan: &Plan, site: &Site) -> Result<Deleted> {
     let (db, meta) = (site.db(), plan.meta);
-    let dialect = db.dialect();
+    let target = Target::of(site);
     let registry = Registry::of(site);
     let load = loads(meta, site);
     if load.is_none() {
         let is_alone = registry.referring(meta).next().is_none();
-        let condition = plan.condition(dialect, !is_alone)?;
+        let condition = plan.condition(target, !is_alone)?;
         if let Some(tree) = condition.and_then(|it| tree::plan(&registry, meta, it, site)) {
             return by_statements(tree, site).await;
         }
     }
     let select = match load {
-        Some(_) => plan.select(dialect)?,
-        None => plan.select_keys(dialect)?,
+        Some(_) => plan.select(target)?,
+        None => plan.select_keys(target)?,
     };
     let rows = db.fetch(select).await?;
     let doomed =

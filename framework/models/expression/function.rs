@@ -41,6 +41,12 @@ pub(in crate::models) enum Function {
     Trunc(Part, FieldKind),
     Date,
     Time,
+    /// A moment and a duration.
+    Later,
+    /// A moment less a duration.
+    Earlier,
+    /// The duration from one moment to another.
+    Apart,
 }
 
 /// A part of a moment.
@@ -264,7 +270,7 @@ macro_rules! truncations {
 macro_rules! of_days {
     () => {
         parts! {
-            year Year "The year, in UTC. Comparing it with a number compares the moments, so an \
+            year Year "The year. Comparing it with a number compares the moments, so an \
 index on them helps.";
             iso_year IsoYear "The year that its ISO 8601 week belongs to.";
             quarter Quarter "The quarter of the year, from 1.";
@@ -300,7 +306,7 @@ macro_rules! of_clocks {
     };
 }
 
-/// Parts of moments, in UTC.
+/// Parts of moments, on the clocks and calendar of the setting `time_zone`.
 impl<Out: Output> Expression<DateTime<Utc>, Out> {
     const KIND: FieldKind = FieldKind::DateTime;
 
@@ -311,13 +317,13 @@ impl<Out: Output> Expression<DateTime<Utc>, Out> {
         trunc_day Day "The beginning of its day.";
     }
 
-    /// The day, in UTC.
+    /// The day.
     #[must_use]
     pub fn date(self) -> Expression<NaiveDate, Out::Of<NaiveDate>> {
         self.call(Function::Date, [])
     }
 
-    /// The time of the day, in UTC.
+    /// The time of the day.
     #[must_use]
     pub fn time(self) -> Expression<NaiveTime, Out::Of<NaiveTime>> {
         self.call(Function::Time, [])

@@ -1,6 +1,7 @@
 //! Lookups of every type: comparisons, lists, NULL.
 
 use chrono::{NaiveDate, TimeDelta};
+use chrono_tz::Tz;
 use sea_query::Value;
 
 use crate::models::condition::{Lookup, Q};
@@ -9,6 +10,7 @@ use crate::models::field::Plain;
 use crate::models::meta::FieldKind;
 use crate::models::operand::Operand;
 use crate::models::query::QuerySet;
+use crate::models::sql::moment_of;
 
 impl<T: Plain, Out: Output> Expression<T, Out> {
     pub(super) fn lookup(self, lookup: Lookup) -> Q {
@@ -18,7 +20,7 @@ impl<T: Plain, Out: Output> Expression<T, Out> {
     /// A comparison; with NULL it is never true.
     fn compare(self, comparison: Comparison, value: impl Operand<T>) -> Q {
         match value.operand() {
-            Some(value) => compared(self.into_node(), comparison, value),
+            Some(value) => self.lookup(Lookup::Compare(comparison, value)),
             None => Q::NEVER,
         }
     }
@@ -27,7 +29,7 @@ impl<T: Plain, Out: Output> Expression<T, Out> {
     #[must_use]
     pub fn eq(self, value: impl Operand<T>) -> Q {
         match value.operand() {
-            Some(value) => compared(self.into_node(), Comparison::Equal, value),
+            Some(value) => self.lookup(Lookup::Compare(Comparison::Equal, value)),
             None => self.isnull(true),
         }
     }
@@ -91,37 +93,40 @@ impl<T: Plain, Out: Output> Expression<T, Out> {
     }
 }
 
-/// A comparison; one of a year with a number becomes one of the moments themselves.
-pub(in crate::models) fn compared(left: Node, comparison: Comparison, right: Node) -> Q {
-    if let Node::Call(call) = &left
-        && let Function::Extract(part @ (Part::Year | Part::IsoYear), kind) = call.function
-        && let Node::Value(Value::Int(Some(year))) = right
-        && let Some((first, last)) = year_ends(year, part == Part::IsoYear, kind)
-        && let [moment] = call.arguments.as_slice()
-    {
-        let lookup = match comparison {
-            Comparison::Equal => Lookup::Range(first, last),
-            Comparison::Greater => Lookup::Compare(comparison, last),
-            Comparison::LessOrEqual => Lookup::Compare(comparison, last),
-            Comparison::GreaterOrEqual => Lookup::Compare(comparison, first),
-            Comparison::Less => Lookup::Compare(comparison, first),
-        };
-        return Q::test(moment.clone(), lookup);
-    }
-    Q::test(left, Lookup::Compare(comparison, right))
+/// A comparison of a year with a number as one of the moments themselves, which an index answers.
+pub(in crate::models) fn year_compared<'a>(
+    left: &'a Node,
+    comparison: Comparison,
+    right: &Node,
+    zone: Tz,
+) -> Option<(&'a Node, Lookup)> {
+    let (Node::Call(call), Node::Value(Value::Int(Some(year)))) = (left, right) else {
+        return None;
+    };
+    let Function::Extract(part @ (Part::Year | Part::IsoYear), kind) = call.function else {
+        return None;
+    };
+    let [moment] = call.arguments.as_slice() else { return None };
+    let (first, last) = year_ends(*year, part == Part::IsoYear, kind, zone)?;
+    let lookup = match comparison {
+        Comparison::Equal => Lookup::Range(first, last),
+        Comparison::Greater | Comparison::LessOrEqual => Lookup::Compare(comparison, last),
+        Comparison::GreaterOrEqual | Comparison::Less => Lookup::Compare(comparison, first),
+    };
+    Some((moment, lookup))
 }
 
 /// The first and the last moment of a year, of those that databases keep.
-fn year_ends(year: i32, is_iso: bool, kind: FieldKind) -> Option<(Node, Node)> {
+fn year_ends(year: i32, is_iso: bool, kind: FieldKind, zone: Tz) -> Option<(Node, Node)> {
     let begin = |year| match is_iso {
         true => NaiveDate::from_isoywd_opt(year, 1, chrono::Weekday::Mon),
         false => NaiveDate::from_ymd_opt(year, 1, 1),
     };
-    let (first, next) = (begin(year)?, begin(year + 1)?);
+    let (first, next) = (begin(year)?, begin(year.checked_add(1)?)?);
     let (first, last): (Value, Value) = if kind == FieldKind::Date {
         (first.into(), next.pred_opt()?.into())
     } else {
-        let at = |day: NaiveDate| Some(day.and_hms_opt(0, 0, 0)?.and_utc());
+        let at = |day: NaiveDate| Some(moment_of(zone, day.and_hms_opt(0, 0, 0)?));
         (at(first)?.into(), (at(next)? - TimeDelta::microseconds(1)).into())
     };
     Some((Node::Value(first), Node::Value(last)))

@@ -9,6 +9,7 @@ mod arithmetic;
 mod function;
 mod json;
 mod lookups;
+mod moment;
 mod node;
 mod text;
 
@@ -23,7 +24,8 @@ pub use aggregate::Summed;
 pub use arithmetic::Number;
 pub use function::{Case, case, condition, now, random, value};
 pub(super) use function::{Function, Part};
-pub(super) use lookups::compared;
+pub(super) use lookups::year_compared;
+pub use moment::FromMoment;
 pub use node::Node;
 pub(super) use node::{
     Aggregate, AggregateFunction, Branches, Call, Comparison, JsonPath, JsonStep, Operator,

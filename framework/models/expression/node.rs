@@ -1,5 +1,6 @@
 //! `Node`: an expression without its type.
 
+use chrono::NaiveDateTime;
 use sea_query::Value;
 
 use crate::models::condition::Q;
@@ -17,6 +18,8 @@ pub enum Node {
     Column(FieldPath),
     /// A value, bound.
     Value(Value),
+    /// The moment at which the site's clocks show this.
+    Wall(NaiveDateTime),
     /// Arithmetic.
     Binary(Box<(Self, Operator, Self)>),
     /// A function of the database.
@@ -134,7 +137,7 @@ impl Node {
                 Self::Json(path) => path.document.any(visit),
                 Self::Condition(condition) => condition.any(visit),
                 Self::Column(_) | Self::Value(_) | Self::Subquery(_) | Self::Outer(_) => false,
-                Self::Mistake(_) => false,
+                Self::Wall(_) | Self::Mistake(_) => false,
             }
     }
 
@@ -160,7 +163,7 @@ impl Node {
     /// Whether it is NULL as soon as a column in it is.
     pub(in crate::models) fn is_strict(&self) -> bool {
         match self {
-            Self::Column(_) | Self::Value(_) | Self::Outer(_) => true,
+            Self::Column(_) | Self::Value(_) | Self::Wall(_) | Self::Outer(_) => true,
             Self::Binary(both) => both.0.is_strict() && both.2.is_strict(),
             Self::Call(call) => {
                 call.function.is_strict() && call.arguments.iter().all(Self::is_strict)

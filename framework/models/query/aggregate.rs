@@ -7,7 +7,7 @@ use crate::models::condition::{Lookup, Q};
 use crate::models::expression::{AggregateFunction, Function, Node, Output};
 use crate::models::model::Model;
 use crate::models::query::{QuerySet, Selection};
-use crate::models::sql::{Plan, Selected};
+use crate::models::sql::{Plan, Selected, Target};
 use crate::models::trail::FieldPath;
 use crate::site::Site;
 
@@ -46,7 +46,7 @@ impl<M: Model> QuerySet<M> {
         plan.related = Vec::new();
         plan.order = Some(Vec::new());
         plan.columns = Selected::Groups(nodes);
-        let rows = site.db().fetch(plan.select(site.db().dialect())?).await?;
+        let rows = site.db().fetch(plan.select(Target::of(site))?).await?;
         let row = rows.first().ok_or_else(|| Error::does_not_exist(M::meta()))?;
         A::read(row, 0)
     }

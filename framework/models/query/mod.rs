@@ -1,6 +1,7 @@
 //! `QuerySet`: a question about a model's rows, asked only when it is awaited.
 
 mod aggregate;
+mod explain;
 mod lock;
 mod more;
 mod names;
@@ -27,6 +28,7 @@ use crate::models::slot::RowMut;
 use crate::models::sql::{Plan, Selected};
 use crate::models::trail::{Columns, FieldPath, Trail};
 
+pub use explain::Explain;
 pub use lock::Lock;
 pub use more::Every;
 pub use narrow::OneOrMore;

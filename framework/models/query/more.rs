@@ -1,4 +1,4 @@
-//! Other questions to a query: the latest row, rows by key, days with rows, how it is run.
+//! Other questions to a query: the latest row, rows by key, days with rows, SQL of your own.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,8 +10,9 @@ use crate::db::{Dialect, Sql};
 use crate::error::{Error, Kind, Result};
 use crate::models::condition::{Lookup, Q};
 use crate::models::expression::{Expression, Function, Node, Order, Output, Part};
-use crate::models::field::FieldType;
-use crate::models::meta::FieldKind;
+use crate::models::field::{FieldType, Plain};
+use crate::models::fields::Fields;
+use crate::models::meta::{Field, FieldKind};
 use crate::models::model::Model;
 use crate::models::query::{OneOrMore, QuerySet, names};
 use crate::models::trail::FieldPath;
@@ -28,6 +29,20 @@ impl<M: Model> QuerySet<M> {
         order: impl FnOnce(&M::Columns) -> O,
     ) -> Result<M> {
         let rows = self.order_by(order).reverse();
+        rows.first(site).await?.ok_or_else(|| Error::does_not_exist(M::meta()))
+    }
+
+    /// The row with the least of what `order` orders by.
+    ///
+    /// # Errors
+    /// As [`latest_by`](Self::latest_by).
+    pub async fn earliest_by<O: OneOrMore<Order>>(
+        mut self,
+        site: &Site,
+        order: impl FnOnce(&M::Columns) -> O,
+    ) -> Result<M> {
+        self.refuse_if_sliced("take the earliest");
+        let rows = self.order_by(order);
         rows.first(site).await?.ok_or_else(|| Error::does_not_exist(M::meta()))
     }
 
@@ -71,28 +86,75 @@ impl<M: Model> QuerySet<M> {
     /// # Errors
     /// As [`all`](Self::all).
     pub async fn in_bulk(
-        mut self,
+        self,
         site: &Site,
         keys: impl IntoIterator<Item = M::Key>,
     ) -> Result<HashMap<M::Key, M>>
     where
         M::Key: Eq + Hash,
     {
-        self.refuse_if_sliced("use in_bulk");
+        let keys = keys.into_iter().filter_map(|key| key.value());
+        let rows = self.in_chunks(site, M::meta().primary_key(), keys.collect()).await?;
+        Ok(rows.into_iter().filter_map(|row| Some((row.own_key()?, row))).collect())
+    }
+
+    /// The rows with these values in a unique column, by value; values without a row are left out.
+    ///
+    /// ```
+    /// # use hulse::prelude::*;
+    /// # #[derive(Model, Clone)]
+    /// # struct Post { id: Id, #[field(max_length = 60, unique)] slug: String }
+    /// # async fn posts(site: &Site) -> Result<()> {
+    /// let slugs = ["hello", "bye"].map(String::from);
+    /// let posts = Post::objects().in_bulk_by(site, |p| p.slug(), slugs).await?;
+    /// println!("{:?}", posts["hello"].id);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The column is not unique or another model's; else as [`all`](Self::all).
+    pub async fn in_bulk_by<T: Plain + Eq + Hash, Out: Output>(
+        self,
+        site: &Site,
+        column: impl FnOnce(&M::Columns) -> Expression<T, Out>,
+        values: impl IntoIterator<Item = T>,
+    ) -> Result<HashMap<T, M>> {
         let meta = M::meta();
-        let keys: Vec<_> =
-            keys.into_iter().filter_map(|key| key.value()).map(Node::Value).collect();
-        let mut rows = HashMap::with_capacity(keys.len());
-        for some in keys.chunks(KEYS_MAX) {
-            let mut these = self.clone();
-            let key = Node::Column(FieldPath::own(meta, meta.primary_key()));
-            these.plan.filter(Q::test(key, Lookup::In(some.to_vec())));
-            these.plan.order = Some(Vec::new());
-            for row in these.all(site).await? {
-                if let Some(key) = row.own_key() {
-                    rows.insert(key, row);
-                }
+        let field = match Fields::<M>::new(column).own()?.as_slice() {
+            [field] if field.unique || field.primary_key => *field,
+            _ => {
+                let words = format!("in_bulk_by of {}: takes a unique column", meta.label());
+                return Err(Error::of(Kind::Field, words));
             }
+        };
+        let at = meta.fields.iter().position(|one| std::ptr::eq(one, field)).unwrap_or_default();
+        let values = values.into_iter().filter_map(|value| value.value());
+        let rows = self.in_chunks(site, field, values.collect()).await?;
+        let with_value = |row: M| {
+            let value = row.values().into_iter().nth(at)??;
+            Some((T::from_stored(value)?, row))
+        };
+        Ok(rows.into_iter().filter_map(with_value).collect())
+    }
+
+    /// The rows with these values in a field, asked for in statements that are not too long.
+    async fn in_chunks(
+        mut self,
+        site: &Site,
+        field: &'static Field,
+        values: Vec<Value>,
+    ) -> Result<Vec<M>> {
+        self.refuse_if_sliced("use in_bulk");
+        self.plan.order = Some(Vec::new());
+        self.checked()?;
+        let mut rows = Vec::with_capacity(values.len());
+        for some in values.chunks(KEYS_MAX) {
+            let mut these = self.clone();
+            let column = Node::Column(FieldPath::own(M::meta(), field));
+            let some = some.iter().cloned().map(Node::Value).collect();
+            these.plan.filter(Q::test(column, Lookup::In(some)));
+            rows.extend(these.all(site).await?);
         }
         Ok(rows)
     }
@@ -134,7 +196,7 @@ impl<M: Model> QuerySet<M> {
         self.begins(Expression::from_node(begin(node, every, FieldKind::DateTime)))
     }
 
-    fn begins<T: crate::models::field::Plain>(self, begin: Expression<T>) -> QuerySet<M, T> {
+    fn begins<T: Plain>(self, begin: Expression<T>) -> QuerySet<M, T> {
         let rows = self.filter(|_| begin.clone().isnull(false)).values(|_| begin.clone());
         rows.distinct().order_by(|_| begin.asc())
     }
@@ -177,39 +239,6 @@ pub enum Every {
 
 /// Most keys in one statement; SQLite takes 32,766 values, PostgreSQL 65,535.
 const KEYS_MAX: usize = 10_000;
-
-impl<M: Model, R> QuerySet<M, R> {
-    /// How the database runs the query: its own words, a line a step.
-    ///
-    /// # Errors
-    /// As [`all`](Self::all).
-    pub async fn explain(self, site: &Site) -> Result<String> {
-        self.checked()?;
-        let dialect = site.db().dialect();
-        let Sql { text, values } = self.plan.select(dialect)?;
-        let (before, column) = match dialect {
-            #[cfg(feature = "sqlite")]
-            Dialect::Sqlite => ("EXPLAIN QUERY PLAN ", 3),
-            #[cfg(feature = "postgres")]
-            Dialect::Postgres => ("EXPLAIN ", 0),
-            #[cfg(feature = "mysql")]
-            Dialect::Mysql => ("EXPLAIN FORMAT=JSON ", 0),
-        };
-        let sql = Sql { text: format!("{before}{text}"), values };
-        let rows = site.db().fetch(sql).await?;
-        let lines: Result<Vec<String>> = rows.iter().map(|row| row.get(column)).collect();
-        Ok(lines?.join("\n"))
-    }
-
-    /// The SELECT it would send, and what it binds: for logs and tests.
-    ///
-    /// # Errors
-    /// The query was built wrong.
-    pub fn sql(&self, dialect: Dialect) -> Result<Sql> {
-        self.checked()?;
-        self.plan.select(dialect)
-    }
-}
 
 impl<M: Model> QuerySet<M> {
     /// The rows of a SELECT of your own. Each `{}` in it stands for one of `values`, which are

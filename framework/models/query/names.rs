@@ -247,6 +247,11 @@ impl Resolved<'_> {
     }
 
     fn value(&self, text: &str) -> Result<Node> {
+        if self.kind == FieldKind::DateTime
+            && let Some(wall) = parse::wall(text)
+        {
+            return Ok(Node::Wall(wall));
+        }
         parse::value(self.kind, text).map(Node::Value).map_err(|why| {
             Error::of(Kind::Field, format!("the value of {} {why}", self.field.name))
         })
@@ -292,12 +297,7 @@ impl Resolved<'_> {
         } else {
             self.node
         };
-        Ok(match lookup {
-            Lookup::Compare(comparison, right) => {
-                crate::models::expression::compared(node, comparison, right)
-            }
-            lookup => Q::test(node, lookup),
-        })
+        Ok(Q::test(node, lookup))
     }
 }
 

@@ -61,16 +61,17 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// With a zone, without one in UTC, or a day alone.
+/// With a zone; without one it is what the site's clocks show, see [`wall`].
 fn moment(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text.trim()).ok().map(|moment| moment.to_utc())
+}
+
+/// A day and a time of it, or a day alone.
+pub(super) fn wall(text: &str) -> Option<NaiveDateTime> {
     let text = text.trim();
-    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
-        return Some(moment.to_utc());
-    }
     let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"];
-    let naive = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
-    let day = || text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0);
-    naive.or_else(day).map(|naive| naive.and_utc())
+    let wall = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    wall.or_else(|| text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0))
 }
 
 fn time(text: &str) -> Option<NaiveTime> {

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::models::model::Model;
 use crate::models::prefetch;
 use crate::models::query::QuerySet;
+use crate::models::sql::Target;
 use crate::site::Site;
 
 /// How many rows `get` reads at most, to say how many there are (Django's `MAX_GET_RESULTS`).
@@ -22,7 +23,7 @@ impl<M: Model, R> QuerySet<M, R> {
         if self.plan.is_never() {
             return Ok(Vec::new());
         }
-        let rows = site.db().fetch(self.plan.select(site.db().dialect())?).await?;
+        let rows = site.db().fetch(self.plan.select(Target::of(site))?).await?;
         let rows = rows.iter().map(|row| (self.reader)(&self.plan, row));
         let mut rows = rows.collect::<Result<Vec<R>>>()?;
         if prefetch::is_wanted(&self.plan, site) {
@@ -53,7 +54,7 @@ impl<M: Model, R> QuerySet<M, R> {
         if self.plan.is_never() {
             return Ok(stream::empty().left_stream());
         }
-        let rows = site.db().stream(self.plan.select(site.db().dialect())?);
+        let rows = site.db().stream(self.plan.select(Target::of(site))?);
         let Self { plan, reader, .. } = self;
         Ok(rows.map(move |row| reader(&plan, &row?)).right_stream())
     }
@@ -107,7 +108,7 @@ impl<M: Model, R> QuerySet<M, R> {
         if self.plan.is_never() {
             return Ok(0);
         }
-        let rows = site.db().fetch(self.plan.count(site.db().dialect())?).await?;
+        let rows = site.db().fetch(self.plan.count(Target::of(site))?).await?;
         let count: i64 = rows.first().map_or(Ok(0), |row| row.get(0))?;
         Ok(count.unsigned_abs())
     }
@@ -122,7 +123,7 @@ impl<M: Model, R> QuerySet<M, R> {
         if one.plan.is_never() {
             return Ok(false);
         }
-        let rows = site.db().fetch(one.plan.select_one(site.db().dialect())?).await?;
+        let rows = site.db().fetch(one.plan.select_one(Target::of(site))?).await?;
         Ok(!rows.is_empty())
     }
 }

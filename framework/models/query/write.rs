@@ -6,6 +6,7 @@ use crate::models::expression::Node;
 use crate::models::model::Model;
 use crate::models::query::{OneOrMore, QuerySet};
 use crate::models::save;
+use crate::models::sql::Target;
 use crate::site::Site;
 
 /// One column of an `update`.
@@ -54,7 +55,7 @@ impl<M: Model> QuerySet<M> {
             };
             columns.push((path.field, value));
         }
-        db.execute(self.plan.update(db.dialect(), &columns)?).await
+        db.execute(self.plan.update(Target::of(site), &columns)?).await
     }
 
     /// Deletes the rows, with their hooks and what hangs on them, and says how many of each model

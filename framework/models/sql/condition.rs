@@ -7,7 +7,7 @@
 use sea_query::Value;
 
 use crate::models::condition::{Lookup, Q, Test, Tree};
-use crate::models::expression::{Comparison, Node};
+use crate::models::expression::{Comparison, Node, year_compared};
 use crate::models::sql::scope::Joins;
 use crate::models::sql::{Compiler, Flavour, Plan};
 use crate::models::trail::{FieldPath, Step, Trail};
@@ -179,9 +179,14 @@ impl Compiler {
                 self.compare_json(left, *comparison, right);
             }
             Lookup::Compare(comparison, right) => {
-                self.node(left);
-                self.out.push(sign(*comparison));
-                self.node(right);
+                match year_compared(left, *comparison, right, self.zone) {
+                    Some((moment, lookup)) => self.lookup(moment, &lookup),
+                    None => {
+                        self.node(left);
+                        self.out.push(sign(*comparison));
+                        self.node(right);
+                    }
+                }
             }
             Lookup::Range(first, last) => {
                 self.node(left);

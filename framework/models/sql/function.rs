@@ -1,6 +1,6 @@
 //! Functions, by each database's name for them.
 
-use crate::models::expression::{Call, Function, Node, Operator, Part};
+use crate::models::expression::{Call, Function, Node, Operator};
 use crate::models::meta::FieldKind;
 use crate::models::sql::Compiler;
 use crate::models::sql::Flavour::{Mysql, Postgres, Sqlite};
@@ -9,6 +9,9 @@ impl Compiler {
     /// Writes a call of a function.
     pub(super) fn call(&mut self, call: &Call) {
         let Call { function, arguments } = call;
+        if self.moment_call(*function, arguments) {
+            return;
+        }
         match (*function, arguments.as_slice()) {
             (Function::Coalesce, _) => self.coalesce(arguments),
             (Function::Concat, _) => self.concat(arguments),
@@ -19,32 +22,12 @@ impl Compiler {
                 self.may_be_null = true;
             }
             (Function::Cast(kind), [value]) => self.cast(kind, |compiler| compiler.node(value)),
-            (Function::Now, _) => self.out.push(match self.flavour() {
-                Sqlite => "STRFTIME('%Y-%m-%dT%H:%M:%f+00:00', 'now')",
-                Postgres => "CURRENT_TIMESTAMP",
-                Mysql => "CURRENT_TIMESTAMP(6)",
-            }),
             (Function::Random, _) => self.out.push(match self.flavour() {
                 // Its RANDOM() is a whole number of 64 bits.
                 Sqlite => "(RANDOM() / 18446744073709551616.0 + 0.5)",
                 Postgres => "RANDOM()",
                 Mysql => "RAND()",
             }),
-            (Function::Extract(part, kind), [moment]) => self.extract(part, kind, moment),
-            (Function::Trunc(part, kind), [moment]) => self.trunc(part, kind, moment),
-            (Function::Date, [moment]) => match self.flavour() {
-                Sqlite | Mysql => self.plain_call("DATE(", arguments),
-                Postgres => self.around("CAST(", moment, " AT TIME ZONE 'UTC' AS DATE)"),
-            },
-            (Function::Time, [moment]) => match self.flavour() {
-                // `2024-01-31T23:59:59.5+00:00`
-                Sqlite => {
-                    self.around("SUBSTR(", moment, ", 12, LENGTH(");
-                    self.around("", moment, ") - 17)");
-                }
-                Postgres => self.around("CAST(", moment, " AT TIME ZONE 'UTC' AS TIME)"),
-                Mysql => self.plain_call("TIME(", arguments),
-            },
             (function, [number, ..]) if is_of_numbers(function) => {
                 self.number_call(function, number, arguments);
             }
@@ -224,123 +207,6 @@ impl Compiler {
         });
         self.out.push(")");
     }
-
-    fn extract(&mut self, part: Part, kind: FieldKind, moment: &Node) {
-        match self.flavour() {
-            Sqlite => {
-                let (before, format, behind) = match part {
-                    Part::Year => ("", "%Y", ""),
-                    Part::IsoYear => ("", "%G", ""),
-                    Part::Quarter => ("((", "%m", " + 2) / 3)"),
-                    Part::Month => ("", "%m", ""),
-                    Part::Week => ("", "%V", ""),
-                    Part::Day => ("", "%d", ""),
-                    Part::WeekDay => ("(", "%w", " + 1)"),
-                    Part::IsoWeekDay => ("", "%u", ""),
-                    Part::Hour => ("", "%H", ""),
-                    Part::Minute => ("", "%M", ""),
-                    Part::Second => ("", "%S", ""),
-                };
-                self.around(
-                    &format!("{before}CAST(STRFTIME('{format}', "),
-                    moment,
-                    ") AS INTEGER)",
-                );
-                self.out.push(behind);
-            }
-            Postgres => {
-                let (field, behind) = match part {
-                    Part::Year => ("YEAR", ") AS INTEGER)"),
-                    Part::IsoYear => ("ISOYEAR", ") AS INTEGER)"),
-                    Part::Quarter => ("QUARTER", ") AS INTEGER)"),
-                    Part::Month => ("MONTH", ") AS INTEGER)"),
-                    Part::Week => ("WEEK", ") AS INTEGER)"),
-                    Part::Day => ("DAY", ") AS INTEGER)"),
-                    Part::WeekDay => ("DOW", ") + 1 AS INTEGER)"),
-                    Part::IsoWeekDay => ("ISODOW", ") AS INTEGER)"),
-                    Part::Hour => ("HOUR", ") AS INTEGER)"),
-                    Part::Minute => ("MINUTE", ") AS INTEGER)"),
-                    Part::Second => ("SECOND", ")) AS INTEGER)"),
-                };
-                let floor = if part == Part::Second { "FLOOR(" } else { "" };
-                let zone = if kind == FieldKind::DateTime { " AT TIME ZONE 'UTC'" } else { "" };
-                self.around(&format!("CAST({floor}EXTRACT({field} FROM "), moment, zone);
-                self.out.push(behind);
-            }
-            Mysql => {
-                let (before, behind) = match part {
-                    Part::Year => ("YEAR(", ")"),
-                    Part::IsoYear => ("(YEARWEEK(", ", 3) DIV 100)"),
-                    Part::Quarter => ("QUARTER(", ")"),
-                    Part::Month => ("MONTH(", ")"),
-                    Part::Week => ("WEEK(", ", 3)"),
-                    Part::Day => ("DAYOFMONTH(", ")"),
-                    Part::WeekDay => ("DAYOFWEEK(", ")"),
-                    Part::IsoWeekDay => ("(WEEKDAY(", ") + 1)"),
-                    Part::Hour => ("HOUR(", ")"),
-                    Part::Minute => ("MINUTE(", ")"),
-                    Part::Second => ("SECOND(", ")"),
-                };
-                self.around(before, moment, behind);
-            }
-        }
-    }
-
-    fn trunc(&mut self, part: Part, kind: FieldKind, moment: &Node) {
-        if self.flavour() == Postgres {
-            let field = field_of(part);
-            return match kind {
-                FieldKind::Date => {
-                    let before = format!("CAST(DATE_TRUNC('{field}', CAST(");
-                    self.around(&before, moment, " AS TIMESTAMP)) AS DATE)");
-                }
-                FieldKind::Time => {
-                    self.around(&format!("CAST(DATE_TRUNC('{field}', "), moment, ") AS TIME)");
-                }
-                _ => self.around(&format!("DATE_TRUNC('{field}', "), moment, ", 'UTC')"),
-            };
-        }
-        let is_sqlite = self.flavour() == Sqlite;
-        let (day, clock) = formats(part);
-        let format = match (kind, is_sqlite) {
-            (FieldKind::Date, _) => day.to_owned(),
-            (FieldKind::Time, _) => clock.to_owned(),
-            (_, true) => format!("{day}T{clock}+00:00"),
-            (_, false) => format!("{day} {clock}"),
-        };
-        if is_sqlite {
-            return self.trunc_sqlite(part, &format, moment);
-        }
-        let format = format.replace("%M", "%i").replace("%S", "%s");
-        self.cast(kind, |compiler| {
-            compiler.out.push("DATE_FORMAT(");
-            match part {
-                Part::Week => {
-                    compiler.around("DATE_SUB(", moment, ", INTERVAL WEEKDAY(");
-                    compiler.around("", moment, ") DAY)");
-                }
-                Part::Quarter => {
-                    compiler.around("DATE_SUB(", moment, ", INTERVAL (MONTH(");
-                    compiler.around("", moment, ") - 1) % 3 MONTH)");
-                }
-                _ => compiler.node(moment),
-            }
-            compiler.out.push(&format!(", '{format}')"));
-        });
-    }
-
-    fn trunc_sqlite(&mut self, part: Part, format: &str, moment: &Node) {
-        self.around(&format!("STRFTIME('{format}', "), moment, "");
-        match part {
-            Part::Week => self.out.push(", '-6 days', 'weekday 1'"),
-            Part::Quarter => {
-                self.around(", 'start of month', '-' || ((STRFTIME('%m', ", moment, ") - 1) % 3)");
-                self.out.push(" || ' months'");
-            }
-            _ => {}
-        }
-        self.out.push(")");
-    }
 }
 
 fn is_of_numbers(function: Function) -> bool {
@@ -353,31 +219,6 @@ fn is_of_numbers(function: Function) -> bool {
             | Function::Power
             | Function::Sqrt
     )
-}
-
-fn field_of(part: Part) -> &'static str {
-    match part {
-        Part::Year | Part::IsoYear => "year",
-        Part::Quarter => "quarter",
-        Part::Month => "month",
-        Part::Week => "week",
-        Part::Day | Part::WeekDay | Part::IsoWeekDay => "day",
-        Part::Hour => "hour",
-        Part::Minute => "minute",
-        Part::Second => "second",
-    }
-}
-
-/// The formats of the day and of the time where a part begins.
-fn formats(part: Part) -> (&'static str, &'static str) {
-    match part {
-        Part::Year | Part::IsoYear => ("%Y-01-01", "00:00:00"),
-        Part::Quarter | Part::Month => ("%Y-%m-01", "00:00:00"),
-        Part::Week | Part::Day | Part::WeekDay | Part::IsoWeekDay => ("%Y-%m-%d", "00:00:00"),
-        Part::Hour => ("%Y-%m-%d", "%H:00:00"),
-        Part::Minute => ("%Y-%m-%d", "%H:%M:00"),
-        Part::Second => ("%Y-%m-%d", "%H:%M:%S"),
-    }
 }
 
 fn sqlite_type(kind: FieldKind) -> &'static str {

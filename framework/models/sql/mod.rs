@@ -11,29 +11,49 @@ mod aggregate;
 mod condition;
 mod function;
 mod json;
+mod moment;
 mod node;
 mod plan;
 mod scope;
 mod select;
 mod text;
 mod writer;
+mod zone;
 
+use chrono_tz::Tz;
 use sea_query::Expr;
 
 use crate::db::{Dialect, Sql};
 use crate::error::{Error, Kind, Result};
 use crate::models::expression::Node;
 use crate::models::meta::Field;
+use crate::site::Site;
 
 pub(super) use plan::{Along, Combination, Combined, Distinct, Plan, Selected};
+pub(super) use zone::moment as moment_of;
 
 use scope::{Joins, Scope};
 use writer::Writer;
+
+/// What statements are written for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    dialect: Dialect,
+    /// Whose clocks and calendar parts of moments are read from.
+    zone: Tz,
+}
+
+impl Target {
+    pub(super) fn of(site: &Site) -> Self {
+        Self { dialect: site.db().dialect(), zone: site.settings().time_zone }
+    }
+}
 
 /// Writes one statement.
 #[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 struct Compiler {
     dialect: Dialect,
+    zone: Tz,
     out: Writer,
     /// The SELECTs being written, each inside the one before it or beside its like.
     scopes: Vec<Scope>,
@@ -82,30 +102,30 @@ enum Flavour {
 
 impl Plan {
     /// All it asks for.
-    pub(super) fn select(&self, dialect: Dialect) -> Result<Sql> {
-        self.compile(dialect, |compiler| compiler.select(self, Wanted::Rows))
+    pub(super) fn select(&self, target: Target) -> Result<Sql> {
+        self.compile(target, |compiler| compiler.select(self, Wanted::Rows))
     }
 
     /// The keys only, unordered unless that decides which.
-    pub(super) fn select_keys(&self, dialect: Dialect) -> Result<Sql> {
-        self.compile(dialect, |compiler| compiler.select(self, Wanted::Keys))
+    pub(super) fn select_keys(&self, target: Target) -> Result<Sql> {
+        self.compile(target, |compiler| compiler.select(self, Wanted::Keys))
     }
 
     /// Whether there is a row: one or none.
-    pub(super) fn select_one(&self, dialect: Dialect) -> Result<Sql> {
+    pub(super) fn select_one(&self, target: Target) -> Result<Sql> {
         let wanted = if self.is_grouped() { Wanted::Rows } else { Wanted::One };
-        self.compile(dialect, |compiler| compiler.select(self, wanted))
+        self.compile(target, |compiler| compiler.select(self, wanted))
     }
 
     /// How many rows there are.
-    pub(super) fn count(&self, dialect: Dialect) -> Result<Sql> {
+    pub(super) fn count(&self, target: Target) -> Result<Sql> {
         let is_plain = matches!(self.columns, Selected::Model(_));
         let wanted = match &self.distinct {
             Distinct::No if is_plain => Wanted::Keys,
             Distinct::All if is_plain => Wanted::Keys,
             _ => Wanted::Rows,
         };
-        self.compile(dialect, |compiler| {
+        self.compile(target, |compiler| {
             let is_whole = self.is_sliced() || self.is_distinct() || self.is_grouped();
             if self.combined.is_some() || !is_whole {
                 return compiler.select(self, Wanted::Count);
@@ -124,9 +144,9 @@ impl Plan {
 
     /// The condition on its rows, for a statement that does not join; with `own` only if it looks
     /// at nothing but their own columns, so that deleting other rows does not change it.
-    pub(super) fn condition(&self, dialect: Dialect, own: bool) -> Result<Option<Expr>> {
+    pub(super) fn condition(&self, target: Target, own: bool) -> Result<Option<Expr>> {
         let mut is_own = true;
-        let sql = self.compile(dialect, |compiler| {
+        let sql = self.compile(target, |compiler| {
             let back = compiler.enter(self.meta, None);
             compiler.only(self, "");
             is_own = compiler.scopes_opened == 1 && !compiler.has_joins();
@@ -141,8 +161,8 @@ impl Plan {
     }
 
     /// An UPDATE of its rows.
-    pub(super) fn update(&self, dialect: Dialect, set: &[(&Field, Node)]) -> Result<Sql> {
-        self.compile(dialect, |compiler| {
+    pub(super) fn update(&self, target: Target, set: &[(&Field, Node)]) -> Result<Sql> {
+        self.compile(target, |compiler| {
             let back = compiler.enter(self.meta, None);
             compiler.out.push("UPDATE ");
             compiler.out.name(self.meta.table);
@@ -160,9 +180,11 @@ impl Plan {
         })
     }
 
-    fn compile(&self, dialect: Dialect, write: impl FnOnce(&mut Compiler)) -> Result<Sql> {
+    fn compile(&self, target: Target, write: impl FnOnce(&mut Compiler)) -> Result<Sql> {
+        let Target { dialect, zone } = target;
         let mut compiler = Compiler {
             dialect,
+            zone,
             out: Writer::default(),
             scopes: Vec::with_capacity(1),
             at: 0,
@@ -200,6 +222,13 @@ impl Compiler {
             #[cfg(feature = "mysql")]
             Dialect::Mysql => Flavour::Mysql,
         }
+    }
+
+    /// What `write` writes, for itself.
+    fn piece(&mut self, write: impl FnOnce(&mut Self)) -> Writer {
+        let around = std::mem::take(&mut self.out);
+        write(self);
+        std::mem::replace(&mut self.out, around)
     }
 
     /// The conditions of an UPDATE or DELETE, which cannot join.

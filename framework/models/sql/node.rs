@@ -2,7 +2,7 @@
 
 use crate::models::expression::{Branches, Node};
 use crate::models::sql::condition::Negation;
-use crate::models::sql::{Compiler, Plan, Wanted};
+use crate::models::sql::{Compiler, Plan, Wanted, zone};
 
 impl Compiler {
     /// Writes an expression.
@@ -10,6 +10,7 @@ impl Compiler {
         match node {
             Node::Column(path) => self.column(path),
             Node::Value(value) => self.out.value(value.clone()),
+            Node::Wall(wall) => self.out.value(zone::moment(self.zone, *wall).into()),
             Node::Binary(both) => self.binary(&both.0, both.1, &both.2),
             Node::Call(call) => self.call(call),
             Node::Aggregate(aggregate) => self.aggregate(aggregate),

@@ -9,7 +9,7 @@ use crate::db::{Dialect, Sql};
 const MARK: char = '\u{1}';
 
 /// A piece of SQL.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Writer {
     text: String,
     values: Vec<Value>,

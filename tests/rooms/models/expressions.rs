@@ -63,7 +63,7 @@ async fn check<A: Selection>(
 /// Whether the item is found.
 async fn found(site: &Site, condition: impl FnOnce(&ItemColumns) -> Q, expected: bool) {
     let rows = Item::objects().filter(condition);
-    let sql = format!("{:?}", rows.sql(site.db().dialect()));
+    let sql = format!("{:?}", rows.sql(site));
     assert_eq!(rows.exists(site).await.unwrap(), expected, "{sql}");
 }
 
@@ -204,7 +204,7 @@ async fn moments_have_parts() {
         found(site, |i| i.moment().date().lt(i.day()), true).await;
         found(site, |i| i.moment().lt(now()), true).await;
         let sql = Item::objects().filter(|i| i.moment().year().eq(2021));
-        let sql = sql.sql(site.db().dialect()).unwrap().text;
+        let sql = sql.sql(site).unwrap().text;
         assert!(sql.contains("\"moment\" BETWEEN"), "an index helps: {sql}");
     }
 }

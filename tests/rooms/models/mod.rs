@@ -24,6 +24,7 @@ mod saves;
 mod sets;
 mod signals;
 pub(crate) mod tables;
+mod times;
 
 use std::fmt::Write;
 

@@ -341,7 +341,7 @@ fn queries_mean_what_a_naive_model_says() {
             runtime.block_on(fill(site, &tables));
             for question in questions {
                 let rows = asked(&question);
-                let sql = rows.sql(site.db().dialect());
+                let sql = rows.sql(site);
                 let found = runtime.block_on(rows.clone().all(site)).unwrap();
                 let found: Vec<_> =
                     found.iter().map(|row| row.id.get().unwrap() as usize - 1).collect();

@@ -2,7 +2,7 @@
 
 use hulse::Site;
 use hulse::db::Dialect;
-use hulse::models::{Lock, QuerySet};
+use hulse::models::{Explain, Lock, QuerySet};
 use hulse::test::assert_queries;
 
 use super::{Author, Comment, Post, author, fixtures, post};
@@ -95,12 +95,12 @@ async fn rows_are_locked_inside_a_transaction_only() {
             if site.db().dialect() == Dialect::Postgres {
                 let own = Lock::new().skip_locked().no_key().of(&["self"]);
                 let own = Post::objects().select_related(|p| p.author()).select_for_update(own);
-                let sql = own.sql(site.db().dialect())?.text;
+                let sql = own.sql(&site)?.text;
                 let end = "FOR NO KEY UPDATE OF \"blog_post\" SKIP LOCKED";
                 assert!(sql.ends_with(end), "{sql}");
                 assert_eq!(own.all(&site).await?.len(), 3);
                 let odd = Post::objects().select_for_update(Lock::new().of(&["author"]));
-                let error = odd.sql(site.db().dialect()).unwrap_err();
+                let error = odd.sql(&site).unwrap_err();
                 assert!(error.to_string().contains("choices are self"), "{error}");
             }
             Ok(())
@@ -178,6 +178,49 @@ async fn rows_are_found_by_key_place_and_time() {
         assert_eq!(Author::objects().last(site).await.unwrap().unwrap().name, ann.name);
         let plan = Post::objects().filter(|p| p.id().eq(1)).explain(site).await.unwrap();
         assert!(plan.to_lowercase().contains("blog_post"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn rows_are_found_by_any_unique_column() {
+    for fixture in fixtures().await {
+        let site = &fixture.site;
+        let (ann, bob) = (author(site, "Ann").await, author(site, "Bob").await);
+        let names = ["Bob", "Ann", "Bob", "Eve"].map(String::from);
+        let found = Author::objects().in_bulk_by(site, |a| a.name(), names);
+        let found = assert_queries(site, 1, async || found.await.unwrap()).await;
+        assert_eq!((found.len(), found["Ann"].id, found["Bob"].id), (2, ann.id, bob.id));
+        let odd = Author::objects().in_bulk_by(site, |a| a.nick(), ["x".to_owned()]).await;
+        assert!(odd.unwrap_err().to_string().contains("takes a unique column"));
+        let first = Author::objects().earliest_by(site, |a| a.name().desc()).await.unwrap();
+        assert_eq!(first.name, "Bob");
+        let none = Author::objects().filter(|a| a.name().eq("Eve"));
+        let none = none.earliest_by(site, |a| a.name().asc()).await.unwrap_err();
+        assert!(none.is_does_not_exist());
+    }
+}
+
+#[tokio::test]
+async fn the_database_says_how_it_runs_a_query_as_far_as_it_can() {
+    for fixture in fixtures().await {
+        let site = &fixture.site;
+        let rows = || Post::objects().filter(|p| p.title().eq("a"));
+        let kinds = [Explain::new().analyze(), Explain::new().json()];
+        for kind in [kinds[0], kinds[1], kinds[0].json()] {
+            let words = rows().explain_with(site, kind).await;
+            if site.db().dialect() == Dialect::Sqlite {
+                let error = words.unwrap_err();
+                assert!(error.is_field() && error.to_string().contains("query plan"), "{error}");
+                continue;
+            }
+            let words = words.unwrap();
+            assert!(words.contains("blog_post"), "{words}");
+            // MariaDB has no other form than JSON.
+            let is_json = kind != kinds[0] || site.db().dialect() == Dialect::Mysql;
+            assert_eq!(words.starts_with(['[', '{']), is_json, "{words}");
+            let was_run = words.contains("ctual") || words.contains("r_total_time_ms");
+            assert_eq!(was_run, kind != kinds[1], "{words}");
+        }
     }
 }
 
