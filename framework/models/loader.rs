@@ -16,6 +16,7 @@ use crate::db::Row;
 use crate::error::{Error, Kind, Result};
 use crate::models::condition::{Lookup, Q};
 use crate::models::expression::Node;
+use crate::models::fetch_mode::Peers;
 use crate::models::meta::Meta;
 use crate::models::model::Model;
 use crate::models::prefetch::{Prefetch, after, is_wanted};
@@ -67,6 +68,8 @@ pub struct Wanted {
     pub(super) query: Option<Arc<dyn Any + Send + Sync>>,
     pub(super) behind: Vec<Prefetch>,
     pub(super) mode: Option<FetchMode>,
+    /// The rows that the keys are of, for those that point to them.
+    pub(super) parents: Option<Found>,
 }
 
 /// Reads rows of one model.
@@ -89,6 +92,12 @@ struct FoundOf<T> {
 }
 
 impl Found {
+    /// These rows.
+    pub(super) fn of_copies<T: Model>(copies: Vec<(KeyName, Arc<dyn Any + Send + Sync>)>) -> Self {
+        let rows = copies.into_iter().filter_map(|(key, row)| Some((key, row.downcast().ok()?)));
+        Self(Arc::new(FoundOf::<T> { one: rows.collect(), many: HashMap::new() }))
+    }
+
     /// The row with this key.
     pub(super) fn one<T: Model>(&self, key: &Value) -> Option<Arc<T>> {
         self.0.downcast_ref::<FoundOf<T>>()?.one.get(&KeyName::of(key)).cloned()
@@ -108,7 +117,7 @@ impl<T: Model> Loader for Of<T> {
 }
 
 async fn load_rows<T: Model>(wanted: Wanted, site: &Site) -> Result<Found> {
-    let Wanted { way, keys, query, behind, mode } = wanted;
+    let Wanted { way, keys, query, behind, mode, parents } = wanted;
     let query = query.and_then(|query| query.downcast::<QuerySet<T>>().ok());
     let mut query = query.map(Arc::unwrap_or_clone).unwrap_or_default();
     query.checked()?;
@@ -128,6 +137,14 @@ async fn load_rows<T: Model>(wanted: Wanted, site: &Site) -> Result<Found> {
     }
     if is_wanted(&query.plan, site) {
         after(&query.plan, rows.iter_mut().map(|row| row as RowMut<'_>).collect(), site).await?;
+    }
+    if let (Way::Over(Route::Reverse { field }), Some(parents)) = (way, parents) {
+        let peers = Arc::new(Peers::known(T::meta(), field.name, parents));
+        for row in &mut rows {
+            if let Some(slot) = row.slot(field.name).filter(|slot| !slot.is_loaded()) {
+                slot.join(&peers);
+            }
+        }
     }
     let (mut one, mut many) = (HashMap::new(), HashMap::<_, Vec<T>>::new());
     for (owner, row) in owners.into_iter().zip(rows) {

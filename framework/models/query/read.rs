@@ -1,16 +1,22 @@
 //! Asking a query for its rows.
 
+use std::sync::Arc;
+
 use futures_util::stream::{self, Stream, StreamExt};
 
+use crate::conf::FetchMode;
 use crate::error::{Error, Result};
 use crate::models::model::Model;
-use crate::models::prefetch;
 use crate::models::query::QuerySet;
 use crate::models::sql::Target;
+use crate::models::{fetch_mode, prefetch};
 use crate::site::Site;
 
 /// How many rows `get` reads at most, to say how many there are (Django's `MAX_GET_RESULTS`).
 const GET_ROWS_MAX: u64 = 21;
+
+/// For how many rows `iterator` prefetches at a time (as Django's).
+const PREFETCH_ROWS: usize = 2_000;
 
 impl<M: Model, R> QuerySet<M, R> {
     /// The rows.
@@ -34,29 +40,44 @@ impl<M: Model, R> QuerySet<M, R> {
     }
 
     /// The rows one after the other, as they are taken: in constant memory, however many there are.
-    /// Nothing is asked before the first is. Relations are not prefetched.
+    /// Nothing is asked before the first is. Relations are prefetched for 2,000 rows at a time, on
+    /// another connection unless this is a transaction.
     ///
     /// # Errors
-    /// The query was built wrong or prefetches; the stream's are those of [`all`](Self::all).
+    /// The query was built wrong; the stream's are those of [`all`](Self::all).
     pub fn iterator(self, site: &Site) -> Result<impl Stream<Item = Result<R>> + Send + use<M, R>>
     where
         R: Send,
     {
         self.checked()?;
         self.may_lock(site)?;
-        if !self.plan.prefetches.is_empty() {
-            let words = format!(
-                "iterator of {}: prefetches nothing; take chunks of it and call `prefetch`",
-                self.plan.meta.label()
-            );
-            return Err(Error::of(crate::error::Kind::Field, words));
-        }
         if self.plan.is_never() {
             return Ok(stream::empty().left_stream());
         }
         let rows = site.db().stream(self.plan.select(Target::of(site))?);
-        let Self { plan, reader, .. } = self;
-        Ok(rows.map(move |row| reader(&plan, &row?)).right_stream())
+        let Self { plan, reader, row: model, .. } = self;
+        let plan = Arc::new(plan);
+        let of_row = Arc::clone(&plan);
+        let rows = rows.map(move |row| reader(&of_row, &row?));
+        let mode = fetch_mode::of(&plan, site);
+        if plan.prefetches.is_empty() && mode != FetchMode::Peers && mode != FetchMode::Raise {
+            return Ok(rows.left_stream().right_stream());
+        }
+        let site = site.clone();
+        let chunks = rows.chunks(PREFETCH_ROWS).then(move |rows| {
+            let (site, plan) = (site.clone(), Arc::clone(&plan));
+            async move {
+                let mut rows = rows.into_iter().collect::<Result<Vec<R>>>()?;
+                let models = rows.iter_mut().filter_map(model).collect();
+                prefetch::after(&plan, models, &site).await?;
+                Ok(rows)
+            }
+        });
+        let each = |rows: Result<Vec<R>>| match rows {
+            Ok(rows) => stream::iter(rows).map(Ok).left_stream(),
+            Err(error) => stream::iter([Err(error)]).right_stream(),
+        };
+        Ok(chunks.flat_map(each).right_stream().right_stream())
     }
 
     /// The one row there is.

@@ -129,6 +129,12 @@ fn missing(rows: &mut [RowMut<'_>], name: &str) -> Vec<Value> {
 struct Warned(Mutex<HashSet<(usize, &'static str)>>);
 
 impl Peers {
+    /// Of rows whose relation is known from the other side.
+    pub(in crate::models) fn known(meta: &'static Meta, name: &'static str, found: Found) -> Self {
+        let (mode, keys, asked) = (FetchMode::Peers, Vec::new(), AtomicBool::new(false));
+        Self { meta, name, mode, said: None, keys, asked, found: OnceCell::from(found) }
+    }
+
     /// What was found for all of the rows, or `None`: ask for the one.
     pub(in crate::models) async fn found(
         &self,
@@ -149,7 +155,8 @@ impl Peers {
                 let found = self.found.get_or_try_init(async || {
                     let way = Way::of(self.meta, self.name)?;
                     let (keys, mode) = (self.keys.clone(), self.said);
-                    let wanted = Wanted { way, keys, query: None, behind: Vec::new(), mode };
+                    let (behind, parents) = (Vec::new(), None);
+                    let wanted = Wanted { way, keys, query: None, behind, mode, parents };
                     loader.load(wanted, site).await
                 });
                 found.await.map(Some)

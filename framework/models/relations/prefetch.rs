@@ -18,12 +18,12 @@ use futures_util::future::BoxFuture;
 use crate::conf::FetchMode;
 use crate::error::Result;
 use crate::models::fetch_mode;
-use crate::models::loader::{Wanted, Way};
+use crate::models::loader::{Found, Wanted, Way};
 use crate::models::model::Model;
 use crate::models::query::QuerySet;
 use crate::models::related::{Related, RelatedMany};
 use crate::models::select_related::names;
-use crate::models::slot::{KeyName, RowMut};
+use crate::models::slot::{KeyName, Route, RowMut};
 use crate::models::sql::Plan;
 use crate::models::trail::{Columns, Trail};
 use crate::site::Site;
@@ -210,6 +210,9 @@ fn load<'a>(
         let (mut keys, mut seen, mut loader) = (Vec::new(), HashSet::new(), None);
         let mut there: Vec<RowMut<'_>> = Vec::new();
         let mut waiting = Vec::new();
+        let way = Way::of(meta, prefetch.name)?;
+        let are_parents = matches!(way, Way::Over(Route::Reverse { .. }));
+        let parents = if are_parents { known(rows) } else { None };
         for row in rows.iter_mut() {
             let own = row.own_value();
             let Some(slot) = row.relation(prefetch.name) else { continue };
@@ -229,13 +232,19 @@ fn load<'a>(
         }
         let Some(loader) = loader else { return Ok(()) };
         let (query, behind) = (prefetch.query.clone(), prefetch.behind.clone());
-        let way = Way::of(meta, prefetch.name)?;
-        let found = loader.load(Wanted { way, keys, query, behind, mode }, site).await?;
+        let wanted = Wanted { way, keys, query, behind, mode, parents };
+        let found = loader.load(wanted, site).await?;
         for (slot, key) in waiting {
             slot.take(&found, &key);
         }
         Ok(())
     })
+}
+
+/// What those that point to these rows will find without asking: the rows as they are now.
+fn known(rows: &[RowMut<'_>]) -> Option<Found> {
+    let copies = rows.iter().filter_map(|row| Some((KeyName::of(&row.own_value()?), row.shared())));
+    rows.first().map(|row| row.found(copies.collect()))
 }
 
 impl fmt::Debug for Prefetch {

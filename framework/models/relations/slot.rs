@@ -3,6 +3,7 @@
 //! Flow: `select_related` and `prefetch_related` get to a row as an [`AnyRow`], to its relation
 //! called `author` as a [`Slot`], and put the other row or rows there.
 
+use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,10 @@ pub trait AnyRow: Send + Sync + 'static {
     fn own_value(&self) -> Option<Value>;
     /// Its relation of this name.
     fn relation(&mut self, field: &str) -> Option<&mut dyn Slot>;
+    /// As what rows that point to it find when they look.
+    fn shared(&self) -> Arc<dyn Any + Send + Sync>;
+    /// Copies of rows of its model, by their keys.
+    fn found(&self, copies: Vec<(KeyName, Arc<dyn Any + Send + Sync>)>) -> Found;
 }
 
 impl<M: Model> AnyRow for M {
@@ -40,6 +45,14 @@ impl<M: Model> AnyRow for M {
 
     fn relation(&mut self, field: &str) -> Option<&mut dyn Slot> {
         self.slot(field)
+    }
+
+    fn shared(&self) -> Arc<dyn Any + Send + Sync> {
+        Arc::new(self.clone())
+    }
+
+    fn found(&self, copies: Vec<(KeyName, Arc<dyn Any + Send + Sync>)>) -> Found {
+        Found::of_copies::<M>(copies)
     }
 }
 
@@ -175,7 +188,7 @@ pub(in crate::models) fn key_index(meta: &Meta) -> usize {
 
 /// A key as something that can be looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::models) enum KeyName {
+pub enum KeyName {
     Number(i64),
     Text(String),
 }

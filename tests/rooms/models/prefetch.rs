@@ -2,8 +2,9 @@
 
 use std::slice::from_ref;
 
+use futures_util::StreamExt;
 use hulse::Site;
-use hulse::models::{ForeignKey, Uuid, prefetch};
+use hulse::models::{Bulk, FetchMode, ForeignKey, Uuid, prefetch};
 use hulse::test::assert_queries;
 use serde_json::json;
 
@@ -186,6 +187,66 @@ async fn a_prefetch_may_have_a_query_of_its_own() {
             refused.to_string(),
             "a query of press.Post: tags is prefetched with two queries"
         );
+    }
+}
+
+#[tokio::test]
+async fn rows_that_were_prefetched_know_whom_they_belong_to() {
+    for newsroom in newsrooms().await {
+        let site = &newsroom.site;
+        blog(site).await;
+        let writers = Writer::objects()
+            .prefetch_related(|w| w.posts().comments())
+            .prefetch_related(|w| w.profile())
+            .fetch_mode(FetchMode::Raise);
+        let writers = assert_queries(site, 4, async || writers.all(site).await).await.unwrap();
+        let back = async || {
+            for writer in &writers {
+                for post in writer.posts.loaded().unwrap() {
+                    assert!(post.author.loaded().is_none(), "nothing is shown twice");
+                    assert_eq!(post.author.get(site).await.unwrap().name, writer.name);
+                    for comment in post.comments.loaded().unwrap() {
+                        assert_eq!(comment.post.get(site).await.unwrap().title, post.title);
+                    }
+                }
+            }
+            let profile = writers[0].profile.loaded().unwrap();
+            assert_eq!(profile.writer.get(site).await.unwrap().name, "Ann");
+        };
+        assert_queries(site, 0, back).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_prefetches_for_some_thousand_rows_at_a_time() {
+    for newsroom in newsrooms().await {
+        let site = &newsroom.site;
+        blog(site).await;
+        let ann = Writer::objects().filter(|w| w.name().eq("Ann")).get(site).await.unwrap();
+        let more = (0..2_000).map(|number| Post {
+            title: format!("{number}"),
+            author: (&ann).into(),
+            ..Default::default()
+        });
+        let more = Post::objects().bulk_create(site, more.collect(), Bulk::default());
+        more.await.unwrap();
+        let posts = || Post::objects().prefetch_related(|p| p.tags()).order_by(|p| p.id().asc());
+        let read = async |site: &Site| {
+            let mut posts = std::pin::pin!(posts().iterator(site).unwrap());
+            let (mut rows, mut tags) = (0, Vec::new());
+            while let Some(post) = posts.next().await {
+                rows += 1;
+                tags.extend(names(post.unwrap().tags.loaded()).into_iter().map(String::from));
+            }
+            assert_eq!((rows, tags), (2_003, ["rust", "web", "rust"].map(String::from).to_vec()));
+        };
+        assert_queries(site, 3, async || read(site).await).await;
+        site.atomic(async |site| {
+            read(&site).await;
+            Ok(())
+        })
+        .await
+        .unwrap();
     }
 }
 
