@@ -12,7 +12,7 @@ pub use crate::http::{
     Form, Json, Path, Query, Request, Response, not_found, permission_denied, redirect, render,
 };
 pub use crate::models::{
-    Change, Choices, ForeignKey, HasMany, HasOne, Hooks, Id, ManyToMany, Model, OneToOne,
+    Change, Choices, Deferred, ForeignKey, HasMany, HasOne, Hooks, Id, ManyToMany, Model, OneToOne,
 };
 pub use crate::site::Site;
 pub use crate::sockets::{Consumer, Event, Message, Presence, Routing, Socket, route, socket};

@@ -141,13 +141,14 @@ impl Default for Databases {
     }
 }
 
-/// What reading a relation does that is not loaded, of a row that was read along with others.
+/// What reading a relation or a deferred field does that is not loaded, of a row that was read along
+/// with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FetchMode {
     /// It asks for the one row's.
     One,
-    /// The same, with a warning for each relation when a second row asks.
+    /// The same, with a warning for each of them when a second row asks.
     Log,
     /// It asks for that of all the rows at once.
     Peers,

@@ -22,13 +22,14 @@ pub(super) enum Native {
     Postgres(sqlx::postgres::PgRow),
     #[cfg(feature = "mysql")]
     Mysql(sqlx::mysql::MySqlRow),
-    /// No answer at all: values that something else has given (a fixture, a form).
-    Given(Vec<Value>),
+    /// No answer at all: values that something else has given (a fixture, a form), or not.
+    Given(Vec<Option<Value>>),
 }
 
 impl Row {
-    /// A row of these values, to be read as one that a database has answered.
-    pub(crate) fn given(values: Vec<Value>) -> Self {
+    /// A row of these values, to be read as one that a database has answered. What is `None` is
+    /// NULL to whoever does not ask whether it [was left out](Self::is_left_out).
+    pub(crate) fn given(values: Vec<Option<Value>>) -> Self {
         Self(Native::Given(values))
     }
 
@@ -86,9 +87,21 @@ impl Row {
             Native::Postgres(row) => row.try_get_raw(index).map(|value| value.is_null()),
             #[cfg(feature = "mysql")]
             Native::Mysql(row) => row.try_get_raw(index).map(|value| value.is_null()),
-            Native::Given(values) => Ok(values.get(index).is_none_or(is_null)),
+            Native::Given(values) => {
+                Ok(values.get(index).and_then(Option::as_ref).is_none_or(is_null))
+            }
         };
         null.unwrap_or(true)
+    }
+
+    /// Whether the column at `index` may have been left out: nobody gave a value for it, or the
+    /// database answered NULL, which is what then stands in its place.
+    pub(crate) fn is_left_out(&self, index: usize) -> bool {
+        match &self.0 {
+            Native::Given(values) => values.get(index).is_none_or(Option::is_none),
+            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+            _ => self.is_null(index),
+        }
     }
 }
 
@@ -136,10 +149,11 @@ fn is_null(value: &Value) -> bool {
     *value == value.as_null()
 }
 
-fn given<T: sea_query::ValueType>(values: &[Value], index: usize) -> sqlx::Result<T> {
+fn given<T: sea_query::ValueType>(values: &[Option<Value>], index: usize) -> sqlx::Result<T> {
     let value = values
         .get(index)
         .ok_or(sqlx::Error::ColumnIndexOutOfBounds { index, len: values.len() })?;
+    let value = value.as_ref().ok_or_else(|| sqlx::Error::Decode("it is NULL".into()))?;
     T::try_from(value.clone())
         .map_err(|_| sqlx::Error::Decode(format!("{value:?} is no {}", T::type_name()).into()))
 }

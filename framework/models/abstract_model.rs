@@ -30,8 +30,6 @@ pub trait AbstractModel: Clone + fmt::Debug + Send + Sync + 'static {
     type Columns: BaseColumns;
     /// How many columns it has.
     const COUNT: usize;
-    /// How many of them are serialized.
-    const SHOWN: usize;
 
     /// The descriptions of its fields.
     fn fields() -> Vec<Field>;
@@ -43,7 +41,7 @@ pub trait AbstractModel: Clone + fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// A column holds something else.
-    fn read(row: &Row, index: usize, meta: &Meta, at: usize) -> Result<Self>;
+    fn read(row: &Row, index: usize, meta: &'static Meta, at: usize) -> Result<Self>;
 
     /// Adds what to store.
     fn values(&self, values: &mut Vec<Option<Value>>);
@@ -51,13 +49,17 @@ pub trait AbstractModel: Clone + fmt::Debug + Send + Sync + 'static {
     /// Sets the `auto_now` fields and, for a new row, the `auto_now_add` ones.
     fn set_times(&mut self, now: DateTime<Utc>, adding: bool);
 
-    /// What holds the row that the foreign key called `field` points to.
+    /// What holds the row that the foreign key called `field` points to, or its deferred value.
     #[doc(hidden)]
     fn slot(&mut self, field: &str) -> Option<&mut dyn Slot>;
 
     /// Has the foreign key called `field` point to the row with this key.
     #[doc(hidden)]
     fn point(&mut self, field: &str, key: &dyn Any);
+
+    /// How many of its fields are serialized.
+    #[doc(hidden)]
+    fn shown(&self) -> usize;
 
     /// Writes its fields as those of the row.
     ///

@@ -15,6 +15,7 @@ use sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement, Value};
 use crate::error::{Error, Kind, Result};
 use crate::models::choices;
 use crate::models::condition::Q;
+use crate::models::deferred;
 use crate::models::meta::{Condition, ConstraintKind, Field, FieldKind, Meta};
 use crate::models::model::Model;
 use crate::models::question::characters;
@@ -113,12 +114,15 @@ impl Error {
 }
 
 /// Asks `row` all that is demanded of it, but for what concerns the fields named in `exclude`.
+/// Deferred fields that were not read are read for it; the row does not keep them.
 ///
 /// # Errors
 /// It is not valid (`is_validation`; [`Error::fields`] has everything that is wrong), `exclude`
 /// names no field (`is_field`), or the database cannot be asked.
 pub async fn full_clean<M: Model>(row: &M, site: &Site, exclude: &[&str]) -> Result<()> {
-    let mut clean = Clean::new(M::meta(), row.values(), exclude)?;
+    let mut values = row.values();
+    deferred::complete(M::meta(), &mut values, site).await?;
+    let mut clean = Clean::new(M::meta(), values, exclude)?;
     clean.fields(site).await?;
     match row.clean(site).await {
         Err(error) if error.is_validation() => {

@@ -11,6 +11,7 @@ pub use crate::error::{Error, Result};
 pub use regex::Regex;
 
 pub use crate::models::choices::{from_value as choice_from_stored, length, read as read_choice};
+pub use crate::models::deferred::{read as read_deferred, value as deferred_value};
 pub use crate::models::expression::Node;
 pub use crate::models::live::rows;
 pub use crate::models::query::{Selection, select};

@@ -20,7 +20,7 @@ use crate::models::trail::AtPath;
             `Decimal`, `DateTime<Utc>`, `NaiveDate`, `NaiveTime`, `TimeDelta`, `Uuid`, \
             `Json<..>`, `Vec<u8>`, `IpAddr`, `File`, `Image`, `ForeignKey<..>`, `OneToOne<..>`, \
             an enum with `#[derive(Choices)]`, or an `Option` of one; or, so written, a \
-            `ManyToMany<..>`, `HasMany<..>` or `HasOne<..>`"
+            `Deferred<..>` of one, a `ManyToMany<..>`, `HasMany<..>` or `HasOne<..>`"
 )]
 pub trait FieldType: Clone + Send + Sync + Serialize + Sized + 'static {
     /// What its column holds; [`value`](Self::value) is of this kind.

@@ -22,7 +22,7 @@ use crate::models::hooks::Change;
 use crate::models::live::{Live, Moment, Saved};
 use crate::models::meta::{Field, FieldKind, Many, Meta};
 use crate::models::save::{self, Saving};
-use crate::models::slot::Route;
+use crate::models::slot::{Route, Slot};
 use crate::site::Site;
 
 /// A row of any model, for code that knows no struct: fixtures, an admin, a command of the site's.
@@ -38,7 +38,7 @@ impl Instance {
         })
     }
 
-    /// The row with this key.
+    /// The row with this key, its deferred fields too: it can tell them only now.
     ///
     /// # Errors
     /// There is none (`is_does_not_exist`), or the database cannot be asked.
@@ -48,13 +48,11 @@ impl Instance {
         select.and_where(Expr::col(meta.primary_key().column).eq(key.clone()));
         let rows = site.db().fetch(site.db().dialect().build(&select)).await?;
         let row = rows.first().ok_or_else(|| Error::gone(meta, &key))?;
-        Self::read(meta, row)
-    }
-
-    /// Reads a row whose columns are those of `meta`, in order.
-    pub(crate) fn read(meta: &'static Meta, row: &Row) -> Result<Self> {
         if let Some(rows) = meta.rows {
-            return (rows.read)(row, 0).map(Self);
+            return match meta.fields.iter().any(|field| field.deferred) {
+                true => (rows.read)(&Row::given(whole(meta, row)?), 0).map(Self),
+                false => (rows.read)(row, 0).map(Self),
+            };
         }
         let mut bare = Bare { meta, values: Vec::new() };
         bare.replace(row)?;
@@ -88,20 +86,15 @@ impl Instance {
     /// The model has no such field, or a value does not fit it (`is_field`).
     pub fn set<'n>(&mut self, values: impl IntoIterator<Item = (&'n str, Value)>) -> Result<()> {
         let meta = self.meta();
-        let mut row: Vec<_> = meta
-            .fields
-            .iter()
-            .zip(self.0.values())
-            .map(|(field, value)| value.unwrap_or_else(|| field.kind.null()))
-            .collect();
+        let mut row = self.0.values();
         for (name, value) in values {
-            row[place(meta, name)?] = value;
+            row[place(meta, name)?] = Some(value);
         }
         self.replace(row)
     }
 
     /// Becomes the row of these values, one for each field.
-    pub(crate) fn replace(&mut self, values: Vec<Value>) -> Result<()> {
+    pub(crate) fn replace(&mut self, values: Vec<Option<Value>>) -> Result<()> {
         self.0.replace(&Row::given(values)).map_err(|error| {
             // A value from outside, so not the database's fault.
             Error::of(Kind::Field, error.to_string())
@@ -162,6 +155,12 @@ impl fmt::Debug for Instance {
     }
 }
 
+/// The values of a row whose columns are those of `meta`, in order.
+fn whole(meta: &Meta, row: &Row) -> Result<Vec<Option<Value>>> {
+    let fields = meta.fields.iter().enumerate();
+    fields.map(|(at, field)| field.kind.read(row, at).map(Some)).collect()
+}
+
 /// Where among the fields the one called `name` is.
 fn place(meta: &Meta, name: &str) -> Result<usize> {
     meta.fields
@@ -216,14 +215,16 @@ impl Live for Bare {
         }
     }
 
+    fn slot(&mut self, _: &str) -> Option<&mut dyn Slot> {
+        None
+    }
+
     fn replace(&mut self, row: &Row) -> Result<()> {
-        let fields = self.meta.fields.iter().enumerate();
-        let values = fields.map(|(at, field)| {
-            let value = field.kind.read(row, at)?;
-            // NULL where there must be a value is no value yet.
-            Ok(Some(value).filter(|value| field.null || *value != value.as_null()))
-        });
-        self.values = values.collect::<Result<_>>()?;
+        let values = self.meta.fields.iter().zip(whole(self.meta, row)?);
+        // NULL where there must be a value is no value yet.
+        let is_one = |field: &Field, value: &Value| field.null || *value != value.as_null();
+        let values = values.map(|(field, value)| value.filter(|value| is_one(field, value)));
+        self.values = values.collect();
         Ok(())
     }
 

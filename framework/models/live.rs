@@ -19,6 +19,7 @@ use crate::models::hooks::Change;
 use crate::models::meta::{Field, Meta};
 use crate::models::model::Model;
 use crate::models::signals::{PostDelete, PostSave, PreDelete, PreSave};
+use crate::models::slot::Slot;
 use crate::site::Site;
 
 /// What a description knows of its struct; the derive makes it.
@@ -96,6 +97,8 @@ pub(crate) trait Live: Send + Sync {
     fn unset_key(&mut self);
     /// Sets the `auto_now` fields and, for a new row, the `auto_now_add` ones.
     fn set_times(&mut self, now: DateTime<Utc>, adding: bool);
+    /// What holds the relation or the deferred value of this name.
+    fn slot(&mut self, field: &str) -> Option<&mut dyn Slot>;
     /// Becomes the row whose columns begin at 0.
     ///
     /// # Errors
@@ -132,6 +135,10 @@ impl<M: Model> Live for M {
 
     fn set_times(&mut self, now: DateTime<Utc>, adding: bool) {
         Model::set_times(self, now, adding);
+    }
+
+    fn slot(&mut self, field: &str) -> Option<&mut dyn Slot> {
+        Model::slot(self, field)
     }
 
     fn replace(&mut self, row: &Row) -> Result<()> {

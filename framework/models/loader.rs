@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::models::condition::{Lookup, Q};
 use crate::models::expression::Node;
 use crate::models::fetch_mode::Peers;
-use crate::models::meta::Meta;
+use crate::models::meta::{Field, Meta};
 use crate::models::model::Model;
 use crate::models::prefetch::{Prefetch, after, is_wanted};
 use crate::models::query::QuerySet;
@@ -28,13 +28,18 @@ use crate::site::Site;
 
 /// Most keys in one query. SQLite takes 32,766 values, PostgreSQL 65,535; the rest is for the
 /// query's own.
-const KEYS_MAX: usize = 30_000;
+pub(super) const KEYS_MAX: usize = 30_000;
 
 /// How keys lead to rows.
 #[derive(Clone, Copy)]
 pub(super) enum Way {
     /// They are the rows' own.
     Key,
+    /// They are the rows' own, and one column is read.
+    Column {
+        meta: &'static Meta,
+        field: &'static Field,
+    },
     Over(Route),
 }
 
@@ -43,14 +48,17 @@ impl Way {
     pub(super) fn of(meta: &'static Meta, name: &str) -> Result<Self> {
         match meta.many.iter().find(|many| many.name == name) {
             Some(many) => many.route(meta).map(Self::Over),
-            None => Ok(Self::Key),
+            None => Ok(match meta.field(name).filter(|field| field.deferred) {
+                Some(field) => Self::Column { meta, field },
+                None => Self::Key,
+            }),
         }
     }
 
     /// The column of a query of `meta` that says whose a row is.
     pub(super) fn owner(self, meta: &'static Meta) -> FieldPath {
         match self {
-            Self::Key => FieldPath::own(meta, meta.primary_key()),
+            Self::Key | Self::Column { .. } => FieldPath::own(meta, meta.primary_key()),
             Self::Over(Route::Reverse { field }) => FieldPath::own(meta, field),
             Self::Over(Route::Through { through, from, to, .. }) => {
                 let trail = Trail::of(meta).then(Step::Reverse { meta: through, field: to });
@@ -72,7 +80,7 @@ pub struct Wanted {
     pub(super) parents: Option<Found>,
 }
 
-/// Reads rows of one model.
+/// Reads rows of one model, or a column of them.
 pub trait Loader: Sync {
     /// The rows that some keys lead to.
     fn load<'a>(&'a self, wanted: Wanted, site: &'a Site) -> BoxFuture<'a, Result<Found>>;
@@ -81,7 +89,7 @@ pub trait Loader: Sync {
 /// The loader of a model.
 pub(super) struct Of<T>(pub(super) PhantomData<fn() -> T>);
 
-/// Rows by the keys that lead to them.
+/// Rows by the keys that lead to them, or values.
 #[derive(Clone)]
 pub struct Found(Arc<dyn Any + Send + Sync>);
 
@@ -96,6 +104,15 @@ impl Found {
     pub(super) fn of_copies<T: Model>(copies: Vec<(KeyName, Arc<dyn Any + Send + Sync>)>) -> Self {
         let rows = copies.into_iter().filter_map(|(key, row)| Some((key, row.downcast().ok()?)));
         Self(Arc::new(FoundOf::<T> { one: rows.collect(), many: HashMap::new() }))
+    }
+
+    /// Something else than rows.
+    pub(super) fn of<T: Any + Send + Sync>(found: T) -> Self {
+        Self(Arc::new(found))
+    }
+
+    pub(super) fn known<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
     }
 
     /// The row with this key.
@@ -149,7 +166,7 @@ async fn load_rows<T: Model>(wanted: Wanted, site: &Site) -> Result<Found> {
     let (mut one, mut many) = (HashMap::new(), HashMap::<_, Vec<T>>::new());
     for (owner, row) in owners.into_iter().zip(rows) {
         match way {
-            Way::Key => drop(one.insert(owner, Arc::new(row))),
+            Way::Key | Way::Column { .. } => drop(one.insert(owner, Arc::new(row))),
             Way::Over(_) => many.entry(owner).or_default().push(row),
         }
     }

@@ -13,6 +13,7 @@ mod clean;
 mod condition;
 mod condition_sql;
 mod decimal;
+mod deferred;
 mod delete;
 pub mod duration;
 mod error;
@@ -67,6 +68,7 @@ pub use choices::Choices;
 pub use chrono::{NaiveTime, TimeDelta};
 pub use clean::{ALL, FieldError, Invalid, full_clean};
 pub use condition::Q;
+pub use deferred::Deferred;
 pub use delete::{Deleted, ProtectingRow, delete};
 #[doc(hidden)]
 pub use expression::Node;

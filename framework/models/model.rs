@@ -58,7 +58,7 @@ pub trait Model: Hooks + Clone + Default + Serialize + 'static {
     /// Sets the `auto_now` fields and, for a new row, the `auto_now_add` ones.
     fn set_times(&mut self, now: DateTime<Utc>, adding: bool);
 
-    /// What holds the rows of the relation called `field`.
+    /// What holds the rows of the relation called `field`, or its deferred value.
     #[doc(hidden)]
     fn slot(&mut self, field: &str) -> Option<&mut dyn Slot>;
 

@@ -114,8 +114,8 @@ async fn reread(row: &mut dyn Live, fields: &[&'static Field], site: &Site) -> R
     for (field, value) in meta.fields.iter().zip(row.values()) {
         let at = fields.iter().position(|one| one.name == field.name);
         values.push(match at {
-            Some(at) => field.kind.read(read, at)?,
-            None => value.unwrap_or_else(|| field.kind.null()),
+            Some(at) => Some(field.kind.read(read, at)?),
+            None => value,
         });
     }
     row.replace(&Row::given(values))
@@ -149,7 +149,7 @@ async fn write(row: &mut dyn Live, site: &Site, saving: Saving<'_>) -> Result<Ch
     let Saving { force, saved: Saved { raw, update_fields: only }, .. } = saving;
     let meta = row.meta();
     let now = now();
-    let must_be_there = force == Force::Update || only.is_some() || is_partly_read(row);
+    let must_be_there = force == Force::Update || only.is_some() || is_partly_read(row)?;
     if let Some(key) = row.key().filter(|_| force != Force::Insert) {
         let is_timed = only.is_none_or(|only| only.iter().any(|field| field.auto_now));
         if !raw && is_timed {
@@ -172,15 +172,22 @@ async fn write(row: &mut dyn Live, site: &Site, saving: Saving<'_>) -> Result<Ch
 }
 
 /// Whether a field was never read, so that the row cannot be a new one.
-fn is_partly_read(row: &dyn Live) -> bool {
+///
+/// # Errors
+/// Such a field was taken over from another row or field: it would keep its old value.
+fn is_partly_read(row: &mut dyn Live) -> Result<bool> {
     let meta = row.meta();
-    row.key().is_some()
-        && meta.fields.iter().any(|field| field.deferred)
-        && meta
-            .fields
-            .iter()
-            .zip(row.values())
-            .any(|(field, value)| field.deferred && value.is_none())
+    let mut is_partly = false;
+    for field in meta.fields.iter().filter(|field| field.deferred) {
+        let Some(key) = row.key() else { return Ok(false) };
+        let Some(slot) = row.slot(field.name).filter(|slot| !slot.is_loaded()) else { continue };
+        if !slot.is_of(field, &key) {
+            let why = "was taken over before it was read: `get` it first";
+            return Err(Error::field(meta, field, why));
+        }
+        is_partly = true;
+    }
+    Ok(is_partly)
 }
 
 /// What an UPDATE writes: the fields asked for, else all but those that were never read.
@@ -253,6 +260,7 @@ pub(crate) fn check(meta: &Meta, field: &Field, value: Option<Value>) -> Result<
                 (relation.to)().label(),
                 field.name
             ),
+            None if field.deferred => "was never read: `get` it first, or set it".to_owned(),
             None => "is not set".to_owned(),
         };
         return Err(Error::field(meta, field, why));

@@ -5,7 +5,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::{DeriveInput, Ident, Result, Type};
 
 use crate::describe::describe;
-use crate::model::{check, times};
+use crate::model::{check, shown, slots, times};
 use crate::parts::{FieldParts, Parts};
 
 /// A base of a model.
@@ -168,27 +168,31 @@ fn implementation(parts: &Parts<'_>, fields: &[TokenStream]) -> TokenStream {
 fn rows(parts: &Parts<'_>) -> TokenStream {
     let derive = quote! { ::hulse::models::derive };
     let idents: Vec<_> = parts.fields.iter().map(|field| field.ident).collect();
-    let kinds: Vec<_> = parts.fields.iter().map(|field| &field.kind).collect();
-    let places: Vec<_> = (0..idents.len()).map(Literal::usize_unsuffixed).collect();
+    let places = (0..idents.len()).map(Literal::usize_unsuffixed);
+    let places: Vec<_> = places.map(|at| quote! { at + #at }).collect();
+    let placed = || parts.fields.iter().zip(&places);
+    let initial = placed().map(|(field, at)| field.initial(at));
+    let reads = placed().map(|(field, at)| field.read(at));
+    let values = parts.fields.iter().map(FieldParts::value);
     let times = times(parts);
     quote! {
         fn initial(fields: &[::hulse::models::Field], at: usize) -> Self {
-            Self { #(#idents: #derive::initial::<#kinds>(fields, at + #places),)* }
+            Self { #(#idents: #initial,)* }
         }
 
         fn read(
             row: &#derive::Row,
             index: usize,
-            meta: &::hulse::models::Meta,
+            meta: &'static ::hulse::models::Meta,
             at: usize,
         ) -> #derive::Result<Self> {
             ::core::result::Result::Ok(Self {
-                #(#idents: #derive::read::<#kinds>(row, index, meta, at + #places)?,)*
+                #(#idents: #reads?,)*
             })
         }
 
         fn values(&self, values: &mut ::std::vec::Vec<::core::option::Option<#derive::Value>>) {
-            values.extend([#(::hulse::models::FieldType::value(&self.#idents)),*]);
+            values.extend([#(#values),*]);
         }
 
         fn set_times(&mut self, now: #derive::DateTime<#derive::Utc>, adding: bool) {
@@ -200,20 +204,18 @@ fn rows(parts: &Parts<'_>) -> TokenStream {
 
 fn relations(parts: &Parts<'_>) -> TokenStream {
     let derive = quote! { ::hulse::models::derive };
-    let field_type = quote! { ::hulse::models::FieldType };
-    let idents: Vec<_> = parts.fields.iter().map(|field| field.ident).collect();
-    let names: Vec<_> = parts.fields.iter().map(|field| &field.name).collect();
+    let (slots, points) = slots(&parts.fields);
     quote! {
         fn slot(&mut self, field: &str) -> ::core::option::Option<&mut dyn #derive::Slot> {
             match field {
-                #(#names => #field_type::slot(&mut self.#idents),)*
+                #slots
                 _ => ::core::option::Option::None,
             }
         }
 
         fn point(&mut self, field: &str, key: &dyn ::core::any::Any) {
             match field {
-                #(#names => #field_type::point(&mut self.#idents, key),)*
+                #points
                 _ => {}
             }
         }
@@ -221,18 +223,17 @@ fn relations(parts: &Parts<'_>) -> TokenStream {
 }
 
 fn serialize(parts: &Parts<'_>) -> TokenStream {
-    let shown: Vec<_> = parts.fields.iter().filter(|field| !field.attributes.secret).collect();
-    let count = shown.len();
-    let idents = shown.iter().map(|field| field.ident);
-    let names = shown.iter().map(|field| &field.name);
+    let (count, fields) = shown(&parts.fields);
     quote! {
-        const SHOWN: usize = #count;
+        fn shown(&self) -> usize {
+            #count
+        }
 
         fn serialize_fields<S: ::hulse::models::derive::serde::ser::SerializeStruct>(
             &self,
             row: &mut S,
         ) -> ::core::result::Result<(), S::Error> {
-            #(row.serialize_field(#names, &self.#idents)?;)*
+            #fields
             ::core::result::Result::Ok(())
         }
     }

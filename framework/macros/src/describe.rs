@@ -118,6 +118,7 @@ pub(crate) fn describe(field: &FieldParts<'_>, primary_key: bool) -> Result<Toke
         // What is set by itself nobody is asked for.
         ("blank", attributes.blank || attributes.auto_now || attributes.auto_now_add),
         ("secret", attributes.secret),
+        ("deferred", field.deferred),
     ] {
         if said {
             set(member, quote! { true });

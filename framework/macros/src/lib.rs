@@ -5,6 +5,7 @@ mod attributes;
 mod base;
 mod choices;
 mod constraints;
+mod deferred;
 mod describe;
 mod many;
 mod model;

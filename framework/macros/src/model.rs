@@ -51,6 +51,12 @@ pub(crate) fn check(parts: &Parts<'_>, at: usize, field: &FieldParts<'_>) -> Res
     if at != parts.key {
         demand(quote! { !#derive::is_id::<#kind>() }, "is an `Id` but not the primary key");
     }
+    if field.deferred {
+        demand(
+            quote! { !#derive::is_relation::<#kind>() },
+            "is a relation: it cannot be deferred, its row is loaded on demand anyway",
+        );
+    }
     match &attributes.on_delete {
         None => demand(
             quote! { !#derive::is_relation::<#kind>() },
@@ -165,9 +171,10 @@ fn model(parts: &Parts<'_>) -> Result<TokenStream> {
 fn rows(parts: &Parts<'_>) -> TokenStream {
     let derive = quote! { ::hulse::models::derive };
     let base = quote! { ::hulse::models::AbstractModel };
-    let idents: Vec<_> = parts.fields.iter().map(|field| field.ident).collect();
-    let kinds = parts.fields.iter().map(|field| &field.kind);
+    let idents = parts.fields.iter().map(|field| field.ident);
     let places = (0..parts.fields.len()).map(Literal::usize_unsuffixed);
+    let reads = parts.fields.iter().zip(places).map(|(field, at)| field.read(&quote! { #at }));
+    let values = parts.fields.iter().map(FieldParts::value);
     let many = parts.many.iter().map(|many| many.ident);
     let bases: Vec<_> = parts.bases.iter().map(|base| base.ident).collect();
     let base_places = base::places(parts);
@@ -175,7 +182,7 @@ fn rows(parts: &Parts<'_>) -> TokenStream {
         fn from_row(row: &#derive::Row, index: usize) -> #derive::Result<Self> {
             let meta = <Self as ::hulse::models::Model>::meta();
             ::core::result::Result::Ok(Self {
-                #(#idents: #derive::read::<#kinds>(row, index, meta, #places)?,)*
+                #(#idents: #reads?,)*
                 #(#bases: #base::read(row, index, meta, #base_places)?,)*
                 #(#many: ::core::default::Default::default(),)*
             })
@@ -183,7 +190,7 @@ fn rows(parts: &Parts<'_>) -> TokenStream {
 
         fn values(&self) -> ::std::vec::Vec<::core::option::Option<#derive::Value>> {
             #[allow(unused_mut)]
-            let mut values = ::std::vec![#(::hulse::models::FieldType::value(&self.#idents)),*];
+            let mut values = ::std::vec![#(#values),*];
             #(#base::values(&self.#bases, &mut values);)*
             values
         }
@@ -233,16 +240,14 @@ fn keys(parts: &Parts<'_>) -> TokenStream {
 fn relations(parts: &Parts<'_>) -> TokenStream {
     let derive = quote! { ::hulse::models::derive };
     let base = quote! { ::hulse::models::AbstractModel };
-    let field_type = quote! { ::hulse::models::FieldType };
-    let idents: Vec<_> = parts.fields.iter().map(|field| field.ident).collect();
-    let names: Vec<_> = parts.fields.iter().map(|field| &field.name).collect();
+    let (slots, points) = slots(&parts.fields);
     let many = parts.many.iter().map(|many| many.ident);
     let many_names = parts.many.iter().map(|many| &many.name);
     let bases: Vec<_> = parts.bases.iter().map(|base| base.ident).collect();
     quote! {
         fn slot(&mut self, field: &str) -> ::core::option::Option<&mut dyn #derive::Slot> {
             match field {
-                #(#names => #field_type::slot(&mut self.#idents),)*
+                #slots
                 #(#many_names => ::core::option::Option::Some(&mut self.#many),)*
                 _ => {
                     #(
@@ -258,13 +263,24 @@ fn relations(parts: &Parts<'_>) -> TokenStream {
 
         fn point(&mut self, field: &str, key: &dyn ::core::any::Any) {
             match field {
-                #(#names => #field_type::point(&mut self.#idents, key),)*
+                #points
                 _ => {
                     #(#base::point(&mut self.#bases, field, key);)*
                 }
             }
         }
     }
+}
+
+/// The arms that find what holds a relation or a deferred value, and those that point a foreign
+/// key.
+pub(crate) fn slots(fields: &[FieldParts<'_>]) -> (TokenStream, TokenStream) {
+    let slots = fields.iter().map(FieldParts::slot);
+    let points = fields.iter().filter(|field| !field.deferred).map(|field| {
+        let FieldParts { name, ident, .. } = field;
+        quote! { #name => ::hulse::models::FieldType::point(&mut self.#ident, key), }
+    });
+    (slots.collect(), points.collect())
 }
 
 /// Setting the `auto_now` and `auto_now_add` fields.
@@ -424,8 +440,8 @@ fn columns(parts: &Parts<'_>) -> TokenStream {
 fn default(parts: &Parts<'_>) -> TokenStream {
     let name = parts.name;
     let idents = parts.fields.iter().map(|field| field.ident);
-    let kinds = parts.fields.iter().map(|field| &field.kind);
     let places = (0..parts.fields.len()).map(Literal::usize_unsuffixed);
+    let values = parts.fields.iter().zip(places).map(|(field, at)| field.initial(&quote! { #at }));
     let many = parts.many.iter().map(|many| many.ident);
     let bases = parts.bases.iter().map(|base| base.ident);
     let base_places = base::places(parts);
@@ -436,7 +452,7 @@ fn default(parts: &Parts<'_>) -> TokenStream {
             fn default() -> Self {
                 let fields = &<Self as ::hulse::models::Model>::meta().fields;
                 Self {
-                    #(#idents: ::hulse::models::derive::initial::<#kinds>(fields, #places),)*
+                    #(#idents: #values,)*
                     #(#bases: #base::initial(fields, #base_places),)*
                     #(#many: ::core::default::Default::default(),)*
                 }
@@ -449,14 +465,11 @@ fn default(parts: &Parts<'_>) -> TokenStream {
 fn serialize(parts: &Parts<'_>) -> TokenStream {
     let name = parts.name;
     let label = name.to_string();
-    let shown: Vec<_> = parts.fields.iter().filter(|field| !field.attributes.secret).collect();
-    let count = shown.len();
-    let idents = shown.iter().map(|field| field.ident);
-    let names = shown.iter().map(|field| &field.name);
+    let (count, fields) = shown(&parts.fields);
     let many: Vec<_> = parts.many.iter().map(|many| many.ident).collect();
     let many_names = parts.many.iter().map(|many| &many.name);
     let bases = parts.bases.iter().map(|base| base.ident);
-    let base_kinds = parts.bases.iter().map(|base| &base.kind);
+    let base_shown = parts.bases.iter().map(|base| base.ident);
     let base = quote! { ::hulse::models::AbstractModel };
     quote! {
         #[automatically_derived]
@@ -467,15 +480,34 @@ fn serialize(parts: &Parts<'_>) -> TokenStream {
             ) -> ::core::result::Result<S::Ok, S::Error> {
                 use ::hulse::models::derive::serde::ser::SerializeStruct as _;
                 let count = #count #(+ usize::from(self.#many.is_loaded()))*
-                    #(+ <#base_kinds as #base>::SHOWN)*;
-                let mut row = serializer.serialize_struct(#label, count)?;
-                #(row.serialize_field(#names, &self.#idents)?;)*
-                #(#base::serialize_fields(&self.#bases, &mut row)?;)*
+                    #(+ #base::shown(&self.#base_shown))*;
+                let mut shown = serializer.serialize_struct(#label, count)?;
+                let row = &mut shown;
+                #fields
+                #(#base::serialize_fields(&self.#bases, row)?;)*
                 #(if self.#many.is_loaded() {
                     row.serialize_field(#many_names, &self.#many)?;
                 })*
-                row.end()
+                shown.end()
             }
         }
     }
+}
+
+/// How many fields are serialized, and the statements that do it into `row`. What is deferred and
+/// was not read is left out, as a relation is that is not loaded.
+pub(crate) fn shown(fields: &[FieldParts<'_>]) -> (TokenStream, TokenStream) {
+    let shown = || fields.iter().filter(|field| !field.attributes.secret);
+    let always = shown().filter(|field| !field.deferred).count();
+    let deferred = shown().filter(|field| field.deferred).map(|field| field.ident);
+    let count = quote! { #always #(+ usize::from(self.#deferred.loaded().is_some()))* };
+    let statements = shown().map(|FieldParts { ident, name, deferred, .. }| {
+        let statement = quote! { row.serialize_field(#name, &self.#ident)?; };
+        if *deferred {
+            quote! { if self.#ident.loaded().is_some() { #statement } }
+        } else {
+            statement
+        }
+    });
+    (count, statements.collect())
 }

@@ -7,6 +7,7 @@ use syn::{Data, DeriveInput, Fields, Ident, LitStr, Result, Type, Visibility};
 
 use crate::attributes::{FieldAttributes, ModelAttributes};
 use crate::base::BaseParts;
+use crate::deferred;
 use crate::many::ManyParts;
 use crate::words::nearest;
 
@@ -29,8 +30,10 @@ pub(crate) struct FieldParts<'a> {
     pub(crate) ident: &'a Ident,
     /// Without `r#`.
     pub(crate) name: String,
-    /// Its type, with the struct's name for `Self`.
+    /// Its type, with the struct's name for `Self`; of a `Deferred<..>` what it holds.
     pub(crate) kind: Type,
+    /// Whether it is a `Deferred<..>`.
+    pub(crate) deferred: bool,
     pub(crate) attributes: FieldAttributes,
 }
 
@@ -38,6 +41,7 @@ impl<'a> Parts<'a> {
     pub(crate) fn parse(input: &'a DeriveInput) -> Result<Self> {
         let mut parts = Self::parse_struct(input)?;
         parts.key = key(parts.name, &parts.fields)?;
+        deferred::refuse_key(&parts.fields[parts.key])?;
         // Names of a base's fields are known only when the description is made.
         if parts.bases.is_empty() {
             parts.check_names()?;
@@ -84,7 +88,10 @@ impl<'a> Parts<'a> {
                 bases.push(BaseParts { ident, kind });
                 continue;
             }
-            fields.push(FieldParts { ident, name, kind, attributes });
+            let (kind, deferred) = deferred::held(kind);
+            let field = FieldParts { ident, name, kind, deferred, attributes };
+            deferred::refuse_times(&field)?;
+            fields.push(field);
         }
         let (name, visibility) = (&input.ident, &input.vis);
         Ok(Self { name, visibility, attributes, fields, key: usize::MAX, many, bases })

@@ -8,6 +8,7 @@ use super::refusal::{Refusal, Why};
 use super::tree::{self, Tree};
 use super::{Doomed, KEYS_MAX, loads, replacement};
 use crate::error::Result;
+use crate::models::deferred;
 use crate::models::error::plain;
 use crate::models::meta::{Field, Meta, OnDelete};
 use crate::models::registry::Registry;
@@ -157,7 +158,7 @@ async fn rows_of(meta: &'static Meta, condition: Expr, site: &Site) -> Result<Ve
     let mut select = Query::select();
     select.from(meta.table).and_where(condition);
     if load.is_some() {
-        select.columns(meta.fields.iter().map(|field| field.column));
+        deferred::select_row(&mut select, meta);
     } else {
         select.column(meta.primary_key().column);
     }

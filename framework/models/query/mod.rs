@@ -12,6 +12,7 @@ mod projection;
 mod read;
 mod selection;
 mod sets;
+mod undeferred;
 mod write;
 
 use std::fmt;
@@ -196,10 +197,12 @@ pub(super) fn read_model<M: Model>(plan: &Plan, row: &Row) -> Result<M> {
         attach(&mut model, &along.names, row, index).map_err(|error| misfit(plan, &error))?;
         index += along.trail.steps.last().map_or(0, |step| step.target().fields.len());
     }
+    undeferred::read(plan, &mut model, row).map_err(|error| misfit(plan, &error))?;
     Ok(model)
 }
 
-/// Reads the row at the end of relations into the one before it, if there is one.
+/// Reads the row at the end of relations into the one before it, if there is one; or a deferred
+/// field of that.
 fn attach(model: RowMut<'_>, names: &[&str], row: &Row, index: usize) -> Result<()> {
     let Some((last, before)) = names.split_last() else { return Ok(()) };
     let mut holder = model;

@@ -242,7 +242,7 @@ const KEYS_MAX: usize = 10_000;
 
 impl<M: Model> QuerySet<M> {
     /// The rows of a SELECT of your own. Each `{}` in it stands for one of `values`, which are
-    /// bound; its columns are found by their names, others are left out.
+    /// bound; its columns are found by their names, others and deferred fields are left out.
     ///
     /// # Errors
     /// A column of the model is not among its columns, there are more or fewer `{}` than values;
@@ -259,7 +259,9 @@ impl<M: Model> QuerySet<M> {
         }
         let mut text = String::from("SELECT ");
         for (at, field) in meta.fields.iter().enumerate() {
-            let _ = write!(text, "{}\"raw\".\"{}\"", if at > 0 { ", " } else { "" }, field.column);
+            let from = if field.deferred { "NULL AS " } else { "\"raw\"." };
+            let comma = if at > 0 { ", " } else { "" };
+            let _ = write!(text, "{comma}{from}\"{}\"", field.column);
         }
         text.push_str(" FROM (");
         for (at, piece) in pieces.into_iter().enumerate() {

@@ -149,12 +149,14 @@ impl<M: Model, R> QuerySet<M, R> {
     }
 }
 
-/// Reads `row` again.
+/// Reads `row` again; of its deferred fields those that are loaded, as Django does.
 ///
 /// # Errors
 /// It has no key or is gone (`is_does_not_exist`); else as [`QuerySet::all`].
 pub async fn refresh<M: Model>(row: &mut M, site: &Site) -> Result<()> {
     let key = row.key().ok_or_else(|| Error::does_not_exist(M::meta()))?;
-    *row = QuerySet::with_key(key).get(site).await?;
+    let mut rows = QuerySet::with_key(key);
+    rows.read_what_is_loaded(row);
+    *row = rows.get(site).await?;
     Ok(())
 }

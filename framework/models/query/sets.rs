@@ -3,7 +3,7 @@
 use crate::models::expression::{Expression, Node, Output};
 use crate::models::field::Plain;
 use crate::models::model::Model;
-use crate::models::query::{OneOrMore, QuerySet};
+use crate::models::query::{OneOrMore, QuerySet, undeferred};
 use crate::models::sql::{Combination, Combined, Distinct, Plan, Selected};
 
 impl<M: Model, R> QuerySet<M, R> {
@@ -60,6 +60,7 @@ impl<M: Model, R> QuerySet<M, R> {
         let whole = Plan {
             columns: self.plan.columns.clone(),
             related: self.plan.related.clone(),
+            undeferred: self.plan.undeferred.clone(),
             order: Some(Vec::new()),
             prefetches: std::mem::take(&mut self.plan.prefetches),
             fetch_mode: self.plan.fetch_mode,
@@ -77,7 +78,10 @@ impl<M: Model, R> QuerySet<M, R> {
             Selected::Model(more) => more.len(),
             Selected::Values(nodes) | Selected::Groups(nodes) => nodes.len(),
         };
-        if columns(&first) != columns(&second) || first.related.len() != second.related.len() {
+        let differ = columns(&first) != columns(&second)
+            || first.related.len() != second.related.len()
+            || !undeferred::is_same(&first, &second);
+        if differ {
             self.mistaken("queries put together select the same columns");
         }
         let parts = vec![first, second];

@@ -1,4 +1,5 @@
-//! Fetch modes: what happens when a relation is read row by row (the N+1 queries of a loop).
+//! Fetch modes: what happens when a relation, or a deferred field, is read row by row (the N+1
+//! queries of a loop).
 //!
 //! Flow: rows are read → unless the mode is `one`, [`mark`] gives those of one answer a common
 //! [`Peers`] for each relation that is not loaded → `post.author.get(&site)` asks it what to do.
@@ -27,8 +28,9 @@ use crate::models::sql::Plan;
 use crate::site::Site;
 
 impl<M: Model, R> QuerySet<M, R> {
-    /// What reading a relation of one of the rows does that is not loaded, instead of what the
-    /// setting `database.fetch_mode` says. Counts for the rows behind relations too.
+    /// What reading a relation or a deferred field of one of the rows does that is not loaded,
+    /// instead of what the setting `database.fetch_mode` says. Counts for the rows behind relations
+    /// too.
     ///
     /// ```
     /// # use hulse::prelude::*;
@@ -56,7 +58,7 @@ pub(in crate::models) fn of(plan: &Plan, site: &Site) -> FetchMode {
     plan.fetch_mode.unwrap_or_else(|| site.settings().fetch_mode())
 }
 
-/// One relation of the rows of one answer.
+/// One relation, or deferred field, of the rows of one answer.
 pub struct Peers {
     meta: &'static Meta,
     name: &'static str,
@@ -95,7 +97,7 @@ fn mark_level(mode: FetchMode, said: Option<FetchMode>, rows: &mut [RowMut<'_>])
     if rows.len() == 1 && mode != FetchMode::Raise {
         return;
     }
-    let keys = meta.fields.iter().filter(|field| field.relation.is_some());
+    let keys = meta.fields.iter().filter(|field| field.relation.is_some() || field.deferred);
     for name in keys.map(|field| field.name).chain(meta.many.iter().map(|many| many.name)) {
         let keys = if mode == FetchMode::Peers { missing(rows, name) } else { Vec::new() };
         let (asked, found) = (AtomicBool::new(false), OnceCell::new());
@@ -180,7 +182,11 @@ impl Peers {
     fn remedy(&self) -> String {
         let letter = self.meta.model.chars().next().unwrap_or('m').to_ascii_lowercase();
         let is_many = self.meta.many.iter().any(|many| many.name == self.name && !many.is_one());
-        let method = if is_many { "prefetch_related" } else { "select_related" };
+        let method = match self.meta.field(self.name) {
+            Some(field) if field.deferred => "with_deferred",
+            _ if is_many => "prefetch_related",
+            _ => "select_related",
+        };
         format!("add `{method}(|{letter}| {letter}.{}())` to the query", self.name)
     }
 }

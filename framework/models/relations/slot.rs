@@ -26,7 +26,7 @@ pub trait AnyRow: Send + Sync + 'static {
     fn description(&self) -> &'static Meta;
     /// Its primary key, if it is set.
     fn own_value(&self) -> Option<Value>;
-    /// Its relation of this name.
+    /// Its relation of this name, or its deferred field.
     fn relation(&mut self, field: &str) -> Option<&mut dyn Slot>;
     /// As what rows that point to it find when they look.
     fn shared(&self) -> Arc<dyn Any + Send + Sync>;
@@ -59,9 +59,10 @@ impl<M: Model> AnyRow for M {
 /// A row, to be loaded into.
 pub(in crate::models) type RowMut<'a> = &'a mut (dyn AnyRow + 'static);
 
-/// A field that holds what is loaded of a relation.
+/// A field that holds what is loaded of a relation, or on demand.
 pub trait Slot: Send + Sync {
-    /// The key it points with, if it is a foreign key that is set.
+    /// The key it points with, if it is a foreign key that is set; that of the row that a deferred
+    /// value is still to be read from.
     fn target(&self) -> Option<Value> {
         None
     }
@@ -69,10 +70,17 @@ pub trait Slot: Send + Sync {
     /// Whether something is loaded, were it that there is nothing.
     fn is_loaded(&self) -> bool;
 
+    /// Whether what is not loaded is that of `field` of the row with this key.
+    fn is_of(&self, field: &Field, key: &Value) -> bool {
+        let _ = (field, key);
+        true
+    }
+
     /// What is loaded.
     fn rows(&mut self) -> Vec<RowMut<'_>>;
 
-    /// Reads the one other row from the columns that begin at `index`; all NULL, there is none.
+    /// Reads the one other row from the columns that begin at `index`; all NULL, there is none. Or
+    /// the value of the one column.
     ///
     /// # Errors
     /// A column holds something else.

@@ -29,7 +29,7 @@ use crate::models::expression::Node;
 use crate::models::meta::Field;
 use crate::site::Site;
 
-pub(super) use plan::{Along, Combination, Combined, Distinct, Plan, Selected};
+pub(super) use plan::{Along, Combination, Combined, Distinct, Plan, Selected, Undeferred};
 pub(super) use zone::moment as moment_of;
 
 use scope::{Joins, Scope};

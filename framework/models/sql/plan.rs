@@ -3,10 +3,10 @@
 use crate::conf::FetchMode;
 use crate::models::condition::{Q, Tree};
 use crate::models::expression::{Node, Order};
-use crate::models::meta::Meta;
+use crate::models::meta::{Field, Meta};
 use crate::models::prefetch::Prefetch;
 use crate::models::query::Lock;
-use crate::models::trail::{FieldPath, Trail};
+use crate::models::trail::{FieldPath, Step, Trail};
 
 /// What a query asks, whatever the model's type.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Plan {
     /// Ways whose rows are read along; one that begins like another stands behind it.
     pub(in crate::models) related: Vec<Along>,
     pub(in crate::models) columns: Selected,
+    /// Deferred fields that are read all the same.
+    pub(in crate::models) undeferred: Vec<Undeferred>,
     /// The slice counts anew for each value of this.
     pub(in crate::models) per: Option<Node>,
     /// What is loaded once the rows are read.
@@ -41,6 +43,14 @@ pub struct Plan {
 pub(in crate::models) struct Along {
     pub(in crate::models) trail: Trail,
     /// The fields that hold the rows on the way.
+    pub(in crate::models) names: Vec<&'static str>,
+}
+
+/// A deferred field that is read with its row.
+#[derive(Clone, Debug)]
+pub(in crate::models) struct Undeferred {
+    pub(in crate::models) path: FieldPath,
+    /// The fields that hold the rows on the way, and its own.
     pub(in crate::models) names: Vec<&'static str>,
 }
 
@@ -91,6 +101,7 @@ impl Plan {
             offset: 0,
             related: Vec::new(),
             columns: Selected::Model(Vec::new()),
+            undeferred: Vec::new(),
             per: None,
             prefetches: Vec::new(),
             fetch_mode: None,
@@ -105,6 +116,13 @@ impl Plan {
         self.limit == Some(0)
             || self.filters.iter().chain(&self.having).any(|q| matches!(q.0, Tree::Never))
             || self.combined.as_ref().is_some_and(|combined| combined.is_never())
+    }
+
+    /// Whether the field of a whole row, which is read over `steps`, is not among its columns.
+    pub(in crate::models) fn leaves_out(&self, steps: &[Step], field: &Field) -> bool {
+        let is_it =
+            |one: &Undeferred| std::ptr::eq(one.path.field, field) && one.path.steps() == steps;
+        field.deferred && !self.undeferred.iter().any(is_it)
     }
 
     pub(in crate::models) fn is_sliced(&self) -> bool {

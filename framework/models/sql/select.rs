@@ -9,7 +9,7 @@ use crate::models::sql::condition::Negation;
 use crate::models::sql::plan::{Along, Combination, Combined, Distinct};
 use crate::models::sql::writer::Writer;
 use crate::models::sql::{Compiler, Flavour, Plan, Selected, Wanted};
-use crate::models::trail::FieldPath;
+use crate::models::trail::{FieldPath, Step};
 
 /// The pieces of a SELECT.
 struct Parts {
@@ -132,13 +132,15 @@ impl Compiler {
             Wanted::Rows => match &plan.columns {
                 Selected::Values(nodes) | Selected::Groups(nodes) => self.nodes(nodes),
                 Selected::Model(more) => {
-                    self.model_columns(0, &plan.meta.fields);
+                    self.model_columns(plan, 0, &[], &plan.meta.fields);
                     for along in &plan.related {
                         let table = self.join(self.at, &along.trail.steps);
                         let Some(step) = along.trail.steps.last() else { continue };
                         self.out.push(", ");
-                        self.model_columns(table, &step.target().fields);
+                        let steps = &along.trail.steps;
+                        self.model_columns(plan, table, steps, &step.target().fields);
                     }
+                    self.undeferred(plan);
                     if !more.is_empty() {
                         self.out.push(", ");
                         self.nodes(more);
@@ -148,15 +150,38 @@ impl Compiler {
         }
     }
 
-    fn model_columns(&mut self, table: usize, fields: &[Field]) {
+    /// The columns of a row that is read over `steps`. In the place of one that is left out stands
+    /// NULL under its name, so the others stand where the description says.
+    fn model_columns(&mut self, plan: &Plan, table: usize, steps: &[Step], fields: &[Field]) {
         for (at, field) in fields.iter().enumerate() {
             if at > 0 {
                 self.out.push(", ");
+            }
+            if plan.leaves_out(steps, field) {
+                self.out.push("NULL");
+                if self.named.is_none() {
+                    self.out.push(" AS ");
+                    self.out.name(field.column);
+                }
+                self.named();
+                continue;
             }
             self.table(self.at, table);
             self.out.push(".");
             self.out.name(field.column);
             self.named();
+        }
+    }
+
+    /// A deferred field is read with the row that has it.
+    fn undeferred(&mut self, plan: &Plan) {
+        for one in &plan.undeferred {
+            let steps = one.path.steps();
+            let is_read = |along: &Along| along.trail.steps == steps;
+            if !steps.is_empty() && !plan.related.iter().any(is_read) {
+                let (row, field) = (one.names[..steps.len()].join("__"), one.names.join("__"));
+                self.mistake(format!("with_deferred of `{field}` needs select_related of `{row}`"));
+            }
         }
     }
 
@@ -248,7 +273,7 @@ impl Compiler {
                     self.out.push(&place.to_string());
                 }
                 None => {
-                    if plan.is_distinct() && !is_among(&order.node, wanted) {
+                    if plan.is_distinct() && !is_among(plan, &order.node, wanted) {
                         let before = std::mem::take(&mut self.out);
                         self.node(&order.node);
                         columns.push(", ");
@@ -411,8 +436,10 @@ fn is_same(one: &Node, two: &Node) -> bool {
 }
 
 /// Whether it is a column of the model itself, which a whole row has, or its key.
-fn is_among(node: &Node, wanted: Wanted) -> bool {
-    let is_wanted = |path: &FieldPath| wanted == Wanted::Rows || path.field.primary_key;
+fn is_among(plan: &Plan, node: &Node, wanted: Wanted) -> bool {
+    let is_wanted = |path: &FieldPath| {
+        wanted == Wanted::Rows && !plan.leaves_out(&[], path.field) || path.field.primary_key
+    };
     matches!(node, Node::Column(path) if path.steps().is_empty() && is_wanted(path))
 }
 
@@ -420,7 +447,7 @@ fn column_place(plan: &Plan, node: &Node) -> Option<usize> {
     match &plan.columns {
         Selected::Values(nodes) | Selected::Groups(nodes) => place(nodes, node),
         Selected::Model(_) => match node {
-            Node::Column(path) if path.steps().is_empty() => {
+            Node::Column(path) if path.steps().is_empty() && !plan.leaves_out(&[], path.field) => {
                 let mut fields = plan.meta.fields.iter();
                 fields.position(|field| std::ptr::eq(field, path.field)).map(|at| at + 1)
             }

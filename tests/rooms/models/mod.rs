@@ -5,6 +5,7 @@ mod bases;
 mod bulk;
 mod clean;
 mod custom_fields;
+mod deferred;
 mod deletes;
 mod derive;
 mod dynamic_names;
