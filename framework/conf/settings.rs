@@ -141,8 +141,8 @@ impl Default for Databases {
     }
 }
 
-/// What reading a relation or a deferred field does that is not loaded, of a row that was read along
-/// with others.
+/// What reading a relation or a deferred field does that is not loaded, of a row that was read
+/// along with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FetchMode {

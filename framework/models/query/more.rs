@@ -115,7 +115,7 @@ impl<M: Model> QuerySet<M> {
     /// # Errors
     /// The column is not unique or another model's; else as [`all`](Self::all).
     pub async fn in_bulk_by<T: Plain + Eq + Hash, Out: Output>(
-        self,
+        mut self,
         site: &Site,
         column: impl FnOnce(&M::Columns) -> Expression<T, Out>,
         values: impl IntoIterator<Item = T>,
@@ -130,6 +130,7 @@ impl<M: Model> QuerySet<M> {
         };
         let at = meta.fields.iter().position(|one| std::ptr::eq(one, field)).unwrap_or_default();
         let values = values.into_iter().filter_map(|value| value.value());
+        self.read_deferred(field);
         let rows = self.in_chunks(site, field, values.collect()).await?;
         let with_value = |row: M| {
             let value = row.values().into_iter().nth(at)??;

@@ -3,6 +3,7 @@
 use crate::db::Row;
 use crate::error::Result;
 use crate::models::fields::FieldList;
+use crate::models::meta::Field;
 use crate::models::model::Model;
 use crate::models::query::{QuerySet, attach};
 use crate::models::select_related::names;
@@ -57,13 +58,17 @@ impl<M: Model> QuerySet<M> {
 
     /// Reads what of `row` is loaded.
     pub(super) fn read_what_is_loaded(&mut self, row: &mut M) {
-        let meta = M::meta();
-        for field in meta.fields.iter().filter(|field| field.deferred) {
+        for field in M::meta().fields.iter().filter(|field| field.deferred) {
             if row.slot(field.name).is_some_and(|slot| slot.is_loaded()) {
-                let path = FieldPath::own(meta, field);
-                add(&mut self.plan, Undeferred { path, names: vec![field.name] });
+                self.read_deferred(field);
             }
         }
+    }
+
+    /// Reads this field of the rows, if it is deferred.
+    pub(super) fn read_deferred(&mut self, field: &'static Field) {
+        let path = FieldPath::own(M::meta(), field);
+        add(&mut self.plan, Undeferred { path, names: vec![field.name] });
     }
 }
 

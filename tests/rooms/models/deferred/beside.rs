@@ -77,6 +77,8 @@ fn deferring_a_field_changes_no_table() {
         pub(super) struct Page {
             #[field(primary_key, max_length = 20)]
             slug: String,
+            #[field(max_length = 20, unique)]
+            code: Option<String>,
             #[field(text)]
             head: String,
             #[field(text)]
@@ -86,5 +88,5 @@ fn deferring_a_field_changes_no_table() {
     let (old, new) = (plain::Page::meta(), Page::meta());
     assert_eq!(diff(&ProjectState::of([old]), &ProjectState::of([new]), &[]), []);
     let deferred = |meta: &Meta| meta.fields.iter().filter(|field| field.deferred).count();
-    assert_eq!((deferred(old), deferred(new)), (0, 2));
+    assert_eq!((deferred(old), deferred(new)), (0, 3));
 }

@@ -69,6 +69,8 @@ struct Writer {
 struct Page {
     #[field(primary_key, max_length = 20)]
     slug: String,
+    #[field(max_length = 20, unique)]
+    code: Deferred<Option<String>>,
     #[field(text)]
     head: Deferred<String>,
     #[field(text)]

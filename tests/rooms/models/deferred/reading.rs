@@ -153,6 +153,11 @@ async fn in_queries_it_is_a_field_like_any_other() {
         let card = Card { body: "t3".into(), life: Some("long".into()) };
         assert_eq!(three.project::<Card>().get(site).await.unwrap(), card);
         assert_eq!(rows().filter_by("body", "t3").count(site).await.unwrap(), 1);
+        let code = Some("x1".to_owned()).into();
+        Page::create(site, Page { slug: "one".into(), code, ..Default::default() }).await.unwrap();
+        let codes = ["x1", "x2"].map(str::to_owned);
+        let pages = Page::objects().in_bulk_by(site, |p| p.code(), codes).await.unwrap();
+        assert_eq!(pages["x1"].slug, "one");
     }
 }
 

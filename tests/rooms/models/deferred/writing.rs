@@ -51,7 +51,9 @@ async fn one_taken_over_unread_is_refused() {
         let site = &archive.site;
         for slug in ["one", "two"] {
             let (head, text) = (slug.into(), "text".into());
-            Page::create(site, Page { slug: slug.into(), head, text }).await.unwrap();
+            Page::create(site, Page { slug: slug.into(), head, text, ..Default::default() })
+                .await
+                .unwrap();
         }
         let page = async |slug: &str| Page::objects().filter(|p| p.slug().eq(slug)).get(site).await;
         let (one, mut two) = (page("one").await.unwrap(), page("two").await.unwrap());
