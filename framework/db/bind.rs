@@ -13,6 +13,10 @@ use crate::db::Dialect;
 #[cfg(feature = "sqlite")]
 const SQLITE_DIGITS_MAX: u32 = 15;
 
+/// What is said of a text that [`has_nul`].
+pub(super) const NUL: &str =
+    "a text has a NUL character: PostgreSQL does not keep it, and SQLite's patterns end there";
+
 /// Nanoseconds of a microsecond, PostgreSQL's precision.
 const MICROSECOND: u32 = 1_000;
 
@@ -25,6 +29,9 @@ const SECOND: u32 = 1_000_000_000;
 /// A value does not fit the database's types.
 pub(super) fn bindable(mut values: Values, dialect: Dialect) -> sqlx::Result<Values> {
     for value in &mut values.0 {
+        if has_nul(value) {
+            return Err(sqlx::Error::Encode(NUL.into()));
+        }
         let other = match value {
             // As TIMESTAMP it would end in 2038. Sessions are in UTC.
             #[cfg(feature = "mysql")]
@@ -51,6 +58,26 @@ pub(super) fn bindable(mut values: Values, dialect: Dialect) -> sqlx::Result<Val
         *value = other;
     }
     Ok(values)
+}
+
+/// Whether a text in it has a NUL character.
+pub(crate) fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(Some(text)) => text.contains('\0'),
+        Value::Json(Some(json)) => json_has_nul(json),
+        _ => false,
+    }
+}
+
+fn json_has_nul(json: &serde_json::Value) -> bool {
+    match json {
+        serde_json::Value::String(text) => text.contains('\0'),
+        serde_json::Value::Array(items) => items.iter().any(json_has_nul),
+        serde_json::Value::Object(entries) => {
+            entries.iter().any(|(key, value)| key.contains('\0') || json_has_nul(value))
+        }
+        _ => false,
+    }
 }
 
 /// What SQLite has no type for.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::db::bind::{NUL, has_nul};
 use crate::db::pools::{Access, Pools};
 use crate::db::transaction::{Begin, Level, Shared, Transaction};
 use crate::db::{Dialect, Row, Rows, Sql};
@@ -120,6 +121,10 @@ impl Connection {
     }
 
     async fn run(&self, access: Access, sql: Sql) -> Result<(Vec<Row>, u64)> {
+        // Here already, so that a transaction may go on.
+        if sql.values.0.iter().any(has_nul) {
+            return Err(Error::of(Kind::Field, NUL));
+        }
         let _watch = self.pools.records.watch(&sql.text);
         match &self.inside {
             None => self.pools.run(access, sql).await,

@@ -128,7 +128,7 @@ fn like(text: &mut String, left: &Node, part: &str, at: TextAt) -> Written {
 fn node(text: &mut String, expression: &Node) -> Written {
     match expression {
         Node::Column(path) if path.steps().is_empty() => {
-            let _ = write!(text, "\"{}\"", path.field.column);
+            let _ = write!(text, "\"{}\"", path.field.column.replace('"', "\"\""));
             Ok(())
         }
         Node::Column(_) => Err("looks at another model's column, which a constraint cannot"),

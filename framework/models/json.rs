@@ -38,18 +38,6 @@ impl<T> From<T> for Json<T> {
     }
 }
 
-/// Whether a text in it has a NUL character, which PostgreSQL does not keep.
-pub(super) fn has_nul(json: &serde_json::Value) -> bool {
-    match json {
-        serde_json::Value::String(text) => text.contains('\0'),
-        serde_json::Value::Array(items) => items.iter().any(has_nul),
-        serde_json::Value::Object(entries) => {
-            entries.iter().any(|(key, value)| key.contains('\0') || has_nul(value))
-        }
-        _ => false,
-    }
-}
-
 /// # Panics
 /// Storing one whose `Serialize` fails panics: a map of JSON has texts as its keys.
 #[diagnostic::do_not_recommend]

@@ -10,15 +10,15 @@
 use chrono::{DateTime, SubsecRound, Utc};
 use sea_query::{Expr, ExprTrait, Query, Value};
 
-use crate::db::Row;
+use crate::db::{Row, has_nul};
 use crate::error::Error;
 use crate::error::Result;
+use crate::models::decimal;
 use crate::models::fields::{FieldList, Fields};
 use crate::models::hooks::Change;
 use crate::models::live::{Act, Live, Moment, Saved, is_observed, when_committed};
 use crate::models::meta::{Field, FieldKind, Meta};
 use crate::models::model::Model;
-use crate::models::{decimal, json};
 use crate::site::Site;
 
 /// Digits of a second that both databases keep.
@@ -279,12 +279,7 @@ pub(crate) fn check(meta: &Meta, field: &Field, value: Option<Value>) -> Result<
     if matches!(value, Value::BigUnsigned(Some(_))) {
         return Err(Error::field(meta, field, "is greater than a bigint column can keep"));
     }
-    let has_nul = match &value {
-        Value::String(Some(text)) => text.contains('\0'),
-        Value::Json(Some(json)) => json::has_nul(json),
-        _ => false,
-    };
-    if has_nul {
+    if has_nul(&value) {
         return Err(Error::field(meta, field, "has a NUL character, which no database keeps"));
     }
     Ok(value)

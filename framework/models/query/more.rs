@@ -262,7 +262,8 @@ impl<M: Model> QuerySet<M> {
         for (at, field) in meta.fields.iter().enumerate() {
             let from = if field.deferred { "NULL AS " } else { "\"raw\"." };
             let comma = if at > 0 { ", " } else { "" };
-            let _ = write!(text, "{comma}{from}\"{}\"", field.column);
+            let column = field.column.replace('"', "\"\"");
+            let _ = write!(text, "{comma}{from}\"{column}\"");
         }
         text.push_str(" FROM (");
         for (at, piece) in pieces.into_iter().enumerate() {

@@ -41,7 +41,9 @@ const LOOKUPS: [&str; 16] = [
 
 impl<M: Model, R> QuerySet<M, R> {
     /// Filters by a name as Django writes it, `author__name__iexact`, and a value as text; for
-    /// names that come from a URL. `in` and `range` divide their text at commas.
+    /// names that come from a URL. `in` and `range` divide their text at commas. The other side of
+    /// a relation has a name if the model has a field for it (`HasMany`), and none otherwise: what
+    /// comes from outside reaches only what the model names.
     ///
     /// An unknown name or a value that is no such thing is an error (`is_field`) that lists the
     /// choices, told when the query is asked.

@@ -75,6 +75,8 @@ struct Compiler {
     mistake: Option<String>,
     /// How many columns were given names, while they are.
     named: Option<usize>,
+    /// The next SELECT stands for a table, whose columns have different names.
+    is_table: bool,
 }
 
 /// What is wanted of a plan's rows.
@@ -131,6 +133,7 @@ impl Plan {
                 return compiler.select(self, Wanted::Count);
             }
             compiler.out.push("SELECT COUNT(*) FROM (");
+            compiler.is_table = true;
             if self.is_sliced() {
                 compiler.select(self, wanted);
             } else {
@@ -196,6 +199,7 @@ impl Plan {
             may_be_null: false,
             mistake: None,
             named: None,
+            is_table: false,
         };
         write(&mut compiler);
         match compiler.mistake {

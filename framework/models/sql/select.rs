@@ -39,13 +39,15 @@ impl Compiler {
 
     fn one_select(&mut self, plan: &Plan, wanted: Wanted) {
         let around = std::mem::take(&mut self.out);
+        let is_table = std::mem::take(&mut self.is_table);
         let state = (self.shares_all, self.is_grouped, self.is_settled);
         (self.shares_all, self.is_grouped, self.is_settled) = (true, false, false);
         let back = self.enter(plan.meta, None);
         self.filters(plan);
         let conditions = std::mem::take(&mut self.out);
         self.is_grouped = plan.is_grouped();
-        let named = std::mem::replace(&mut self.named, plan.per.as_ref().map(|_| 0));
+        let names = plan.per.is_some() || is_table;
+        let named = std::mem::replace(&mut self.named, names.then_some(0));
         self.columns(plan, wanted);
         self.named = named;
         let mut columns = std::mem::take(&mut self.out);
@@ -387,6 +389,7 @@ impl Compiler {
                 part.filters.retain(|q| !matches!(q.0, crate::models::condition::Tree::Never));
                 part.limit = Some(0);
             }
+            self.is_table = true;
             self.select(&part, Wanted::Rows);
             self.out.push(") AS \"part\"");
         }

@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod bases;
+mod budgets;
 mod bulk;
 mod clean;
 mod custom_fields;
@@ -12,9 +13,11 @@ mod dynamic_names;
 mod expressions;
 mod fetch_modes;
 mod fields;
+mod groups;
 mod instances;
 mod joins;
 mod many_to_many;
+mod odd_names;
 mod on_delete;
 mod options;
 mod prefetch;

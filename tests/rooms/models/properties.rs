@@ -2,7 +2,6 @@
 //! what they mean.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 use std::ops::{BitAnd, BitOr};
 
 use hulse::Site;
@@ -14,7 +13,14 @@ use super::fixtures;
 
 /// How many tables are tried on each database, and how many queries on each.
 const TABLES: u32 = 12;
-const QUERIES: usize = 12;
+const TABLES_LONG: u32 = 400;
+pub(super) const QUERIES: usize = 12;
+
+pub(super) fn config() -> Config {
+    let long = std::env::var_os("HULSE_TEST_LONG").is_some();
+    let cases = if long { TABLES_LONG } else { TABLES };
+    Config { cases, failure_persistence: None, ..Config::default() }
+}
 
 #[derive(Model, Debug, Clone)]
 #[model(app = "blog")]
@@ -38,11 +44,11 @@ pub(crate) struct Child {
 
 /// Rows by their place: the key of a row is its place and one.
 #[derive(Clone, Debug)]
-struct Tables {
+pub(super) struct Tables {
     /// `a`, `b` and the place of the next one.
-    parents: Vec<(Option<i32>, i32, Option<usize>)>,
+    pub parents: Vec<(Option<i32>, i32, Option<usize>)>,
     /// The place of the parent, `x` and `y`.
-    children: Vec<(Option<usize>, Option<i32>, i32)>,
+    pub children: Vec<(Option<usize>, Option<i32>, i32)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,13 +77,15 @@ enum Tree {
 struct Question {
     /// Each with whether it excludes.
     filters: Vec<(bool, Tree)>,
+    /// Whether a row comes once, or once for each of the children it was found by.
+    distinct: bool,
     descending: bool,
     nulls_first: bool,
     offset: u64,
     limit: u64,
 }
 
-fn tables() -> impl Strategy<Value = Tables> {
+pub(super) fn tables() -> impl Strategy<Value = Tables> {
     let number = || prop::option::weighted(0.7, 0..3);
     let parents =
         prop::collection::vec((number(), 0..3, prop::option::weighted(0.6, 0..5_usize)), 0..5);
@@ -114,9 +122,10 @@ fn tree() -> impl Strategy<Value = Tree> {
 
 fn question() -> impl Strategy<Value = Question> {
     let filters = prop::collection::vec((any::<bool>(), tree()), 0..3);
-    (filters, any::<bool>(), any::<bool>(), 0..3_u64, 0..6_u64).prop_map(
-        |(filters, descending, nulls_first, offset, limit)| Question {
+    (filters, any::<[bool; 3]>(), 0..3_u64, 0..9_u64).prop_map(
+        |(filters, [distinct, descending, nulls_first], offset, limit)| Question {
             filters,
+            distinct,
             descending,
             nulls_first,
             offset,
@@ -125,7 +134,7 @@ fn question() -> impl Strategy<Value = Question> {
     )
 }
 
-fn children(p: &ParentColumns) -> RelatedMany<Child> {
+pub(super) fn children(p: &ParentColumns) -> RelatedMany<Child> {
     p.reverse::<Child>(|c| c.parent())
 }
 
@@ -255,24 +264,34 @@ fn simple_of(trees: &[Tree], all: bool) -> Result<Vec<Tree>, bool> {
 
 /// The places of the parents that a question finds.
 fn expected(tables: &Tables, question: &Question) -> Vec<usize> {
-    let mut found: BTreeSet<usize> = (0..tables.parents.len()).collect();
+    let mut found: Vec<usize> = (0..tables.parents.len()).collect();
     for (excludes, tree) in &question.filters {
         let whole = if *excludes { Tree::Not(Box::new(tree.clone())) } else { tree.clone() };
         let tree = simple(&whole);
-        found.retain(|&parent| {
+        let times = |parent: usize| {
             let all = 0..tables.children.len();
             let its = all.filter(|at| tables.children[*at].0 == Some(parent)).map(Some);
             let mut its: Vec<_> = its.collect();
             if its.is_empty() {
                 its.push(None);
             }
-            its.into_iter().any(|child| match &tree {
-                Err(known) => *known,
-                Ok(tree) => Look { tables, parent, child, joined: false }.holds(tree, false),
-            })
-        });
+            let (mut times, mut joined) = (0, false);
+            for child in its {
+                let mut look = Look { tables, parent, child, joined: false };
+                let holds = match &tree {
+                    Err(known) => *known,
+                    Ok(tree) => look.holds(tree, false),
+                };
+                times += usize::from(holds);
+                joined |= look.joined;
+            }
+            if joined { times } else { times.min(1) }
+        };
+        found = found.into_iter().flat_map(|parent| vec![parent; times(parent)]).collect();
     }
-    let mut found: Vec<_> = found.into_iter().collect();
+    if question.distinct {
+        found.dedup();
+    }
     found.sort_by(|one, two| {
         let (one_a, two_a) = (tables.parents[*one].0, tables.parents[*two].0);
         let order = match (one_a, two_a) {
@@ -297,14 +316,15 @@ fn asked(question: &Question) -> QuerySet<Parent> {
             false => rows.filter(|p| condition(tree, p)),
         };
     }
-    let rows = rows.distinct().order_by(|p| {
+    let rows = if question.distinct { rows.distinct() } else { rows };
+    let rows = rows.order_by(|p| {
         let a = if question.descending { p.a().desc() } else { p.a().asc() };
         [if question.nulls_first { a.nulls_first() } else { a.nulls_last() }, p.id().asc()]
     });
     rows.offset(question.offset).limit(question.limit)
 }
 
-async fn fill(site: &Site, tables: &Tables) {
+pub(super) async fn fill(site: &Site, tables: &Tables) {
     site.db().script("DELETE FROM blog_child").await.unwrap();
     site.db().script("UPDATE blog_parent SET next_id = NULL").await.unwrap();
     site.db().script("DELETE FROM blog_parent").await.unwrap();
@@ -335,27 +355,29 @@ fn queries_mean_what_a_naive_model_says() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for fixture in runtime.block_on(fixtures()) {
         let site = &fixture.site;
-        let config = Config { cases: TABLES, failure_persistence: None, ..Config::default() };
         let questions = prop::collection::vec(question(), QUERIES);
-        let outcome = TestRunner::new(config).run(&(tables(), questions), |(tables, questions)| {
-            runtime.block_on(fill(site, &tables));
-            for question in questions {
-                let rows = asked(&question);
-                let sql = rows.sql(site);
-                let found = runtime.block_on(rows.clone().all(site)).unwrap();
-                let found: Vec<_> =
-                    found.iter().map(|row| row.id.get().unwrap() as usize - 1).collect();
-                let expected = expected(&tables, &question);
-                prop_assert_eq!(&found, &expected, "{:?}\n{:?}", question, sql);
-                let counted = runtime.block_on(rows.clone().count(site)).unwrap();
-                prop_assert_eq!(counted as usize, expected.len(), "count of {:?}", sql);
-                let values = runtime.block_on(rows.values(|p| (p.id(), p.a())).all(site)).unwrap();
-                let values: Vec<_> = values.into_iter().map(|(_, a)| a).collect();
-                let expected: Vec<_> = expected.iter().map(|at| tables.parents[*at].0).collect();
-                prop_assert_eq!(values, expected, "values of {:?}", sql);
-            }
-            Ok(())
-        });
+        let outcome =
+            TestRunner::new(config()).run(&(tables(), questions), |(tables, questions)| {
+                runtime.block_on(fill(site, &tables));
+                for question in questions {
+                    let rows = asked(&question);
+                    let sql = rows.sql(site);
+                    let found = runtime.block_on(rows.clone().all(site)).unwrap();
+                    let found: Vec<_> =
+                        found.iter().map(|row| row.id.get().unwrap() as usize - 1).collect();
+                    let expected = expected(&tables, &question);
+                    prop_assert_eq!(&found, &expected, "{:?}\n{:?}", question, sql);
+                    let counted = runtime.block_on(rows.clone().count(site)).unwrap();
+                    prop_assert_eq!(counted as usize, expected.len(), "count of {:?}", sql);
+                    let values =
+                        runtime.block_on(rows.values(|p| (p.id(), p.a())).all(site)).unwrap();
+                    let values: Vec<_> = values.into_iter().map(|(_, a)| a).collect();
+                    let expected: Vec<_> =
+                        expected.iter().map(|at| tables.parents[*at].0).collect();
+                    prop_assert_eq!(values, expected, "values of {:?}", sql);
+                }
+                Ok(())
+            });
         outcome.unwrap();
     }
 }

@@ -182,6 +182,25 @@ async fn rows_are_found_by_key_place_and_time() {
 }
 
 #[tokio::test]
+async fn a_column_may_stand_twice_among_what_is_selected() {
+    for fixture in fixtures().await {
+        let site = &fixture.site;
+        abc(site).await;
+        let twice = || Post::objects().values(|p| (p.title(), p.title(), p.author().name()));
+        let distinct = twice().distinct();
+        assert_eq!(distinct.count(site).await.unwrap(), 3);
+        let both = twice().union(twice().filter(|p| p.title().eq("a")));
+        assert_eq!(both.clone().count(site).await.unwrap(), 3);
+        let first = both.order_by(|p| p.title().desc()).limit(1).get(site).await.unwrap();
+        assert_eq!(first, ("c".into(), "c".into(), "Ann".into()));
+        let along = || titled(&["a", "b"]).select_related(|p| p.author());
+        let both = along().union(along()).all(site).await.unwrap();
+        assert_eq!(both.len(), 2);
+        assert_eq!(both[0].author.loaded().unwrap().name, "Ann");
+    }
+}
+
+#[tokio::test]
 async fn rows_are_found_by_any_unique_column() {
     for fixture in fixtures().await {
         let site = &fixture.site;
