@@ -234,6 +234,14 @@ fn repr(value: &Value) -> String {
     }
 }
 
+/// What keeps rows apart.
+struct Unique<'a> {
+    /// Its name, and among which rows; all if `None`.
+    condition: Option<(&'a str, Condition)>,
+    nulls_distinct: bool,
+    message: Option<&'a str>,
+}
+
 /// A row on its way through the questions.
 struct Clean<'a> {
     meta: &'static Meta,
@@ -292,7 +300,8 @@ impl<'a> Clean<'a> {
 
     async fn unique_fields(&mut self, site: &Site) -> Result<()> {
         for field in self.meta.fields.iter().filter(|field| field.unique && !field.primary_key) {
-            self.unique(&[field.name], None, true, site).await?;
+            let unique = Unique { condition: None, nulls_distinct: true, message: None };
+            self.unique(&[field.name], unique, site).await?;
         }
         Ok(())
     }
@@ -302,7 +311,9 @@ impl<'a> Clean<'a> {
             match &constraint.kind {
                 ConstraintKind::Unique { fields, condition, nulls_distinct } => {
                     let condition = condition.map(|condition| (constraint.name, condition));
-                    self.unique(fields, condition, *nulls_distinct, site).await?;
+                    let (nulls_distinct, message) = (*nulls_distinct, constraint.message);
+                    let unique = Unique { condition, nulls_distinct, message };
+                    self.unique(fields, unique, site).await?;
                 }
                 ConstraintKind::Check(condition) => {
                     let condition = (condition.0)();
@@ -310,7 +321,7 @@ impl<'a> Clean<'a> {
                         continue;
                     }
                     if self.answers(condition, false, site).await? {
-                        self.violated(constraint.name);
+                        self.violated(constraint.name, constraint.message);
                     }
                 }
             }
@@ -318,9 +329,9 @@ impl<'a> Clean<'a> {
         Ok(())
     }
 
-    fn violated(&mut self, name: &str) {
+    fn violated(&mut self, name: &str, message: Option<&str>) {
         let words = format!("Constraint “{name}” is violated.");
-        self.invalid.add(ALL, words, "constraint");
+        self.invalid.add(ALL, message.map_or(words, str::to_owned), "constraint");
     }
 
     /// Whether all the columns it looks at are to be asked and in order so far.
@@ -332,10 +343,10 @@ impl<'a> Clean<'a> {
     async fn unique(
         &mut self,
         fields: &[&'static str],
-        condition: Option<(&str, Condition)>,
-        nulls_distinct: bool,
+        unique: Unique<'_>,
         site: &Site,
     ) -> Result<()> {
+        let Unique { condition, nulls_distinct, message } = unique;
         if !fields.iter().all(|field| self.concerns(field)) {
             return Ok(());
         }
@@ -365,14 +376,17 @@ impl<'a> Clean<'a> {
         }
         if is_found(site, &select).await? {
             match condition {
-                Some((name, _)) => self.violated(name),
-                None => self.taken(fields),
+                Some((name, _)) => self.violated(name, message),
+                None => self.taken(fields, message),
             }
         }
         Ok(())
     }
 
-    fn taken(&mut self, fields: &[&'static str]) {
+    fn taken(&mut self, fields: &[&'static str], message: Option<&str>) {
+        if let Some(message) = message {
+            return self.invalid.add(ALL, message, "constraint");
+        }
         let label = |name: &&'static str| {
             capitalized(self.meta.field(name).map_or(name, |field| field.verbose_name))
         };

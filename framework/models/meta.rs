@@ -341,6 +341,8 @@ pub struct Constraint {
     pub name: &'static str,
     /// What it demands.
     pub kind: ConstraintKind,
+    /// What `full_clean` says of a row that breaks it, instead of its own words.
+    pub message: Option<&'static str>,
 }
 
 /// What a constraint demands.

@@ -16,6 +16,7 @@ pub(crate) struct Constraint {
     name: Option<LitStr>,
     condition: Option<ExprClosure>,
     nulls_distinct: bool,
+    message: Option<LitStr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,16 +38,24 @@ impl Kind {
     fn knows(self, option: &Ident) -> bool {
         match self {
             Self::Index => option == "name" || option == "condition",
-            Self::Unique => option == "name" || option == "condition" || option == "nulls_distinct",
-            Self::Check => option == "name",
+            Self::Unique => {
+                ["name", "condition", "nulls_distinct", "message"].iter().any(|it| option == it)
+            }
+            Self::Check => option == "name" || option == "message",
         }
     }
 }
 
 impl Constraint {
     pub(crate) fn parse(kind: Kind, meta: &ParseNestedMeta<'_>) -> Result<Self> {
-        let mut all =
-            Self { kind, fields: Vec::new(), name: None, condition: None, nulls_distinct: true };
+        let mut all = Self {
+            kind,
+            fields: Vec::new(),
+            name: None,
+            condition: None,
+            nulls_distinct: true,
+            message: None,
+        };
         for item in parts(meta)? {
             match item {
                 Expr::Assign(option) => all.option(&option)?,
@@ -77,8 +86,13 @@ impl Constraint {
         match &*option.right {
             Expr::Lit(literal) => match &literal.lit {
                 Lit::Str(text) if word == "name" => self.name = Some(text.clone()),
+                Lit::Str(text) if word == "message" => self.message = Some(text.clone()),
                 Lit::Bool(flag) if word == "nulls_distinct" => self.nulls_distinct = flag.value,
-                _ => return unfit("`name = \"..\"` or `nulls_distinct = false`"),
+                _ => {
+                    return unfit(
+                        "`name = \"..\"`, `message = \"..\"` or `nulls_distinct = false`",
+                    );
+                }
             },
             Expr::Closure(closure) if word == "condition" => self.condition = Some(closure.clone()),
             _ => return unfit("a condition is a closure: `condition = |p| p.live().eq(true)`"),
@@ -91,6 +105,7 @@ impl Constraint {
         let Self { fields, nulls_distinct, .. } = self;
         let name = self.name.as_ref().map_or(String::new(), LitStr::value);
         let models = quote! { ::hulse::models };
+        let message = optional(self.message.as_ref().map(|words| quote! { #words }));
         let condition = self.condition.as_ref().map(|closure| {
             quote! { #models::Condition(|| #models::derive::condition::<#model>(#closure)) }
         });
@@ -111,6 +126,7 @@ impl Constraint {
                             condition: #condition,
                             nulls_distinct: #nulls_distinct,
                         },
+                        message: #message,
                     }
                 }
             }
@@ -118,6 +134,7 @@ impl Constraint {
                 #models::Constraint {
                     name: #name,
                     kind: #models::ConstraintKind::Check(#condition),
+                    message: #message,
                 }
             },
         }

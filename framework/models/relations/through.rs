@@ -66,7 +66,7 @@ pub fn through<From: Model, To: Model>(field: &str) -> Meta {
         ordering: &[],
         many: Vec::new(),
         indexes: Vec::new(),
-        constraints: vec![Constraint { name: "", kind: unique }],
+        constraints: vec![Constraint { name: "", kind: unique, message: None }],
         verbose_name: words,
         verbose_name_plural: plural,
         get_latest_by: &[],

@@ -67,8 +67,9 @@ impl Hooks for Pot {
 #[model(
     app = "shop",
     managed = false,
-    check(name = "offer_order", |o| o.first().lte(o.last())),
+    check(name = "offer_order", |o| o.first().lte(o.last()), message = "Ends before it begins."),
     unique(name = "offer_one_open", code, condition = |o| o.open().eq(true)),
+    unique(code, first, message = "That offer is made already."),
     unique(name = "", last, nulls_distinct = false),
 )]
 pub(crate) struct Offer {
@@ -187,14 +188,16 @@ async fn conditions_of_constraints_are_answered_by_the_database() {
             assert_eq!(wrong(row.full_clean(site).await), expected, "{row:?}");
         };
         let open = "__all__ [constraint] Constraint “offer_one_open” is violated.";
-        let order = "__all__ [constraint] Constraint “offer_order” is violated.";
+        let order = "__all__ [constraint] Ends before it begins.";
         let last = "last [unique] Offer with this Last already exists.";
-        check("a", false, (1, Some(3)), &[]).await;
-        check("a", true, (1, Some(3)), &[open]).await;
-        check("b", true, (1, Some(3)), &[]).await;
+        check("a", false, (0, Some(3)), &[]).await;
+        check("a", true, (0, Some(3)), &[open]).await;
+        check("b", true, (0, Some(3)), &[]).await;
         check("a", true, (5, Some(4)), &[order, open]).await;
         check("c", true, (5, Some(2)), &[order, last]).await;
         check("c", true, (5, None), &[last]).await;
+        let made = "__all__ [constraint] That offer is made already.";
+        check("b", false, (1, Some(4)), &[made]).await;
         let own = Offer::objects().filter(|o| o.code().eq("a")).get(site).await.unwrap();
         assert_eq!(wrong(own.full_clean(site).await), [""; 0]);
     }
