@@ -15,7 +15,7 @@ use sea_query::{Expr, ExprTrait, Query, Value};
 
 use crate::db::Row;
 use crate::error::{Error, Kind, Result};
-use crate::models::between::{Between, without};
+use crate::models::between::Between;
 use crate::models::delete::{self, Deleted};
 use crate::models::error::plain;
 use crate::models::hooks::Change;
@@ -241,25 +241,27 @@ impl Live for Bare {
     }
 }
 
-/// Lets a many-to-many field of the row of `meta` with this key hold `keys` and no others.
+/// Lets a many-to-many field of rows of `meta` hold these keys and no others: for each row its key
+/// and theirs.
 pub(crate) async fn set_related(
     meta: &'static Meta,
     many: &'static Many,
-    key: Value,
-    keys: Vec<Value>,
+    sets: Vec<(Value, Vec<Value>)>,
     site: &Site,
 ) -> Result<()> {
     let Route::Through { through, from, to, symmetrical, .. } = many.route(meta)? else {
         return Ok(());
     };
-    let between = Between { through, from, to, symmetrical, owner: meta, field: many.name, key };
-    let there = between.keys(site).await?;
-    let gone = without(there.clone(), &keys);
-    if !gone.is_empty() {
-        between.remove(site, Some(&gone)).await?;
+    let of = |key| Between { through, from, to, symmetrical, owner: meta, field: many.name, key };
+    if let Some(way) = sets.first().map(|(key, _)| of(key.clone()))
+        && let Some(sets) = way.apart(&sets, site)
+    {
+        return way.set_each(sets, site).await;
     }
-    let new = without(keys, &there);
-    if new.is_empty() { Ok(()) } else { between.add(site, new, None).await }
+    for (key, keys) in sets {
+        of(key).set(keys, site).await?;
+    }
+    Ok(())
 }
 
 /// A model between, its foreign key to the row and the one to the others.

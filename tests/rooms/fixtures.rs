@@ -167,6 +167,34 @@ async fn a_shelf_is_loaded_whatever_points_where() {
 }
 
 #[tokio::test]
+async fn relations_of_many_objects_are_set_together() {
+    let object = |key: i32, tags: &str| {
+        let fields = format!("{{\"title\": \"{key}\", \"writer\": 9, \"tags\": [{tags}]}}");
+        format!(",{{\"model\": \"library.book\", \"pk\": {key}, \"fields\": {fields}}}")
+    };
+    for Migrated { site, .. } in &migrated(project).await {
+        load_text(site, SHELF).await.unwrap();
+        let tagged = |tags: &str| {
+            let first = object(1_000, tags).split_off(1);
+            let more: String = (1_001..1_200).map(|key| object(key, tags)).collect();
+            format!("[{first}{more}]")
+        };
+        let log = site.database().record();
+        load_text(site, &tagged("\"new\", \"old\"")).await.unwrap();
+        let count = log.count();
+        assert!(count < 30, "{count} queries for 200 objects");
+        drop(log);
+        let count =
+            async |tag: &str| Book::objects().filter(|b| b.tags().word().eq(tag)).count(site).await;
+        assert_eq!((count("new").await.unwrap(), count("old").await.unwrap()), (201, 201));
+        load_text(site, &tagged("\"old\"")).await.unwrap();
+        assert_eq!((count("new").await.unwrap(), count("old").await.unwrap()), (1, 201));
+        let gone = object(1_300, "\"old\", \"gone\"").split_off(1);
+        assert!(load_text(site, &format!("[{gone}]")).await.unwrap_err().is_integrity());
+    }
+}
+
+#[tokio::test]
 async fn a_dump_is_djangos_to_the_byte() {
     for Migrated { site, .. } in &migrated(project).await {
         load_text(site, SHELF).await.unwrap();

@@ -5,7 +5,7 @@
 //!   [`VALUES_MAX`] values).
 //! - [`M2mChanged`] tells only of keys that really come, and is not even made if nobody listens.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sea_query::{Expr, ExprTrait, OnConflict, Query, Value};
 
@@ -73,6 +73,9 @@ pub enum M2mAction {
     PostClear,
 }
 
+/// The key of a row, and those it is to hold.
+pub(in crate::models) type Set = (Value, Vec<Value>);
+
 /// A model between, seen from one row.
 pub(in crate::models) struct Between {
     pub(in crate::models) through: &'static Meta,
@@ -114,6 +117,51 @@ impl Between {
             self.tell(&site, M2mAction::PostAdd, &new).await
         })
         .await
+    }
+
+    /// Has the row hold these keys and no others.
+    pub(in crate::models) async fn set(&self, keys: Vec<Value>, site: &Site) -> Result<()> {
+        let there = self.keys(site).await?;
+        let gone = without(there.clone(), &keys);
+        if !gone.is_empty() {
+            self.remove(site, Some(&gone)).await?;
+        }
+        let new = without(keys, &there);
+        if new.is_empty() { Ok(()) } else { self.add(site, new, None).await }
+    }
+
+    /// `sets`, if they can be written together: nobody listens, and none is of a row of another.
+    pub(in crate::models) fn apart<'a>(&self, sets: &'a [Set], site: &Site) -> Option<&'a [Set]> {
+        let mut rows = HashSet::new();
+        let are_apart = sets.iter().all(|(key, _)| rows.insert(KeyName::of(key)));
+        (are_apart && !self.symmetrical && !site.hears::<M2mChanged>()).then_some(sets)
+    }
+
+    /// As [`set`](Self::set) for rows beside this one, with one question and one INSERT for all.
+    pub(in crate::models) async fn set_each(&self, sets: &[Set], site: &Site) -> Result<()> {
+        let mut there: HashMap<KeyName, Vec<Value>> = HashMap::new();
+        for some in sets.chunks(VALUES_MAX) {
+            let mut select = Query::select();
+            select.columns([self.from.column, self.to.column]).from(self.through.table);
+            let keys = some.iter().map(|(key, _)| key.clone());
+            select.and_where(Expr::col(self.from.column).is_in(keys));
+            for row in site.db().fetch(site.db().dialect().build(&select)).await? {
+                let from = self.owner.primary_key().kind.read(&row, 0)?;
+                let to = self.target().primary_key().kind.read(&row, 1)?;
+                there.entry(KeyName::of(&from)).or_default().push(to);
+            }
+        }
+        let mut new = Vec::new();
+        for (key, keys) in sets {
+            let there = there.remove(&KeyName::of(key)).unwrap_or_default();
+            let gone = without(there.clone(), keys);
+            if !gone.is_empty() {
+                Self { key: key.clone(), ..*self }.delete(site, Some(&gone)).await?;
+            }
+            new.extend(without(keys.clone(), &there).into_iter().map(|other| (key, other)));
+        }
+        let pairs: Vec<_> = new.iter().map(|(key, other)| (*key, other)).collect();
+        self.insert_pairs(site, &pairs, None).await
     }
 
     /// Deletes rows of the model between, and tells of it.
@@ -206,6 +254,15 @@ impl Between {
         if self.symmetrical {
             pairs.extend(keys.iter().map(|other| (other, &self.key)));
         }
+        self.insert_pairs(site, &pairs, row).await
+    }
+
+    async fn insert_pairs(
+        &self,
+        site: &Site,
+        pairs: &[(&Value, &Value)],
+        row: Option<&[Option<Value>]>,
+    ) -> Result<()> {
         let fields = &self.through.fields;
         // A key that the database counts up is left to it.
         let written: Vec<_> =

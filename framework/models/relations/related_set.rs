@@ -256,7 +256,9 @@ impl<'a, T: Model> RelatedSet<'a, T> {
     }
 
     /// Adds rows over a model between with fields of its own: `row` says what these are, its two
-    /// foreign keys are set for each (Django's `through_defaults`). Calls no hook of it.
+    /// foreign keys are set for each (Django's `through_defaults`). Calls no hook of it. Rows that
+    /// are in the relation already are left out; two who add the same at the same moment both do,
+    /// unless the model between has the pair `unique(..)`.
     ///
     /// # Errors
     /// As [`add`](Self::add); `row` is of another model or does not fit.
@@ -344,16 +346,7 @@ impl<'a, T: Model> RelatedSet<'a, T> {
             }
             Change::Between(between, auto) => {
                 let between = self.owner.plain(between, auto)?;
-                site.atomic(async |site| {
-                    let there = between.keys(&site).await?;
-                    let gone = without(there.clone(), &wanted);
-                    if !gone.is_empty() {
-                        between.remove(&site, Some(&gone)).await?;
-                    }
-                    let new = without(wanted, &there);
-                    if new.is_empty() { Ok(()) } else { between.add(&site, new, None).await }
-                })
-                .await?;
+                site.atomic(async |site| between.set(wanted, &site).await).await?;
             }
         }
         self.loaded.expire();
