@@ -13,6 +13,55 @@ use crate::models::slot::Slot;
 use crate::models::trail::AtPath;
 
 /// A type that a model's field may have.
+///
+/// A site's own type says what its column holds and how to get there and back. With [`Plain`] it
+/// has all lookups; migrations, fixtures, `values` and `full_clean` know it without more.
+///
+/// ```
+/// use hulse::db::Value;
+/// use hulse::models::{Expression, FieldKind, FieldType, Plain};
+/// use hulse::prelude::*;
+///
+/// /// Stored as `#rrggbb`.
+/// #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+/// struct Color(u32);
+///
+/// impl FieldType for Color {
+///     const KIND: FieldKind = FieldKind::Char;
+///     const MAX_LENGTH: Option<u32> = Some(7);
+///     type Column = Expression<Self>;
+///
+///     fn unset() -> Self {
+///         Self(0)
+///     }
+///
+///     fn value(&self) -> Option<Value> {
+///         Some(format!("#{:06x}", self.0).into())
+///     }
+///
+///     fn from_stored(value: Value) -> Option<Self> {
+///         let text = String::from_stored(value)?;
+///         u32::from_str_radix(text.strip_prefix('#')?, 16).ok().map(Self)
+///     }
+/// }
+///
+/// impl Plain for Color {}
+///
+/// #[derive(Model, Clone, Debug)]
+/// #[model(app = "shop")]
+/// struct Paint {
+///     id: Id,
+///     #[field(default = Color(0xff0000))]
+///     color: Color,
+///     edge: Option<Color>,
+/// }
+///
+/// # async fn paints(site: &Site) -> Result<()> {
+/// let red = Paint::objects().filter(|p| p.color().eq(Color(0xff0000))).all(site).await?;
+/// let edges = Paint::objects().values(|p| p.edge()).all(site).await?; // Vec<Option<Color>>
+/// # Ok(())
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a model cannot have a field of type `{Self}`",
     label = "not a type of field",

@@ -1,6 +1,7 @@
 //! A site's own types of fields: one trait, few lines, at home everywhere.
 
 use hulse::db::Value;
+use hulse::fixtures::{Dump, Load, Source, dump, load};
 use hulse::migrations::{FieldState, Kind};
 use hulse::models::{Expression, FieldKind, FieldType, Id, Model, Plain};
 use serde::Serialize;
@@ -110,6 +111,35 @@ async fn a_type_of_the_sites_own_is_stored_found_and_ordered() {
         assert_eq!(nines.count(site).await.unwrap(), 2);
         let again = Paint::create(site, Paint::default()).await.unwrap_err();
         assert!(again.is_unique_violation());
+    }
+}
+
+#[tokio::test]
+async fn a_type_of_the_sites_own_goes_through_fixtures_and_names() {
+    for shop in shops(&[Paint::meta()]).await {
+        let site = &shop.site;
+        let made = Paint { glow: Some(Color(1, 2, 3)), ..Paint::default() };
+        let made = Paint::create(site, made).await.unwrap();
+        let mut text = Vec::new();
+        let all = Dump { models: vec![Paint::meta()], ..Dump::default() };
+        dump(site, &all, &mut text, &mut |_| {}).await.unwrap();
+        Paint::objects().delete(site).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("paints.json");
+        std::fs::write(&path, &text).unwrap();
+        load(site, &[Source::File(path)], Load::default(), &mut |_| {}).await.unwrap();
+        assert_eq!(Paint::objects().get(site).await.unwrap(), made);
+        let text = String::from_utf8(text).unwrap();
+        assert!(
+            text.contains("\"glow\": \"#010203\"") && text.contains("\"price\": 250"),
+            "{text}"
+        );
+        let named = Paint::objects().filter_by("glow", "#010203").order_by_names(["-price"]);
+        assert_eq!(named.count(site).await.unwrap(), 1);
+        let values = Paint::objects().values(|p| (p.glow(), p.price().max()));
+        assert_eq!(values.get(site).await.unwrap(), (made.glow, Some(Money(250))));
+        let black = Paint { color: Color(0, 0, 0), ..Paint::default() };
+        assert!(black.full_clean(site).await.unwrap_err().is_validation());
     }
 }
 
