@@ -122,7 +122,8 @@ impl Work<'_> {
         };
         let mut names = vec![model.clone()];
         let own: Vec<&Migration> = self.graph.of(&change.app).collect();
-        for operation in own.iter().rev().flat_map(|one| one.operations.iter().rev()) {
+        let steps = own.iter().flat_map(|one| &one.operations).flat_map(Operation::of_state);
+        for operation in steps.collect::<Vec<_>>().into_iter().rev() {
             if let Operation::RenameModel { from, to } = operation
                 && names.contains(to)
             {
@@ -134,7 +135,8 @@ impl Work<'_> {
             operation.fields().iter().filter_map(FieldState::target).any(is_it)
         };
         let others = self.graph.migrations().filter(|one| one.key.app != change.app);
-        let speaking = others.filter(|one| one.operations.iter().any(speaks));
+        let speaking =
+            others.filter(|one| one.operations.iter().flat_map(Operation::of_state).any(speaks));
         speaking.filter_map(|one| self.graph.leaf(&one.key.app).cloned()).collect()
     }
 

@@ -11,7 +11,7 @@ use crate::error::Result;
 use super::constraint::{ConstraintState, IndexState};
 use super::rename::Rename;
 use super::state::{FieldState, ModelKey, ModelState, ProjectState, Value};
-use super::{Operation, names};
+use super::{Operation, names, rekey};
 
 /// One operation of an app, and which others must come before it.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,12 +52,21 @@ pub fn diff(old: &ProjectState, new: &ProjectState, renamed: &[Rename]) -> Vec<C
     let mut gone: Vec<&ModelState> =
         old.models().iter().filter(|model| new.model(&model.key).is_none()).collect();
     make_room(&mut gone, &old, new, &mut changes);
-    let waiting = create_models(&old, new, &mut changes);
-    for (old, new) in &kept {
-        remove_fields(old, new, &mut changes);
+    for (old, wanting) in kept.iter().filter(|(old, kept)| old.table != kept.table) {
+        let wants = |one: &&ModelState| one.key != wanting.key && is_same(&one.table, &old.table);
+        if new.models().iter().any(|one| wants(&one)) {
+            let (model, table) = (old.key.model.clone(), names::temporary(&old.table));
+            changes.push(&old.key, Operation::AlterModelTable { model, table });
+        }
     }
-    for (old, new) in &kept {
-        add_and_alter_fields(old, new, &mut changes);
+    let waiting = create_models(&old, new, &mut changes);
+    let rekeyed = changes.rekey(&kept, &old);
+    for (_, new) in &kept {
+        remove_fields(rekeyed.model(&new.key).unwrap_or(new), new, &mut changes);
+    }
+    for (_, new) in &kept {
+        free_columns(rekeyed.model(&new.key).unwrap_or(new), new, &mut changes);
+        add_and_alter_fields(rekeyed.model(&new.key).unwrap_or(new), new, &mut changes);
     }
     for (_, new) in kept.iter().filter(|(old, new)| old.table != new.table) {
         let (model, table) = (new.key.model.clone(), new.table.clone());
@@ -165,6 +174,19 @@ impl Changes {
         if operation.apply(rename.app(), state).is_ok() {
             self.push(&key, operation);
         }
+    }
+
+    /// Makes other fields the primary keys where they are; the state after that.
+    fn rekey(&mut self, kept: &[Pair<'_>], old: &ProjectState) -> ProjectState {
+        let mut state = old.clone();
+        for (old, new) in kept {
+            for operation in rekey::operations(old, new) {
+                // One that does not fit is told of by `check_changes`.
+                let _ = operation.apply(&new.key.app, &mut state);
+                self.push(&new.key, operation);
+            }
+        }
+        state
     }
 
     /// The change by which the model of this name comes about.
@@ -339,6 +361,25 @@ fn remove_fields(old: &ModelState, new: &ModelState, changes: &mut Changes) {
     }
 }
 
+/// Moves columns out of the way whose names other fields get.
+fn free_columns(old: &ModelState, new: &ModelState, changes: &mut Changes) {
+    for field in &old.fields {
+        let stays = new.field(&field.name).is_none_or(|to| to.column == field.column);
+        let wants = |to: &FieldState| to.name != field.name && is_same(&to.column, &field.column);
+        if !stays && new.fields.iter().any(wants) {
+            let column = names::temporary(&field.column);
+            let (model, field) = (new.key.model.clone(), FieldState { column, ..field.clone() });
+            changes.push(&new.key, Operation::AlterField { model, field, fill: None });
+        }
+    }
+}
+
+/// Whether two names are one to a database: to SQLite and to some servers of MariaDB case is
+/// nothing.
+fn is_same(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
 fn add_and_alter_fields(old: &ModelState, new: &ModelState, changes: &mut Changes) {
     for field in &new.fields {
         match old.field(&field.name) {
@@ -360,10 +401,8 @@ fn make_room(
     new: &ProjectState,
     changes: &mut Changes,
 ) {
-    let is_wanted = |model: &ModelState| {
-        let same = |one: &&ModelState| one.table.eq_ignore_ascii_case(&model.table);
-        new.models().iter().any(|one| same(&one))
-    };
+    let is_wanted =
+        |model: &ModelState| new.models().iter().any(|one| is_same(&one.table, &model.table));
     let (early, late): (Vec<_>, Vec<_>) = gone.drain(..).partition(|model| {
         let is_free = old.referring(&model.key).all(|(other, _)| other.key == model.key);
         is_free && is_wanted(model)

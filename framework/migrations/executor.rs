@@ -117,12 +117,15 @@ pub async fn migrate<'a>(
     unfinished::prepare(&connection).await?;
     let (graph, mut applied) = graph.seen(&recorder::applied(&connection).await?)?;
     let plan = graph.plan(target, &applied)?;
-    unfinished::check(&connection, &plan).await?;
+    let given_up = unfinished::given_up(&connection, &plan).await?;
     progress(Progress::Plan(&plan));
     let all = work::planned(&graph, &plan, &applied)?;
     let run = Run { on, functions: &on.functions(), options };
     if !options.fake {
         run.check(&plan, &all)?;
+    }
+    if let Some(begun) = given_up {
+        run.take_back(&graph, &applied, &begun).await?;
     }
     let told: Vec<Planned> = plan.iter().map(Planned::from).collect();
     let state = graph.state(|key| applied.contains(key))?;

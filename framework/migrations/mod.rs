@@ -29,6 +29,7 @@ mod names;
 mod operation;
 mod plan;
 mod recorder;
+mod rekey;
 mod rename;
 mod replace;
 mod run;

@@ -67,6 +67,14 @@ pub(super) fn temporary(name: &str) -> String {
     joined(name, &hash(name, &[]), "tmp")
 }
 
+/// Whether it is such a name.
+pub(super) fn is_temporary(name: &str) -> bool {
+    let start = name.strip_suffix("_tmp").and_then(|start| start.rsplit_once('_'));
+    start.is_some_and(|(_, hash)| {
+        hash.len() == 2 * HASH_BYTES && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
 fn built(table: &str, columns: &[&str], ending: &str) -> String {
     joined(&words(table, columns), &hash(table, columns), ending)
 }

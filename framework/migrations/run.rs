@@ -20,9 +20,11 @@ use crate::site::Site;
 
 use super::executor::{On, Options};
 use super::functions::DataMigrations;
+use super::graph::{Applied, Graph};
 use super::plan::Step as PlanStep;
-use super::schema::{self, Dialect, Rebuild, Step};
-use super::work::Work;
+use super::schema::{self, Check, Dialect, Rebuild, Step};
+use super::unfinished::Unfinished;
+use super::work::{self, Work};
 use super::{History, Operation, fake, recorder, unfinished};
 
 /// Whether renaming a SQLite table leaves what names it alone.
@@ -188,6 +190,40 @@ impl Run<'_> {
         self.in_transaction(step, &[], (false, End::Recorded)).await
     }
 
+    /// Takes back what the first operation of a migration may have done that was begun and given
+    /// up: nobody knows after which of its statements.
+    pub(super) async fn take_back(
+        &self,
+        graph: &Graph,
+        applied: &Applied,
+        begun: &Unfinished,
+    ) -> Result<()> {
+        let connection = self.on.database().connection();
+        let mut state = Arc::new(graph.state(|key| applied.contains(key) && *key != begun.key)?);
+        let work = graph.get(&begun.key).map(|migration| {
+            let work = match begun.backwards {
+                true => work::doing(migration, &mut state),
+                false => work::undone(migration, &mut state),
+            };
+            let last = work?.pop().filter(|one| !one.is_by_hand());
+            last.map(|one| one.steps(migration, Dialect::from(connection.dialect()))).transpose()
+        });
+        match work {
+            Some(Ok(Some(mut steps))) => {
+                again(&mut steps);
+                steps.retain(|step| !matches!(step, Step::Check(_)));
+                let done = operate(&connection, &steps).await;
+                let words = || format!("taking back what was begun of {}", begun.key);
+                done.map_err(|error| error.context(words()))?;
+            }
+            _ => tracing::warn!(
+                "{} was begun and given up; of its first operation something may be left",
+                begun.key
+            ),
+        }
+        unfinished::forget(&connection).await
+    }
+
     /// Each operation on its own, outside a transaction; the record after the last.
     async fn piecewise(
         &self,
@@ -226,8 +262,13 @@ impl Run<'_> {
     async fn operate_alone(&self, inside: Inside<'_>, work: &Work, steps: &[Step]) -> Result<()> {
         self.function(inside, work).await?;
         for step in steps {
-            if let Step::Sql(sql) | Step::Script(sql) | Step::Alone(sql) = step {
-                inside.connection.script(sql).await?;
+            match step {
+                Step::Sql(sql) | Step::Script(sql) | Step::Alone(sql) => {
+                    inside.connection.script(sql).await?;
+                }
+                Step::Check(found) => check(inside.connection, found).await?,
+                // Made anew in a transaction.
+                Step::Rebuild(_) => {}
             }
         }
         Ok(())
@@ -282,6 +323,10 @@ async fn operate(connection: &Connection, steps: &[Step]) -> Result<()> {
                 flush(connection, &mut waiting).await?;
                 connection.execute(Sql::raw(sql.clone())).await?;
             }
+            Step::Check(found) => {
+                flush(connection, &mut waiting).await?;
+                check(connection, found).await?;
+            }
             // A comment at its end must not swallow the divider.
             Step::Script(sql) => waiting.push(format!("{sql}\n")),
             Step::Rebuild(rebuild) => {
@@ -326,13 +371,17 @@ async fn make_anew(connection: &Connection, rebuild: &Rebuild) -> Result<()> {
         }
     }
     connection.script(&statements.join(";\n")).await?;
-    for check in &rebuild.checks {
-        let rows = connection.fetch(Sql::raw(check.sql.clone())).await?;
-        if !rows.is_empty() {
-            return Err(Error::of(ErrorKind::Migration, check.complaint.clone()));
-        }
+    for found in &rebuild.checks {
+        check(connection, found).await?;
     }
     Ok(())
+}
+
+async fn check(connection: &Connection, check: &Check) -> Result<()> {
+    match connection.fetch(Sql::raw(check.sql.clone())).await?.is_empty() {
+        true => Ok(()),
+        false => Err(Error::of(ErrorKind::Migration, check.complaint.clone())),
+    }
 }
 
 /// How many rows point to nothing, by their table and the one they point to.

@@ -7,7 +7,8 @@
 //!
 //! Invariants:
 //! - At most one migration is unfinished: who finds one finishes it before anything else.
-//! - One of which no operation is done may be given up for another plan.
+//! - One of which no operation is done may be given up for another plan: what its first operation
+//!   may have done is taken back.
 //! - A function, and SQL by hand without DDL, is kept together with its number or not at all. SQL
 //!   by
 //!   hand with DDL in it may run again.
@@ -27,8 +28,8 @@ const TABLE: &str = "hulse_migrations_unfinished";
 /// A migration that was begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unfinished {
-    key: MigrationKey,
-    backwards: bool,
+    pub(super) key: MigrationKey,
+    pub(super) backwards: bool,
     /// How many of its operations are done.
     done: i64,
     /// How many it has.
@@ -73,18 +74,19 @@ pub(super) async fn find(connection: &Connection) -> Result<Option<Unfinished>> 
     rows.first().map(read).transpose()
 }
 
-/// An error if one is unfinished that `plan` does not finish.
-pub(super) async fn check(connection: &Connection, plan: &[Step<'_>]) -> Result<()> {
-    let Some(found) = find(connection).await? else { return Ok(()) };
+/// The migration that was begun, of which nothing is done, and that `plan` gives up; an error if
+/// one is unfinished that `plan` does not finish.
+pub(super) async fn given_up(
+    connection: &Connection,
+    plan: &[Step<'_>],
+) -> Result<Option<Unfinished>> {
+    let Some(found) = find(connection).await? else { return Ok(None) };
     if plan.iter().any(|&step| found.is(step)) {
-        return Ok(());
+        return Ok(None);
     }
     let Unfinished { key, backwards, done, total } = &found;
     if *done == 0 {
-        tracing::warn!(
-            "{key} was begun and given up; of its first operation something may be left"
-        );
-        return forget(connection).await;
+        return Ok(Some(found));
     }
     let (what, how) = match backwards {
         false => ("applying", format!("{} {}", key.app, key.name)),

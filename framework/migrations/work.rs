@@ -39,6 +39,14 @@ impl Work {
         Ok(parts)
     }
 
+    /// Whether a person wrote what it does.
+    pub(super) fn is_by_hand(&self) -> bool {
+        matches!(
+            self.operation,
+            Operation::Run { .. } | Operation::RunSql { .. } | Operation::Separate { .. }
+        )
+    }
+
     /// Its statements; a function has none.
     pub(super) fn steps(&self, migration: &Migration, dialect: Dialect) -> Result<Vec<Step>> {
         let states = (&*self.before, &*self.after);
@@ -154,6 +162,7 @@ pub fn sql(
 fn lines(step: Step) -> String {
     match step {
         Step::Sql(sql) | Step::Script(sql) | Step::Alone(sql) => format!("{sql};\n"),
+        Step::Check(check) => format!("-- an error if rows are found: {}\n", check.sql),
         Step::Rebuild(rebuild) => {
             rebuild.statements.into_iter().map(|sql| format!("{sql};\n")).collect()
         }

@@ -16,25 +16,36 @@ const TRIES_MAX: usize = 5;
 /// Who answers.
 pub(crate) struct Answers {
     lines: Option<Box<dyn BufRead>>,
+    /// Whether who answered has gone (Ctrl-D).
+    is_gone: bool,
 }
 
 impl Answers {
     /// The person at the terminal.
     pub(crate) fn of_a_person() -> Self {
-        Self { lines: Some(Box::new(stdin().lock())) }
+        Self { lines: Some(Box::new(stdin().lock())), is_gone: false }
     }
 
     /// Nobody.
     pub(crate) fn none() -> Self {
-        Self { lines: None }
+        Self { lines: None, is_gone: false }
     }
 
     fn ask(&mut self, question: &str) -> Option<String> {
         let lines = self.lines.as_mut()?;
         tell(question);
         let mut line = String::new();
-        let read = lines.read_line(&mut line).ok()?;
+        let read = lines.read_line(&mut line).unwrap_or(0);
+        self.is_gone = read == 0;
         (read > 0).then(|| line.trim().to_owned())
+    }
+
+    /// An exit code if who was asked went away without an answer, which is neither yes nor no.
+    pub(crate) fn given_up(&self) -> Option<ExitCode> {
+        self.is_gone.then(|| {
+            complain("\nNobody answers any more, so nothing is written.");
+            ExitCode::from(UNANSWERED)
+        })
     }
 
     fn is_yes(&mut self, question: &str) -> bool {
@@ -205,7 +216,7 @@ mod tests {
         let operation = migration.operations.remove(0);
         let (requires, is_new_table) = (vec![], false);
         let mut change = Change { app: "blog".into(), operation, requires, is_new_table };
-        let mut answers = Answers { lines: Some(Box::new(typed.as_bytes())) };
+        let mut answers = Answers { lines: Some(Box::new(typed.as_bytes())), is_gone: false };
         if fill(&mut change, &ProjectState::default(), &mut answers).is_some() {
             return Err("quit");
         }
@@ -246,7 +257,7 @@ mod tests {
         let operation = parse(alter).operations.remove(0);
         let mut change = Change { app: "blog".into(), operation, requires, is_new_table };
         let lines = typed.map(|typed| Box::new(typed.as_bytes()) as Box<dyn std::io::BufRead>);
-        if fill(&mut change, &old, &mut Answers { lines }).is_some() {
+        if fill(&mut change, &old, &mut Answers { lines, is_gone: false }).is_some() {
             return Err("quit");
         }
         match change.operation {
@@ -272,9 +283,11 @@ mod tests {
             to: "headline".into(),
             kind: "CharField",
         };
-        let mut answers = Answers { lines: Some(Box::new("y\nYes\n\nn\nperhaps\n".as_bytes())) };
+        let mut answers =
+            Answers { lines: Some(Box::new("y\nYes\n\nn\nperhaps\n".as_bytes())), is_gone: false };
         let said: Vec<bool> = (0..6).map(|_| answers.is_rename(&question)).collect();
         assert_eq!(said, [true, true, false, false, false, false]);
+        assert!(answers.given_up().is_some(), "the sixth was no answer");
         assert!(!Answers::none().is_rename(&question));
     }
 

@@ -17,3 +17,4 @@ mod pulse_faults;
 mod pulse_start;
 mod pulse_stop;
 mod squash;
+mod terminal;

@@ -61,6 +61,16 @@ fn fields(app: &str, table: &mut Table<'_>) -> Result<Vec<FieldState>> {
         .collect()
 }
 
+/// The new primary key and the former one, in whatever order.
+pub(super) fn key_and_former(app: &str, table: &mut Table<'_>) -> Result<[FieldState; 2]> {
+    let mut fields = fields(app, table)?;
+    fields.sort_by_key(|field| !field.primary_key);
+    let both: std::result::Result<[FieldState; 2], _> = fields.try_into();
+    both.ok()
+        .filter(|[key, former]| key.primary_key && !former.primary_key)
+        .ok_or_else(|| table.wrong("fields", "must be the new key and the former one"))
+}
+
 /// An index; or a unique constraint, which files of before constraints had a name wrote as an index
 /// with `unique = true`.
 pub(super) fn index(

@@ -12,7 +12,7 @@ use super::table::{Source, Table};
 use super::{Migration, MigrationKey, model, sql};
 
 /// What an operation's table may begin with.
-const OPERATIONS: [&str; 18] = [
+const OPERATIONS: [&str; 19] = [
     "create_model",
     "delete_model",
     "rename_model",
@@ -20,6 +20,7 @@ const OPERATIONS: [&str; 18] = [
     "alter_model_table",
     "add_field",
     "alter_field",
+    "alter_primary_key",
     "remove_field",
     "rename_field",
     "add_index",
@@ -107,6 +108,10 @@ fn subject_operation(
         }
         "alter_model_table" => {
             Operation::AlterModelTable { model: subject, table: table.required("table")? }
+        }
+        "alter_primary_key" => {
+            let fields = model::key_and_former(app, table)?;
+            Operation::AlterPrimaryKey { model: subject, fields }
         }
         "run" => Operation::Run {
             function: function(table, "run", subject)?,

@@ -63,6 +63,9 @@ fn body(operation: &Operation, place: &str) -> String {
         Operation::AlterField { model, field, fill } => {
             with_field("alter_field", model, field, fill.as_ref())
         }
+        Operation::AlterPrimaryKey { model, fields: both } => {
+            line("alter_primary_key", &quoted(model)) + &fields(both, place)
+        }
         Operation::RemoveField { model, field } => {
             line("remove_field", &quoted(&format!("{model}.{field}")))
         }
@@ -147,11 +150,13 @@ fn create_model(model: &ModelState, place: &str) -> String {
             text.push_str(&format!("{word} = [\n{rows}]\n"));
         }
     }
-    text.push_str(&format!("\n[{place}.fields]\n"));
-    for field in &model.fields {
-        text.push_str(&line(&key(&field.name), &inline(&field_options(field))));
-    }
-    text
+    text + &fields(&model.fields, place)
+}
+
+fn fields(fields: &[FieldState], place: &str) -> String {
+    let row = |field: &FieldState| line(&key(&field.name), &inline(&field_options(field)));
+    let rows: String = fields.iter().map(row).collect();
+    format!("\n[{place}.fields]\n{rows}")
 }
 
 fn with_field(word: &str, model: &str, field: &FieldState, fill: Option<&Value>) -> String {

@@ -73,11 +73,12 @@ async fn checks(connection: &Connection, tables: &mut Tables) -> Result<()> {
         let Some(table) = tables.get_mut(&row.get::<String>(0)?) else { continue };
         let (name, of_column, sql): (String, bool, String) =
             (row.get(1)?, row.get(2)?, row.get(3)?);
-        let json = format!("json_valid(\"{}\")", name.replace('"', "\"\""));
-        if of_column && sql == json {
-            for column in table.columns.iter_mut().filter(|column| column.name == name) {
-                column.kind = "json".to_owned();
-            }
+        // A column that got another name may keep the former as that of its check.
+        let is_json = |column: &&mut Column| {
+            of_column && sql == format!("json_valid(\"{}\")", column.name.replace('"', "\"\""))
+        };
+        if let Some(column) = table.columns.iter_mut().find(is_json) {
+            column.kind = "json".to_owned();
             continue;
         }
         // That of a column bears the column's name.

@@ -28,6 +28,9 @@ impl Operation {
             Self::AlterField { model, field, .. } => {
                 alter_field(state.existing_mut(&key(model))?, &field.name, field)?;
             }
+            Self::AlterPrimaryKey { model, fields } => {
+                alter_primary_key(state.existing_mut(&key(model))?, fields)?;
+            }
             Self::RemoveField { model, field } => {
                 remove_field(state.existing_mut(&key(model))?, field)?;
             }
@@ -133,17 +136,39 @@ fn alter_field(model: &mut ModelState, name: &str, field: &FieldState) -> Result
     let old = model.existing_field(name)?;
     if old.primary_key != field.primary_key {
         return Err(wrong(format!(
-            "{}.{name} cannot become or stop being the primary key; make a new model instead",
+            "{}.{name} becomes or stops being the primary key: that takes an `alter_primary_key`",
             model.key
         )));
     }
+    replace_fields(model, &[(name, field)]);
+    Ok(())
+}
+
+/// Puts fields in the place of those called so.
+fn replace_fields(model: &mut ModelState, fields: &[(&str, &FieldState)]) {
     let before = model.clone();
-    for known in &mut model.fields {
-        if known.name == name {
-            known.clone_from(field);
+    for (name, field) in fields {
+        for (known, old) in model.fields.iter_mut().zip(&before.fields) {
+            if old.name == *name {
+                known.clone_from(field);
+            }
         }
     }
     model.follow(&before);
+}
+
+fn alter_primary_key(model: &mut ModelState, fields: &[FieldState; 2]) -> Result<()> {
+    let [new, old] = fields;
+    let is_key = model.primary_key()?.name == old.name;
+    if !is_key || !new.primary_key || new.null || old.primary_key {
+        return Err(wrong(format!(
+            "of {} the primary key is {}; an `alter_primary_key` tells of the new key and of that",
+            model.key,
+            model.primary_key()?.name
+        )));
+    }
+    model.existing_field(&new.name)?;
+    replace_fields(model, &[(&new.name, new), (&old.name, old)]);
     Ok(())
 }
 

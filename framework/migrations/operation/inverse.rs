@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::migrations::constraint::{ConstraintState, IndexState};
-use crate::migrations::state::{ModelKey, ModelState, ProjectState};
+use crate::migrations::state::{FieldState, ModelKey, ModelState, ProjectState};
 
 use super::{Operation, wrong};
 
@@ -28,6 +28,11 @@ impl Operation {
                 field: model_before(model)?.existing_field(&field.name)?.clone(),
                 fill: None,
             },
+            Self::AlterPrimaryKey { model, fields: [new, old] } => {
+                let before = model_before(model)?;
+                let was = |field: &FieldState| before.existing_field(&field.name).cloned();
+                Self::AlterPrimaryKey { model: model.clone(), fields: [was(old)?, was(new)?] }
+            }
             Self::RemoveField { model, field } => Self::AddField {
                 model: model.clone(),
                 field: model_before(model)?.existing_field(field)?.clone(),

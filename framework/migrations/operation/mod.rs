@@ -65,6 +65,13 @@ pub enum Operation {
         /// What takes the place of NULL in rows that exist.
         fill: Option<Value>,
     },
+    /// Another field becomes the primary key; no column comes or goes.
+    AlterPrimaryKey {
+        /// The model.
+        model: String,
+        /// The new key and the former one, as they are afterwards.
+        fields: [FieldState; 2],
+    },
     /// A column goes, with its values.
     RemoveField {
         /// The model.
@@ -194,6 +201,7 @@ impl Operation {
             | Self::AlterModelOptions { model, .. }
             | Self::AddField { model, .. }
             | Self::AlterField { model, .. }
+            | Self::AlterPrimaryKey { model, .. }
             | Self::RemoveField { model, .. }
             | Self::RenameField { model, .. }
             | Self::AlterModelTable { model, .. }
@@ -213,7 +221,16 @@ impl Operation {
             Self::AddField { field, .. } | Self::AlterField { field, .. } => {
                 std::slice::from_ref(field)
             }
+            Self::AlterPrimaryKey { fields, .. } => fields,
             _ => &[],
+        }
+    }
+
+    /// What it does to the state: itself, or the operations that were set apart for that.
+    pub(super) fn of_state(&self) -> Vec<&Self> {
+        match self {
+            Self::Separate { state, .. } => state.iter().flat_map(Self::of_state).collect(),
+            one => vec![one],
         }
     }
 

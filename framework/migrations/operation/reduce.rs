@@ -8,6 +8,7 @@
 //! - SQL by hand, functions and what separates state from database are never crossed.
 //! - What was filled into rows in between stays what rows get.
 
+use crate::migrations::names;
 use crate::migrations::state::{FieldState, ModelKey, ModelState, ProjectState, Value};
 
 use super::Operation;
@@ -142,6 +143,8 @@ impl Operation {
                 }
                 _ => None,
             },
+            // Another one takes its place before it goes on.
+            Self::AlterModelTable { table, .. } if names::is_temporary(table) => None,
             Self::AlterModelOptions { .. } | Self::AlterModelTable { .. } => {
                 let same = std::mem::discriminant(self) == std::mem::discriminant(other);
                 let gone = matches!(other, Self::DeleteModel { .. });
@@ -256,7 +259,7 @@ fn altered(model: &str, (field, fill): Filled<'_>, other: &Operation) -> Option<
             Some(vec![other.clone()])
         }
         Operation::AlterField { field: to, fill: later, .. } if to.name == field.name => {
-            if fill.is_some() && to.kind != field.kind {
+            if names::is_temporary(&field.column) || fill.is_some() && to.kind != field.kind {
                 return None;
             }
             let fill = later.as_ref().or(fill).cloned();

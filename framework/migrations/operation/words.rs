@@ -20,6 +20,9 @@ impl Operation {
             Self::AlterField { model, field, .. } => {
                 format!("Alter field {} on {}", field.name, low(model))
             }
+            Self::AlterPrimaryKey { model, fields: [key, _] } => {
+                format!("Make field {} the primary key of {}", key.name, low(model))
+            }
             Self::RemoveField { model, field } => {
                 format!("Remove field {field} from {}", low(model))
             }
@@ -66,6 +69,7 @@ impl Operation {
             Self::RenameModel { .. }
             | Self::AlterModelOptions { .. }
             | Self::AlterField { .. }
+            | Self::AlterPrimaryKey { .. }
             | Self::RenameField { .. }
             | Self::AlterModelTable { .. }
             | Self::RenameIndex { .. } => '~',
@@ -86,6 +90,9 @@ impl Operation {
             Self::AddField { model, field, .. } => format!("{}_{}", low(model), field.name),
             Self::AlterField { model, field, .. } => {
                 format!("alter_{}_{}", low(model), field.name)
+            }
+            Self::AlterPrimaryKey { model, fields: [key, _] } => {
+                format!("{}_key_{}", low(model), key.name)
             }
             Self::RemoveField { model, field } => format!("remove_{}_{field}", low(model)),
             Self::RenameField { model, from, to } => {

@@ -24,6 +24,11 @@ impl Place<'_> {
     /// Renames whatever has another name in one table.
     pub(super) fn follow(self, old: &ModelState, new: &ModelState) -> Result<Vec<Step>> {
         let mut statements = self.rename_table(&old.table, &new.table);
+        let (drops, adds) = match self.dialect {
+            Dialect::Mysql => mysql::rename_constraints(self, old, new)?,
+            Dialect::Sqlite | Dialect::Postgres => Default::default(),
+        };
+        statements.extend(drops);
         for (from, to) in old.fields.iter().zip(&new.fields) {
             if from.column != to.column {
                 statements.push(self.rename(new, "COLUMN", (&from.column, &to.column)));
@@ -42,9 +47,7 @@ impl Place<'_> {
             };
             statements.extend(checks().map(rename));
         }
-        if self.dialect == Dialect::Mysql {
-            statements.extend(mysql::rename_constraints(self, old, new)?);
-        }
+        statements.extend(adds);
         let mut steps: Vec<Step> = statements.into_iter().map(Step::Sql).collect();
         if self.dialect == Dialect::Sqlite && checks().next().is_some() {
             // The name stands in the table's own text.

@@ -11,8 +11,10 @@
 //! - A model that is not `managed` has no DDL.
 
 mod column;
+mod convert;
 mod follow;
 mod index;
+mod key;
 mod mysql;
 mod postgres;
 mod sqlite;
@@ -70,6 +72,8 @@ pub(super) enum Step {
     Alone(String),
     /// SQL by hand: one or more statements.
     Script(String),
+    /// What must hold before the next one.
+    Check(Check),
     /// A SQLite table made anew, because ALTER TABLE cannot.
     Rebuild(Rebuild),
 }
@@ -174,13 +178,16 @@ impl Place<'_> {
                 mysql::add_field(self, new, field, fill.as_ref())
             }
             (Operation::AlterField { field, fill, .. }, dialect) => {
-                let fields = (old.existing_field(&field.name)?, field);
-                match dialect {
-                    Dialect::Sqlite => sqlite::alter_field(self, models, fields, fill.as_ref()),
-                    Dialect::Postgres => postgres::alter_field(self, models, fields, fill.as_ref()),
-                    Dialect::Mysql => mysql::alter_field(self, models, fields, fill.as_ref()),
-                }
+                let (fields, fill) = ((old.existing_field(&field.name)?, field), fill.as_ref());
+                let check = convert::check(self, old, fields)?.map(Step::Check);
+                let steps = match dialect {
+                    Dialect::Sqlite => sqlite::alter_field(self, models, fields, fill)?,
+                    Dialect::Postgres => postgres::alter_field(self, models, fields, fill)?,
+                    Dialect::Mysql => mysql::alter_field(self, models, fields, fill)?,
+                };
+                Ok(check.into_iter().chain(steps).collect())
             }
+            (Operation::AlterPrimaryKey { fields, .. }, _) => key::alter(self, models, fields),
             (Operation::RemoveField { field, .. }, dialect) => {
                 let field = old.existing_field(field)?;
                 match dialect {

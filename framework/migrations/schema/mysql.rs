@@ -12,7 +12,7 @@ use crate::migrations::state::{FieldState, Kind, ModelState, ProjectState, Value
 
 use super::column::{column_type, unsigned};
 use super::index::Named;
-use super::{Place, Step};
+use super::{Place, Step, convert, key};
 
 /// How much of a long text is in an index that need not be unique, characters. InnoDB takes 3072
 /// bytes in all, four a character.
@@ -89,8 +89,8 @@ pub(super) fn remove_field(
     field: &FieldState,
 ) -> Result<Vec<Step>> {
     let mut sql = Vec::new();
-    for (name, _) in own(place, place.before, model, field)? {
-        sql.push(drop_constraint(place, model, &name));
+    for one in own(place, place.before, model, field)? {
+        sql.push(drop_constraint(place, model, &one));
     }
     sql.push(alter(place, model, &format!("DROP COLUMN {}", place.quoted(&field.column))));
     Ok(sql.into_iter().map(Step::Sql).collect())
@@ -114,15 +114,17 @@ pub(super) fn alter_field(
     are.retain(|one| !stay.contains(one));
     let mut sql = Vec::new();
     sql.extend(followers.iter().map(|follower| follower.drop.clone()));
-    for (name, _) in were.iter().filter(|one| !stay.contains(one)) {
-        sql.push(drop_constraint(place, model, name));
+    for one in were.iter().filter(|one| !stay.contains(one)) {
+        sql.push(drop_constraint(place, model, one));
     }
     if from.column != to.column {
         let (was, is) = (place.quoted(&from.column), place.quoted(&to.column));
+        let (drops, adds) = rename_checks(place, old, model);
+        sql.extend(drops);
         sql.push(alter(place, model, &format!("RENAME COLUMN {was} TO {is}")));
         let (were, are) = (place.named_indexes(old)?, place.named_indexes(model)?);
         sql.extend(place.rename_indexes(model, &were, &are));
-        sql.extend(rename_checks(place, old, model));
+        sql.extend(adds);
     }
     if from.null
         && !to.null
@@ -139,7 +141,10 @@ pub(super) fn alter_field(
     if definition != self::definition(place, place.before, old, &before)? {
         sql.push(alter(place, model, &format!("MODIFY COLUMN {definition}")));
     }
-    sql.extend(followers.iter().map(|follower| follower.modify.clone()));
+    if let Some(value) = convert::converted(place, (from, to), &to.column)? {
+        sql.push(update(place, (model, to), &value));
+    }
+    sql.extend(followers.iter().flat_map(|follower| follower.modify.clone()));
     let is_narrowed = |name: &str| narrowed.iter().any(|(narrowed, _)| narrowed == name);
     sql.extend(narrowed.iter().filter_map(|(_, create)| create.clone()));
     let (gone, made) = (place.own_index(old, from)?, place.own_index(model, to)?);
@@ -199,7 +204,7 @@ fn definition(
 /// A column that points to a primary key whose type changes: it changes with it.
 struct Follower {
     drop: String,
-    modify: String,
+    modify: Vec<String>,
     add: String,
 }
 
@@ -209,66 +214,144 @@ fn followers(
     (from, to): (&FieldState, &FieldState),
 ) -> Result<Vec<Follower>> {
     let old = column_type(place.dialect, place.before, from)?;
-    if !to.primary_key || old == column_type(place.dialect, place.after, to)? {
+    let is_kept = old == column_type(place.dialect, place.after, to)?;
+    // Nor does a column always get another name while others point to it.
+    if !to.primary_key || (is_kept && from.column == to.column) {
         return Ok(Vec::new());
     }
     let mut followers = Vec::new();
-    for (other, field) in place.after.referring(&model.key) {
-        let modify = definition(place, place.after, other, field)?;
-        for (name, constraint) in own(place, place.after, other, field)? {
-            followers.push(Follower {
-                drop: drop_constraint(place, other, &name),
-                modify: alter(place, other, &format!("MODIFY COLUMN {modify}")),
-                add: alter(place, other, &format!("ADD {constraint}")),
-            });
-        }
+    for (other, field) in key::followers(place, model) {
+        let converted = convert::converted(place, (from, to), &field.column)?;
+        followers.extend(follower(place, (other, field), converted)?);
     }
     Ok(followers)
 }
 
-/// The columns' own constraints and the table's checks under their new names, in a table whose
-/// columns have theirs already.
+fn follower(
+    place: Place<'_>,
+    (model, field): (&ModelState, &FieldState),
+    converted: Option<String>,
+) -> Result<Option<Follower>> {
+    let definition = definition(place, place.after, model, field)?;
+    let modify = alter(place, model, &format!("MODIFY COLUMN {definition}"));
+    let update = converted.map(|value| update(place, (model, field), &value));
+    let own = own(place, place.after, model, field)?;
+    Ok(own.into_iter().next().map(|one| Follower {
+        drop: drop_constraint(place, model, &one),
+        modify: [modify].into_iter().chain(update).collect(),
+        add: alter(place, model, &format!("ADD {}", one.1)),
+    }))
+}
+
+fn update(place: Place<'_>, (model, field): (&ModelState, &FieldState), value: &str) -> String {
+    let (table, column) = (place.quoted(&model.table), place.quoted(&field.column));
+    format!("UPDATE {table} SET {column} = {value}")
+}
+
+pub(super) fn alter_primary_key(
+    place: Place<'_>,
+    (old, new): (&ModelState, &ModelState),
+    fields: &key::Fields<'_>,
+) -> Result<Vec<Step>> {
+    let (mut sql, mut last) = (Vec::new(), Vec::new());
+    for (other, field) in key::followers(place, new) {
+        if let Some(follower) = follower(place, (other, field), None)? {
+            sql.push(follower.drop);
+            last.extend(follower.modify.into_iter().chain([follower.add]));
+        }
+    }
+    let mut actions = Vec::new();
+    for (from, to) in fields {
+        // A foreign key needs an index at any time.
+        for one in own(place, place.after, new, to)? {
+            sql.push(drop_constraint(place, new, &one));
+            last.push(alter(place, new, &format!("ADD {}", one.1)));
+        }
+        let index = place.own_index(old, from)?;
+        sql.extend(index.map(|(name, _)| place.drop_index(old, &name, false)));
+        let definition = definition(place, place.after, new, to)?;
+        actions.push(format!("MODIFY COLUMN {definition}"));
+    }
+    sql.extend(key::made_up(place, new, fields));
+    let key = place.quoted(&fields[0].1.column);
+    actions.push(format!("DROP PRIMARY KEY, ADD PRIMARY KEY ({key})"));
+    // In one statement: the server wants its counted column to be a key all the time.
+    sql.push(alter(place, new, &actions.join(", ")));
+    for (_, to) in fields {
+        sql.extend(place.own_index(new, to)?.map(|(_, sql)| sql));
+    }
+    Ok(sql.into_iter().chain(last).map(Step::Sql).collect())
+}
+
+/// What goes before columns get other names, and what comes behind.
+type Around = (Vec<String>, Vec<String>);
+
+/// The columns' own constraints and the table's checks under their new names, in a table that has
+/// its own already. A check does not follow a column whose name changes.
 pub(super) fn rename_constraints(
     place: Place<'_>,
     old: &ModelState,
     new: &ModelState,
-) -> Result<Vec<String>> {
-    let mut sql = Vec::new();
+) -> Result<Around> {
+    let (mut were, mut are) = (place.checks(old), place.checks(new));
     for (from, to) in old.fields.iter().zip(&new.fields) {
-        let were = own(place, place.before, old, from)?;
-        let are = own(place, place.after, new, to)?;
-        for ((was, _), (_, constraint)) in were.iter().zip(&are).filter(|(was, is)| was.0 != is.0) {
-            sql.push(drop_constraint(place, new, was));
-            sql.push(alter(place, new, &format!("ADD {constraint}")));
+        were.extend(own(place, place.before, old, from)?);
+        are.extend(own(place, place.after, new, to)?);
+    }
+    // Where a foreign key points to follows by itself.
+    let is_key = |one: &Named| kind_of(one).starts_with(" FOREIGN KEY");
+    let differs = |was: &Named, is: &Named| was.0 != is.0 || (was != is && !is_key(was));
+    let pairs = were.iter().zip(&are).filter(|(was, is)| differs(was, is));
+    let renamed = |(was, (_, sql)): (&Named, &Named)| {
+        (drop_constraint(place, new, was), alter(place, new, &format!("ADD {sql}")))
+    };
+    let (mut drops, mut adds): Around = pairs.map(renamed).unzip();
+    let (key, renamed) = (old.primary_key()?, new.primary_key()?);
+    if key.column != renamed.column {
+        for follower in followers(place, new, (key, renamed))? {
+            if !drops.contains(&follower.drop) {
+                drops.push(follower.drop);
+                adds.push(follower.add);
+            }
         }
     }
-    sql.extend(rename_checks(place, old, new));
-    Ok(sql)
+    Ok((drops, adds))
 }
 
-fn rename_checks(place: Place<'_>, old: &ModelState, new: &ModelState) -> Vec<String> {
+/// The table's checks alone.
+fn rename_checks(place: Place<'_>, old: &ModelState, new: &ModelState) -> Around {
     let (were, are) = (place.checks(old), place.checks(new));
-    let pairs = were.iter().zip(&are).filter(|((was, _), (is, _))| was != is);
-    let rename = |((was, _), (_, check)): (&Named, &Named)| {
-        [drop_constraint(place, new, was), alter(place, new, &format!("ADD {check}"))]
+    let pairs = were.iter().zip(&are).filter(|(was, is)| was != is);
+    let renamed = |(was, (_, sql)): (&Named, &Named)| {
+        (drop_constraint(place, new, was), alter(place, new, &format!("ADD {sql}")))
     };
-    pairs.flat_map(rename).collect()
+    pairs.map(renamed).unzip()
 }
 
 fn alter(place: Place<'_>, model: &ModelState, action: &str) -> String {
     format!("ALTER TABLE {} {action}", place.quoted(&model.table))
 }
 
-fn drop_constraint(place: Place<'_>, model: &ModelState, name: &str) -> String {
-    alter(place, model, &format!("DROP CONSTRAINT {}", place.quoted(name)))
+/// MariaDB 10.11 passes over DROP CONSTRAINT of a foreign key without a word if the table has a
+/// unique index over a long text.
+fn drop_constraint(place: Place<'_>, model: &ModelState, one: &Named) -> String {
+    let is_key = kind_of(one).starts_with(" FOREIGN KEY");
+    let what = if is_key { "FOREIGN KEY" } else { "CONSTRAINT" };
+    alter(place, model, &format!("DROP {what} {}", place.quoted(&one.0)))
+}
+
+/// What stands behind `CONSTRAINT name`.
+fn kind_of((_, sql): &Named) -> &str {
+    sql.strip_prefix("CONSTRAINT ").and_then(split_name).map_or("", |(_, rest)| rest)
 }
 
 /// What stands in front of an action of ALTER TABLE, and what makes it harmless if it was done.
-const ACTIONS: [(&str, &str); 6] = [
+const ACTIONS: [(&str, &str); 7] = [
     ("ADD COLUMN ", "IF NOT EXISTS "),
     ("ADD CONSTRAINT ", "IF NOT EXISTS "),
     ("DROP COLUMN ", "IF EXISTS "),
     ("DROP CONSTRAINT ", "IF EXISTS "),
+    ("DROP FOREIGN KEY ", "IF EXISTS "),
     ("RENAME COLUMN ", "IF EXISTS "),
     ("RENAME INDEX ", "IF EXISTS "),
 ];

@@ -5,7 +5,7 @@ use crate::migrations::names;
 use crate::migrations::state::{FieldState, Kind, ModelState, Value};
 
 use super::column::{column_type, unsigned};
-use super::{Place, Step};
+use super::{Place, Step, convert, key};
 
 /// Checks what waits for the commit now. A table with waiting checks cannot be altered ("pending
 /// trigger events").
@@ -116,7 +116,7 @@ fn retyped(
         steps.push(alter("DROP IDENTITY"));
     }
     if differs {
-        let using = using((&old, &new), &place.quoted(&to.column));
+        let using = using(place, (from, to), &to.column)?;
         steps.push(alter(&format!("TYPE {new}{using}")));
     }
     if is_counted && !was_counted {
@@ -133,16 +133,30 @@ fn retyped(
 }
 
 /// How values of one type become those of another.
-fn using((old, new): (&str, &str), column: &str) -> String {
+fn using(place: Place<'_>, (from, to): (&FieldState, &FieldState), column: &str) -> Result<String> {
+    if let Some(converted) = convert::converted(place, (from, to), column)? {
+        return Ok(format!(" USING {converted}"));
+    }
+    let old = column_type(place.dialect, place.before, from)?;
+    let new = column_type(place.dialect, place.after, to)?;
+    let column = place.quoted(column);
     let is_text = |sql: &str| sql == "text" || sql.starts_with("varchar");
-    match (old, new) {
+    let is_number = |sql: &str| {
+        let plain = ["smallint", "integer", "bigint", "double precision"];
+        plain.contains(&sql) || sql.starts_with("numeric")
+    };
+    Ok(match (old.as_str(), new.as_str()) {
         // A cast by hand would cut texts that are too long; without it they are an error.
-        _ if is_text(old) && is_text(new) => String::new(),
+        (old, new) if is_text(old) && is_text(new) => String::new(),
         // PostgreSQL has casts between booleans and `integer` only.
         ("smallint" | "bigint", "boolean") => format!(" USING {column} <> 0"),
-        ("boolean", new) if !is_text(new) => format!(" USING {column}::integer::{new}"),
-        _ => format!(" USING {column}::{new}"),
-    }
+        ("boolean", new) if is_number(new) => format!(" USING {column}::integer::{new}"),
+        (old, new) if is_number(old) && is_number(new) => format!(" USING {column}::{new}"),
+        (old, new) if is_text(old) || is_text(new) => format!(" USING {column}::{new}"),
+        ("integer", "boolean") => format!(" USING {column}::boolean"),
+        // It knows no cast between most others, even where there are no rows.
+        (_, new) => format!(" USING {column}::text::{new}"),
+    })
 }
 
 /// Goes on counting after the highest key there is.
@@ -211,15 +225,14 @@ fn followers(
     if !to.primary_key || old == column_type(place.dialect, place.after, to)? {
         return Ok(links);
     }
-    for (other, field) in place.after.followers(&model.key) {
+    for (other, field) in key::followers(place, model) {
         let Some(reference) = place.reference(place.after, other, field)? else { continue };
         let kind = column_type(place.dialect, place.after, field)?;
+        let using = using(place, (from, to), &field.column)?;
         let (table, column) = (place.quoted(&other.table), place.quoted(&field.column));
         links.push(Link {
             drop: Some(drop_constraint(place, other, &reference.name)),
-            alter: Some(format!(
-                "ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind} USING {column}::{kind}"
-            )),
+            alter: Some(format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind}{using}")),
             add: Some(add_constraint(place, (other, field), &reference)),
         });
     }
@@ -242,4 +255,49 @@ fn add_constraint(
         place.quoted(&field.column),
         reference.sql
     )
+}
+
+pub(super) fn alter_primary_key(
+    place: Place<'_>,
+    (old, new): (&ModelState, &ModelState),
+    fields: &key::Fields<'_>,
+) -> Result<Vec<Step>> {
+    let [(was, key), (_, former)] = fields;
+    let table = place.quoted(&new.table);
+    let alter = |field: &FieldState, action: &str| {
+        format!("ALTER TABLE {table} ALTER COLUMN {} {action}", place.quoted(&field.column))
+    };
+    let (mut sql, mut last) = (Vec::new(), Vec::new());
+    for (other, field) in key::followers(place, new) {
+        let Some(reference) = place.reference(place.after, other, field)? else { continue };
+        let kind = column_type(place.dialect, place.after, field)?;
+        let column = place.quoted(&field.column);
+        sql.push(drop_constraint(place, other, &reference.name));
+        last.push(format!(
+            "ALTER TABLE {} ALTER COLUMN {column} TYPE {kind} USING {column}::text::{kind}",
+            place.quoted(&other.table)
+        ));
+        last.push(add_constraint(place, (other, field), &reference));
+    }
+    let name = key::name(new);
+    sql.push(drop_constraint(place, new, &name));
+    if fields[1].0.kind == Kind::BigAuto {
+        sql.push(alter(former, "DROP IDENTITY"));
+    }
+    if former.null {
+        sql.push(alter(former, "DROP NOT NULL"));
+    }
+    sql.extend(place.own_index(old, was)?.map(|(name, _)| place.drop_index(old, &name, false)));
+    sql.extend(place.own_index(new, former)?.map(|(_, sql)| sql));
+    sql.extend(key::made_up(place, new, fields));
+    if was.null {
+        sql.push(alter(key, "SET NOT NULL"));
+    }
+    if key.kind == Kind::BigAuto && was.kind != Kind::BigAuto {
+        sql.push(alter(key, "ADD GENERATED BY DEFAULT AS IDENTITY"));
+        sql.push(next_key(place, new, key));
+    }
+    let (name, column) = (place.quoted(&name), place.quoted(&key.column));
+    sql.push(format!("ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY ({column})"));
+    Ok(sql.into_iter().chain(last).map(Step::Sql).collect())
 }

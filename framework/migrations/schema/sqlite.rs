@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::migrations::state::{FieldState, Kind, ModelState, Value};
 
 use super::column::column_type;
-use super::{Check, Place, Rebuild, Step};
+use super::{Check, Place, Rebuild, Step, convert, key};
 
 /// The model before and after.
 type Models<'a> = (&'a ModelState, &'a ModelState);
@@ -74,35 +74,64 @@ pub(super) fn alter_field(
     if let Some(substitute) = substitute {
         value = format!("coalesce({value}, {})", place.literal(place.after, to, substitute)?);
     }
-    let mut step = rebuild(place, models, &[(to.column.as_str(), value)])?;
+    let convert = |column: &str| convert::converted(place, (from, to), column);
+    if let Some(converted) = convert(&from.column)? {
+        value = converted;
+    }
+    let mut values = vec![(to.column.as_str(), value)];
+    if to.primary_key {
+        values.extend(follower_values(place, (new, new), &convert)?);
+    }
+    let mut step = rebuild(place, models, &values)?;
     step.checks = fitting(place, new, to)?;
     let mut steps = vec![Step::Rebuild(step)];
-    if to.primary_key {
-        steps.extend(followers(place, new, (from, to))?);
+    if to.primary_key && is_known_otherwise(place, old, new)? {
+        steps.extend(followers(place, new, &convert)?);
     }
     Ok(steps)
 }
 
-/// Tables with foreign keys to a primary key whose name or type changes: they name it, so they are
-/// made anew too.
-fn followers(
-    place: Place<'_>,
-    model: &ModelState,
-    (from, to): (&FieldState, &FieldState),
-) -> Result<Vec<Step>> {
-    let kind_before = column_type(place.dialect, place.before, from)?;
-    let kind_after = column_type(place.dialect, place.after, to)?;
-    if kind_before == kind_after && from.column == to.column {
-        return Ok(Vec::new());
-    }
+/// Whether tables that name the primary key name another, or another type.
+fn is_known_otherwise(place: Place<'_>, old: &ModelState, new: &ModelState) -> Result<bool> {
+    let words = |state, model: &ModelState| -> Result<Vec<String>> {
+        let followers = place.after.followers(&model.key).into_iter();
+        followers.map(|(other, field)| place.column(state, other, field)).collect()
+    };
+    Ok(words(place.before, old)? != words(place.after, new)?)
+}
+
+/// How the values of a column become others, if not by themselves.
+type Convert<'a> = &'a dyn Fn(&str) -> Result<Option<String>>;
+
+/// What goes into the columns of `other` that hold keys of the rows of `model`.
+fn follower_values<'a>(
+    place: Place<'a>,
+    (model, other): (&'a ModelState, &ModelState),
+    convert: Convert<'_>,
+) -> Result<Vec<(&'a str, String)>> {
+    let followers = key::followers(place, model).into_iter();
+    let own = followers.filter(|(one, _)| one.key == other.key);
+    let value = |(_, field): (&ModelState, &'a FieldState)| {
+        let value = convert(&field.column)?;
+        Ok(value.map(|value| (field.column.as_str(), value)))
+    };
+    own.filter_map(|one| value(one).transpose()).collect()
+}
+
+/// Tables with foreign keys to a primary key that changes: they name it, so they are made anew
+/// too.
+fn followers(place: Place<'_>, model: &ModelState, convert: Convert<'_>) -> Result<Vec<Step>> {
     let mut tables: Vec<&ModelState> = Vec::new();
-    for (other, _) in place.after.followers(&model.key) {
+    for (other, _) in key::followers(place, model) {
         if other.key != model.key && !tables.contains(&other) {
             tables.push(other);
         }
     }
-    let made = tables.into_iter().map(|other| rebuild(place, (other, other), &[]));
-    made.map(|step| step.map(Step::Rebuild)).collect()
+    let made = tables.into_iter().map(|other| {
+        let values = follower_values(place, (model, other), convert)?;
+        rebuild(place, (other, other), &values).map(Step::Rebuild)
+    });
+    made.collect()
 }
 
 /// Sees that the copied values are what the column now holds, as PostgreSQL does by itself: SQLite
@@ -189,4 +218,18 @@ pub(super) fn rebuild(
     statements.extend(made.into_iter().map(|(_, sql)| sql));
     let table = new.table.clone();
     Ok(Rebuild { table, indexes: known, statements, checks: Vec::new() })
+}
+
+pub(super) fn alter_primary_key(
+    place: Place<'_>,
+    models: Models<'_>,
+    fields: &key::Fields<'_>,
+) -> Result<Vec<Step>> {
+    let (_, new) = models;
+    let made_up = key::made_up(place, new, fields);
+    let values: Vec<(&str, String)> =
+        made_up.into_iter().map(|value| (fields[0].1.column.as_str(), value)).collect();
+    let mut steps = vec![Step::Rebuild(rebuild(place, models, &values)?)];
+    steps.extend(followers(place, new, &|_| Ok(None))?);
+    Ok(steps)
 }

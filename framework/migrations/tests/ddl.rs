@@ -18,6 +18,7 @@ fn ddl(dialect: Dialect, before: &ProjectState, app: &str, operation: &str) -> S
             Step::Sql(sql) | Step::Script(sql) | Step::Alone(sql) => {
                 writeln!(text, "{sql};").unwrap()
             }
+            Step::Check(check) => writeln!(text, "{};", check.sql).unwrap(),
             Step::Rebuild(rebuild) => {
                 for sql in rebuild.statements {
                     writeln!(text, "{sql};").unwrap();

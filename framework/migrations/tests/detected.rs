@@ -256,13 +256,111 @@ blog.0002_delete_tag_word after [blog.0001_initial]
 }
 
 #[test]
-fn another_primary_key_is_refused_before_anything_is_written() {
-    let old = state(&[("auth", USER)]);
-    let new = USER.replace("unique = true", "primary_key = true").replace(
-        "id = { type = \"big_auto\", primary_key = true }",
-        "id = { type = \"big_integer\" }",
+fn another_field_becomes_the_key_before_the_former_one_goes() {
+    let code = USER
+        .replace("id = { type = \"big_auto\", primary_key = true }\n", "")
+        .replace("unique = true", "primary_key = true");
+    check(
+        (&[("auth", USER)], &[("auth", &code)]),
+        &[],
+        "
+auth.0002_user_key_name_remove_user_id after [auth.0001_initial]
+  ~ Make field name the primary key of user
+  - Remove field id from user
+",
     );
-    let changes = diff(&old, &state(&[("auth", &new)]), &[]);
-    let error = check_changes(&changes, &old).unwrap_err().to_string();
-    assert!(error.ends_with("the primary key; make a new model instead"), "{error}");
+    // Nobody is asked: rows are counted.
+    check(
+        (&[("auth", &code)], &[("auth", USER)]),
+        &[],
+        "
+auth.0002_user_id_user_key_id_alter_user_name after [auth.0001_initial]
+  + Add field id to user
+  ~ Make field id the primary key of user
+  ~ Alter field name on user
+",
+    );
+}
+
+#[test]
+fn a_new_key_that_nobody_can_make_up_is_asked_for() {
+    let old = state(&[("auth", USER)]);
+    let code = USER.replace(
+        "id = { type = \"big_auto\", primary_key = true }",
+        "code = { type = \"char\", max_length = 9, primary_key = true }",
+    );
+    let changes = diff(&old, &state(&[("auth", &code)]), &[]);
+    check_changes(&changes, &old).unwrap();
+    assert_eq!(changes[0].lacks_fill().map(|(_, field)| field.name.as_str()), Some("code"));
+}
+
+#[test]
+fn columns_and_tables_that_change_places_meet_in_between() {
+    let pair = |one: &str, other: &str, tables: [&str; 2]| {
+        let model = |name: &str, table: &str, field: &str| {
+            format!(
+                "[[operation]]\ncreate_model = \"{name}\"\ntable = \"{table}\"\n\
+                 [operation.fields]\nid = {{ type = \"big_auto\", primary_key = true }}\n{field}"
+            )
+        };
+        let field = |name: &str, column: &str| {
+            format!("{name} = {{ type = \"integer\", column = \"{column}\" }}\n")
+        };
+        let fields = field("left", one) + &field("right", other);
+        model("Pair", tables[0], &fields) + &model("Other", tables[1], "")
+    };
+    let old = pair("x", "y", ["a", "b"]);
+    let new = pair("y", "x", ["b", "a"]);
+    check(
+        (&[("m", &old)], &[("m", &new)]),
+        &[],
+        "
+m.0002_alter_pair_table_alter_other_table_alter_pair_left_and_more after [m.0001_initial]
+  ~ Rename table for pair to a_ca978112_tmp
+  ~ Rename table for other to b_3e23e816_tmp
+  ~ Alter field left on pair
+  ~ Alter field right on pair
+  ~ Alter field left on pair
+  ~ Alter field right on pair
+  ~ Rename table for pair to b
+  ~ Rename table for other to a
+",
+    );
+}
+
+#[test]
+fn who_points_to_a_model_by_a_state_of_its_own_comes_before_it_goes() {
+    let other = r#"
+dependencies = [["auth", "0001_initial"]]
+[[operation]]
+create_model = "Note"
+[operation.fields]
+id = { type = "big_auto", primary_key = true }
+
+[[operation]]
+[[operation.database_operations]]
+run_sql = "ALTER TABLE notes_note ADD COLUMN user_id bigint NULL"
+[[operation.state_operations]]
+add_field = "Note.user"
+type = "foreign_key"
+to = "auth.User"
+on_delete = "cascade"
+null = true
+
+[[operation]]
+[[operation.database_operations]]
+run_sql = "ALTER TABLE notes_note DROP COLUMN user_id"
+[[operation.state_operations]]
+remove_field = "Note.user"
+"#;
+    let graph = graph(&[("auth.0001_initial", USER), ("notes.0001_initial", other)]);
+    let (old, new) = (graph.state(|_| true).unwrap(), graph.state(|key| key.app == "x").unwrap());
+    let notes = old.models().iter().filter(|model| model.key.app == "notes").cloned();
+    let new: ProjectState = new.models().iter().cloned().chain(notes).collect();
+    let text = written(diff(&old, &new, &[]), &new, &graph);
+    assert_eq!(
+        text,
+        "auth.0002_delete_user after [auth.0001_initial, notes.0001_initial]\n  \
+         - Delete model User\n"
+    );
 }

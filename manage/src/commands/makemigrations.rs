@@ -110,6 +110,9 @@ impl Makemigrations {
         let (old, new) = (graph.state(|_| true)?, project.state());
         let mut answers = self.answers();
         let renames = renames(&old, &new, &mut |rename| answers.is_rename(rename));
+        if let Some(code) = answers.given_up() {
+            return Ok(Err(code));
+        }
         let changes = diff(&old, &new, &renames);
         check_changes(&changes, &old)?;
         let mut changes = self.chosen(project, changes)?;

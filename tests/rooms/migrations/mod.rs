@@ -1,10 +1,12 @@
 //! Migrations from outside: what the files say is what the databases have.
 
+mod columns;
 mod data;
 mod declared;
 mod executor;
 mod fuzz;
 mod inspect;
+mod keys;
 mod mariadb;
 mod renames;
 mod rows;

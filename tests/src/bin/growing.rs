@@ -72,6 +72,42 @@ mod third {
     }
 }
 
+/// The first, with the title under another name.
+mod renamed {
+    use super::first::Author;
+    use super::{ForeignKey, Id, Model};
+
+    #[derive(Model, Debug, Clone)]
+    #[model(app = "blog", index(author, -headline))]
+    pub(crate) struct Post {
+        pub id: Id,
+        #[field(max_length = 200)]
+        pub headline: String,
+        #[field(on_delete = cascade)]
+        pub author: ForeignKey<Author>,
+    }
+}
+
+/// The second, with a field that has to have a value now.
+mod tightened {
+    use super::first::Author;
+    use super::{ForeignKey, Id, Model};
+
+    #[derive(Model, Debug, Clone)]
+    #[model(app = "blog", index(author, -title))]
+    pub(crate) struct Post {
+        pub id: Id,
+        #[field(max_length = 200)]
+        pub title: String,
+        #[field(max_length = 60)]
+        pub slug: String,
+        #[field(default = true)]
+        pub live: bool,
+        #[field(on_delete = cascade)]
+        pub author: ForeignKey<Author>,
+    }
+}
+
 struct People;
 
 impl App for People {
@@ -114,6 +150,8 @@ impl App for Blog {
     fn models(&self) -> Vec<&'static Meta> {
         vec![match self.stage.trim() {
             "third" => third::Post::meta(),
+            "renamed" => renamed::Post::meta(),
+            "tightened" => tightened::Post::meta(),
             "second" => second::Post::meta(),
             _ => first::Post::meta(),
         }]
@@ -123,5 +161,10 @@ impl App for Blog {
 fn main() -> ExitCode {
     let stage = std::fs::read_to_string("stage").unwrap_or_default();
     let here = std::env::current_dir().expect("there is a current folder");
-    hulse_manage::run(Project::new("growing", here).install(Blog { stage }).install(People))
+    let has_users = stage.trim() == "users";
+    let mut project = Project::new("growing", here).install(Blog { stage }).install(People);
+    if has_users {
+        project = project.install(hulse::contrib::sessions::App).install(hulse::contrib::auth::App);
+    }
+    hulse_manage::run(project)
 }
