@@ -1,10 +1,10 @@
-//! The row both sides read and write, and the site it belongs to.
+//! The rows both sides read and write, and the site they belong to.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use hulse::models::{Id, Meta, Model};
+use hulse::models::{ForeignKey, Id, Meta, Model};
 use hulse::{App, Project};
 
-/// One row.
+/// A row of usual size.
 #[derive(Clone, Debug, Model)]
 #[model(app = "benches")]
 pub(crate) struct Post {
@@ -18,6 +18,28 @@ pub(crate) struct Post {
     pub(crate) stars: Option<i32>,
     pub(crate) weight: f64,
     pub(crate) day: NaiveDate,
+    pub(crate) created: DateTime<Utc>,
+}
+
+/// Who wrote comments.
+#[derive(Clone, Debug, Model)]
+#[model(app = "benches")]
+pub(crate) struct Author {
+    pub(crate) id: Id,
+    #[field(max_length = 100)]
+    pub(crate) name: String,
+    pub(crate) joined: NaiveDate,
+}
+
+/// A row that points to another.
+#[derive(Clone, Debug, Model)]
+#[model(app = "benches")]
+pub(crate) struct Comment {
+    pub(crate) id: Id,
+    #[field(on_delete = cascade)]
+    pub(crate) author: ForeignKey<Author>,
+    #[field(max_length = 200)]
+    pub(crate) words: String,
     pub(crate) created: DateTime<Utc>,
 }
 
@@ -36,6 +58,19 @@ pub(crate) fn post(number: i64) -> Post {
     }
 }
 
+pub(crate) fn author(number: i64) -> Author {
+    Author { id: number.into(), name: format!("Author {number}"), joined: NaiveDate::default() }
+}
+
+pub(crate) fn comment(number: i64) -> Comment {
+    Comment {
+        id: number.into(),
+        author: ForeignKey::to(1 + number % 50),
+        words: format!("What number {number} has to say about it"),
+        created: Utc::now(),
+    }
+}
+
 /// The site.
 pub(crate) fn project() -> Project {
     Project::new("benches", env!("CARGO_MANIFEST_DIR")).install(Benches)
@@ -49,6 +84,6 @@ impl App for Benches {
     }
 
     fn models(&self) -> Vec<&'static Meta> {
-        vec![Post::meta()]
+        vec![Post::meta(), Author::meta(), Comment::meta()]
     }
 }
