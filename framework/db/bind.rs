@@ -1,4 +1,4 @@
-//! Values as a database can take them.
+//! Values as a database can take them, bound where they are: nothing is copied on the way.
 //!
 //! Invariants: both databases keep and compare the same; what one of them cannot keep is an error
 //! here, never a value that is silently another.
@@ -6,8 +6,10 @@
 use chrono::{DateTime, NaiveTime, Timelike, Utc};
 use rust_decimal::Decimal;
 use sea_query::{Value, Values};
+use sqlx::Arguments as _;
 
-use crate::db::Dialect;
+/// Bytes that values take about, to begin with.
+const VALUE_BYTES: usize = 16;
 
 /// Digits of a decimal that SQLite's numbers keep, those of an IEEE 754 double (`DBL_DIG`).
 #[cfg(feature = "sqlite")]
@@ -23,41 +25,50 @@ const MICROSECOND: u32 = 1_000;
 /// Nanoseconds of a second; chrono counts a leap second's further.
 const SECOND: u32 = 1_000_000_000;
 
-/// Cuts times to microseconds, and writes as another type what the database has none for.
-///
-/// # Errors
-/// A value does not fit the database's types.
-pub(super) fn bindable(mut values: Values, dialect: Dialect) -> sqlx::Result<Values> {
-    for value in &mut values.0 {
-        if has_nul(value) {
-            return Err(sqlx::Error::Encode(NUL.into()));
+/// Makes a database's function that binds values; the arms are what it takes in its own way.
+macro_rules! binds {
+    ($name:ident, $arguments:ty, { $($own:pat => $value:expr,)+ }) => {
+        /// The values as arguments: times cut to microseconds, what the database has no type for
+        /// as another one.
+        ///
+        /// # Errors
+        /// A value does not fit the database's types.
+        pub(super) fn $name(values: &Values) -> sqlx::Result<$arguments> {
+            let mut all = <$arguments>::default();
+            all.reserve(values.0.len(), VALUE_BYTES * values.0.len());
+            for value in &values.0 {
+                if has_nul(value) {
+                    return Err(sqlx::Error::Encode(NUL.into()));
+                }
+                let added = match value {
+                    $($own => all.add($value),)+
+                    Value::Bool(flag) => all.add(*flag),
+                    Value::TinyInt(number) => all.add(number.map(i16::from)),
+                    Value::SmallInt(number) => all.add(*number),
+                    Value::Int(number) => all.add(*number),
+                    Value::BigInt(number) => all.add(*number),
+                    Value::TinyUnsigned(number) => all.add(number.map(i16::from)),
+                    Value::SmallUnsigned(number) => all.add(number.map(i32::from)),
+                    Value::Unsigned(number) => all.add(number.map(i64::from)),
+                    Value::BigUnsigned(number) => all.add(number.map(signed).transpose()?),
+                    Value::Float(number) => all.add(*number),
+                    Value::Double(number) => all.add(*number),
+                    Value::String(text) => all.add(text.as_deref()),
+                    Value::Char(letter) => all.add(letter.map(String::from)),
+                    Value::Bytes(bytes) => all.add(bytes.as_deref()),
+                    Value::ChronoDate(day) => all.add(*day),
+                    Value::ChronoTime(time) => all.add(time.map(cut)),
+                    Value::ChronoDateTime(instant) => all.add(*instant),
+                    Value::ChronoDateTimeWithTimeZone(instant) => {
+                        all.add(instant.map(|instant| microseconds(instant.to_utc())))
+                    }
+                    other => return Err(unknown(other)),
+                };
+                added.map_err(sqlx::Error::Encode)?;
+            }
+            Ok(all)
         }
-        let other = match value {
-            // As TIMESTAMP it would end in 2038. Sessions are in UTC.
-            #[cfg(feature = "mysql")]
-            Value::ChronoDateTimeUtc(instant) if dialect == Dialect::Mysql => {
-                Value::ChronoDateTime(instant.map(|instant| microseconds(instant).naive_utc()))
-            }
-            Value::ChronoDateTimeUtc(Some(instant)) => {
-                Value::ChronoDateTimeUtc(Some(microseconds(*instant)))
-            }
-            Value::ChronoTime(Some(time)) => Value::ChronoTime(Some(cut(*time))),
-            Value::BigUnsigned(number) => Value::BigInt(number.map(signed).transpose()?),
-            #[cfg(feature = "sqlite")]
-            _ if dialect == Dialect::Sqlite => match sqlite(value)? {
-                Some(other) => other,
-                None => continue,
-            },
-            #[cfg(feature = "mysql")]
-            _ if dialect == Dialect::Mysql => match mysql(value) {
-                Some(other) => other,
-                None => continue,
-            },
-            _ => continue,
-        };
-        *value = other;
-    }
-    Ok(values)
+    };
 }
 
 /// Whether a text in it has a NUL character.
@@ -80,30 +91,39 @@ fn json_has_nul(json: &serde_json::Value) -> bool {
     }
 }
 
-/// What SQLite has no type for.
 #[cfg(feature = "sqlite")]
-fn sqlite(value: &Value) -> sqlx::Result<Option<Value>> {
-    Ok(Some(match value {
-        Value::Decimal(decimal) => decimal.map_or(Ok(Value::Double(None)), number)?,
-        Value::Uuid(uuid) => Value::String(uuid.map(|uuid| uuid.simple().to_string())),
-        Value::Json(json) => Value::String(json.as_ref().map(ToString::to_string)),
-        _ => return Ok(None),
-    }))
-}
+binds!(sqlite, sqlx::sqlite::SqliteArguments, {
+    Value::ChronoDateTimeUtc(instant) => instant.map(microseconds),
+    Value::Decimal(decimal) => decimal.map(number).transpose()?,
+    Value::Uuid(uuid) => uuid.map(|uuid| uuid.simple().to_string()),
+    Value::Json(json) => json.as_ref().map(ToString::to_string),
+});
 
-/// What MariaDB has no type for.
+#[cfg(feature = "postgres")]
+binds!(postgres, sqlx::postgres::PgArguments, {
+    Value::ChronoDateTimeUtc(instant) => instant.map(microseconds),
+    Value::Decimal(decimal) => *decimal,
+    Value::Uuid(uuid) => *uuid,
+    Value::Json(json) => json.as_deref(),
+});
+
 #[cfg(feature = "mysql")]
-fn mysql(value: &Value) -> Option<Value> {
-    Some(match value {
-        Value::Uuid(uuid) => Value::String(uuid.map(|uuid| uuid.simple().to_string())),
-        Value::Json(json) => Value::String(json.as_ref().map(ToString::to_string)),
-        _ => return None,
-    })
+binds!(mysql, sqlx::mysql::MySqlArguments, {
+    // As TIMESTAMP it would end in 2038. Sessions are in UTC.
+    Value::ChronoDateTimeUtc(instant) => instant.map(|it| microseconds(it).naive_utc()),
+    Value::Decimal(decimal) => *decimal,
+    Value::Uuid(uuid) => uuid.map(|uuid| uuid.simple().to_string()),
+    Value::Json(json) => json.as_ref().map(ToString::to_string),
+});
+
+/// What no database here is given.
+fn unknown(value: &Value) -> sqlx::Error {
+    sqlx::Error::Encode(format!("the value {value:?} cannot be bound: convert it first").into())
 }
 
 /// A decimal as a number of SQLite's.
 #[cfg(feature = "sqlite")]
-fn number(decimal: Decimal) -> sqlx::Result<Value> {
+fn number(decimal: Decimal) -> sqlx::Result<f64> {
     let decimal = decimal.normalize();
     let digits = decimal.mantissa().unsigned_abs().checked_ilog10().map_or(1, |log| log + 1);
     if digits > SQLITE_DIGITS_MAX {
@@ -115,8 +135,7 @@ fn number(decimal: Decimal) -> sqlx::Result<Value> {
     }
     // The nearest double of so few digits gives them back.
     let text = decimal.to_string();
-    let double = text.parse().map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
-    Ok(Value::Double(Some(double)))
+    text.parse().map_err(|error| sqlx::Error::Encode(Box::new(error)))
 }
 
 fn signed(number: u64) -> sqlx::Result<i64> {

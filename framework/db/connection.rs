@@ -5,8 +5,12 @@ use std::sync::Arc;
 use crate::db::bind::{NUL, has_nul};
 use crate::db::pools::{Access, Pools};
 use crate::db::transaction::{Begin, Level, Shared, Transaction};
+use crate::db::wire::{Done, Known, Take};
 use crate::db::{Dialect, Row, Rows, Sql};
 use crate::error::{Error, Kind, Result};
+
+/// What is done with each row of an answer.
+pub(crate) type Each<'a> = &'a mut (dyn FnMut(&Row) -> Result<()> + Send);
 
 /// What statements run on: any connection of the pool, or the one an open transaction holds.
 ///
@@ -44,7 +48,37 @@ impl Connection {
     /// # Errors
     /// The database refuses it or cannot be reached, or the transaction is over.
     pub async fn fetch(&self, sql: Sql) -> Result<Vec<Row>> {
-        self.run(Access::Read, sql).await.map(|(rows, _)| rows)
+        let mut rows = Vec::new();
+        self.run(Access::Read, &sql, Known::Nothing, &mut |row| rows.push(row)).await?;
+        Ok(rows)
+    }
+
+    /// As [`fetch`](Self::fetch), with each row handed on as it comes, so that none is kept: what
+    /// the database has sent is in the processor's cache still, and its memory is used again.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch), or the first of `each`; the rows behind are passed over then.
+    pub(crate) async fn fetch_each(&self, sql: &Sql, each: Each<'_>) -> Result<()> {
+        self.hand_on(sql, Known::Nothing, each).await
+    }
+
+    /// As [`fetch_each`](Self::fetch_each), for a statement that answers with one row at most.
+    ///
+    /// # Errors
+    /// As [`fetch_each`](Self::fetch_each).
+    pub(crate) async fn fetch_one(&self, sql: &Sql, each: Each<'_>) -> Result<()> {
+        self.hand_on(sql, Known::OneRow, each).await
+    }
+
+    async fn hand_on(&self, sql: &Sql, known: Known, each: Each<'_>) -> Result<()> {
+        let mut failed = Ok(());
+        let mut take = |row: Row| {
+            if failed.is_ok() {
+                failed = each(&row);
+            }
+        };
+        self.run(Access::Read, sql, known, &mut take).await?;
+        failed
     }
 
     /// Runs a reading statement and gives its rows while they are read, in constant memory.
@@ -69,7 +103,9 @@ impl Connection {
     /// # Errors
     /// As [`fetch`](Self::fetch).
     pub async fn fetch_writing(&self, sql: Sql) -> Result<Vec<Row>> {
-        self.run(Access::Write, sql).await.map(|(rows, _)| rows)
+        let mut rows = Vec::new();
+        self.run(Access::Write, &sql, Known::Nothing, &mut |row| rows.push(row)).await?;
+        Ok(rows)
     }
 
     /// Runs a writing statement and returns how many rows it touched.
@@ -77,7 +113,23 @@ impl Connection {
     /// # Errors
     /// As [`fetch`](Self::fetch).
     pub async fn execute(&self, sql: Sql) -> Result<u64> {
-        self.run(Access::Write, sql).await.map(|(_, touched)| touched)
+        self.run(Access::Write, &sql, Known::Nothing, &mut drop).await.map(|done| done.touched)
+    }
+
+    /// Runs an INSERT of one row whose key, in the column `key`, the database counts up, and
+    /// returns that key as a row. SQLite tells it with the end of the statement, which is one
+    /// message from its thread instead of two.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub(crate) async fn insert(&self, mut sql: Sql, key: &str) -> Result<Option<Row>> {
+        #[cfg(feature = "sqlite")]
+        if self.dialect() == Dialect::Sqlite {
+            let done = self.run(Access::Write, &sql, Known::Nothing, &mut drop).await?;
+            return Ok(Some(Row::given(vec![Some(done.key.into())])));
+        }
+        sql.push_returning(key);
+        Ok(self.fetch_writing(sql).await?.pop())
     }
 
     /// Runs several statements without values, divided by `;`.
@@ -120,15 +172,15 @@ impl Connection {
         }
     }
 
-    async fn run(&self, access: Access, sql: Sql) -> Result<(Vec<Row>, u64)> {
+    async fn run(&self, access: Access, sql: &Sql, known: Known, take: Take<'_>) -> Result<Done> {
         // Here already, so that a transaction may go on.
         if sql.values.0.iter().any(has_nul) {
             return Err(Error::of(Kind::Field, NUL));
         }
         let _watch = self.pools.records.watch(&sql.text);
         match &self.inside {
-            None => self.pools.run(access, sql).await,
-            Some((shared, level)) => shared.turn(*level).await?.run(sql).await,
+            None => self.pools.run(access, sql, known, take).await,
+            Some((shared, level)) => shared.turn(*level).await?.run(sql, known, take).await,
         }
     }
 }

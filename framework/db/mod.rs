@@ -86,6 +86,13 @@ impl Sql {
 }
 
 impl Sql {
+    /// An INSERT that answers with the key, in the column `key`, of each row.
+    pub(crate) fn push_returning(&mut self, key: &str) {
+        self.text.push_str(" RETURNING \"");
+        self.text.push_str(&key.replace('"', "\"\""));
+        self.text.push('"');
+    }
+
     /// On MariaDB, which checks foreign keys row by row, without that check; whoever asks for it
     /// sees to it that they hold afterwards. Elsewhere they are checked at the commit anyway.
     pub(crate) fn unchecked(mut self, dialect: Dialect) -> Self {

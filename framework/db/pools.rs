@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::conf;
 use crate::db::log::Records;
 use crate::db::transaction::Begin;
-use crate::db::wire::{Answer, Wire};
+use crate::db::wire::{Done, Known, Take, Wire};
 use crate::db::{Dialect, Row, Sql, error};
 use crate::error::{Error, Kind, Result};
 
@@ -119,15 +119,29 @@ impl Pools {
     }
 
     /// Runs one statement on its own.
-    pub(super) async fn run(&self, access: Access, sql: Sql) -> Result<Answer> {
+    pub(super) async fn run(
+        &self,
+        access: Access,
+        sql: &Sql,
+        known: Known,
+        take: Take<'_>,
+    ) -> Result<Done> {
         let mut locked = Locked::new(self.wait);
         let mut wire = self.acquire(access).await.map_err(error::translate)?;
-        let mut repeats = 0;
+        let (mut repeats, mut has_begun) = (0, false);
         loop {
-            let failed = match wire.run(sql.clone()).await {
-                Ok(answer) => return Ok(answer),
+            let mut hand_on = |row| {
+                has_begun = true;
+                take(row);
+            };
+            let failed = match wire.run(sql, known, &mut hand_on).await {
+                Ok(done) => return Ok(done),
                 Err(failed) => failed,
             };
+            // Nobody could take back the rows that were handed on.
+            if has_begun {
+                return Err(error::translate(failed));
+            }
             // The server was restarted under an idle connection. Reading again harms nobody.
             let may_repeat = match access {
                 Access::Read => error::is_broken(&failed),
@@ -148,7 +162,7 @@ impl Pools {
         let mut wire = self.acquire(Access::Read).await.map_err(error::translate)?;
         let mut repeats = 0;
         loop {
-            match wire.pour(sql.clone(), to).await {
+            match wire.pour(sql, to).await {
                 Ok(()) => return Ok(()),
                 // Nothing was sent yet, so it can begin again.
                 Err(failed) if error::is_broken(&failed) && to.capacity() == to.max_capacity() => {

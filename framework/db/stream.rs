@@ -22,6 +22,8 @@ use tokio::sync::mpsc;
 
 use crate::db::pools::Pools;
 use crate::db::transaction::{Level, Shared};
+#[cfg(feature = "mysql")]
+use crate::db::wire::Known;
 use crate::db::{Dialect, Row, Sql};
 use crate::error::{Error, Result};
 
@@ -162,13 +164,15 @@ impl<'a> Cursor<'a> {
             }
             #[cfg(feature = "mysql")]
             Dialect::Mysql => {
-                let kind = Kind::Whole(turn.run(sql).await?.0);
+                let mut rows = Vec::new();
+                turn.run(&sql, Known::Nothing, &mut |row| rows.push(row)).await?;
+                let kind = Kind::Whole(rows);
                 return Ok(Self { shared, level, kind, name, seen: 0, open: false });
             }
         };
         // Made before the statement: given up halfway, its leavings are swept all the same.
         let cursor = Self { shared, level, kind, name, seen: 0, open: true };
-        turn.run_once(sql).await?;
+        turn.run_once(&sql, &mut drop).await?;
         Ok(cursor)
     }
 
@@ -186,7 +190,10 @@ impl<'a> Cursor<'a> {
             Kind::Whole(rows) => return Ok(std::mem::take(rows)),
         };
         *seen += BATCH;
-        Ok(self.shared.turn(self.level).await?.run_once(Sql::raw(text)).await?.0)
+        let mut rows = Vec::new();
+        let mut turn = self.shared.turn(self.level).await?;
+        turn.run_once(&Sql::raw(text), &mut |row| rows.push(row)).await?;
+        Ok(rows)
     }
 
     async fn close(mut self) -> Result<()> {
@@ -194,7 +201,7 @@ impl<'a> Cursor<'a> {
             return Ok(());
         }
         let text = self.closing();
-        self.shared.turn(self.level).await?.run_once(Sql::raw(text)).await?;
+        self.shared.turn(self.level).await?.run_once(&Sql::raw(text), &mut drop).await?;
         self.open = false;
         Ok(())
     }

@@ -16,10 +16,11 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::db::Sql;
 use crate::db::connection::Connection;
 use crate::db::error::translate;
 use crate::db::pools::Pools;
-use crate::db::wire::Wire;
+use crate::db::wire::{Done, Known, Take, Wire};
 use crate::error::{Error, Kind, Result};
 
 /// How a transaction begins.
@@ -325,9 +326,9 @@ impl Turn<'_> {
     }
 
     /// Runs one statement.
-    pub(super) async fn run(&mut self, sql: super::Sql) -> Result<super::wire::Answer> {
+    pub(super) async fn run(&mut self, sql: &Sql, known: Known, take: Take<'_>) -> Result<Done> {
         self.running = true;
-        let answer = self.wire()?.run(sql).await;
+        let answer = self.wire()?.run(sql, known, take).await;
         self.finish(answer)
     }
 
@@ -339,15 +340,15 @@ impl Turn<'_> {
     }
 
     /// As [`run`](Self::run), for our own statements whose text will not come again.
-    pub(super) async fn run_once(&mut self, sql: super::Sql) -> Result<super::wire::Answer> {
+    pub(super) async fn run_once(&mut self, sql: &Sql, take: Take<'_>) -> Result<Done> {
         self.running = true;
-        let answer = self.wire()?.run_once(sql).await;
+        let answer = self.wire()?.run_once(sql, take).await;
         self.finish(answer)
     }
 
     async fn sweep_cursors(&mut self) -> Result<()> {
         for statement in self.shared.marks(|marks| std::mem::take(&mut marks.leftovers)) {
-            self.run_once(super::Sql::raw(statement)).await?;
+            self.run_once(&Sql::raw(statement), &mut drop).await?;
         }
         Ok(())
     }

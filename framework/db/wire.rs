@@ -3,19 +3,29 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, TryStreamExt};
-use sea_query_sqlx::SqlxValues;
+#[cfg(feature = "sqlite")]
+use futures_util::StreamExt as _;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use futures_util::TryStreamExt as _;
 use sqlx::AssertSqlSafe;
 use tokio::sync::mpsc;
 
-use crate::db::bind::bindable;
 use crate::db::pool::{Held, State};
 use crate::db::row::{Native, Row};
 use crate::db::transaction::Begin;
-use crate::db::{Dialect, Sql, error, session};
+use crate::db::{Sql, bind, error, session};
 
-/// Rows and how many rows were touched.
-pub(super) type Answer = (Vec<Row>, u64);
+/// What takes the rows of an answer, one after the other, as they come.
+pub(super) type Take<'a> = &'a mut (dyn FnMut(Row) + Send);
+
+/// What a statement did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Done {
+    /// How many rows it touched.
+    pub(super) touched: u64,
+    /// The key that SQLite counted up last; the others return theirs as a row.
+    pub(super) key: i64,
+}
 
 /// A pool's connection; goes back to it when dropped, or is closed if it is not as it was.
 pub(super) enum Wire {
@@ -25,6 +35,16 @@ pub(super) enum Wire {
     Postgres(Held<sqlx::PgConnection>),
     #[cfg(feature = "mysql")]
     Mysql(Held<sqlx::MySqlConnection>),
+}
+
+/// What is known of a statement beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Nothing.
+    Nothing,
+    /// It only reads, and answers with one row at most. SQLite's thread then says all there is to
+    /// say at once, so that we are woken once.
+    OneRow,
 }
 
 /// Whether the statement will come again with the same text.
@@ -38,7 +58,12 @@ enum Kept {
 
 /// How often we look for the next part of SQLite's answer before we sleep: some microseconds.
 #[cfg(feature = "sqlite")]
-const LOOKS: u32 = 200;
+const LOOKS: u32 = 64;
+
+/// How long we wait between two looks, in turns of a loop: each look takes a lock that SQLite's
+/// thread needs.
+#[cfg(feature = "sqlite")]
+const LOOK_PAUSE: u32 = 8;
 
 /// The next part of an answer. SQLite's thread sends it within microseconds of the one before, and
 /// that there is no more as well: to sleep and be woken for each takes longer than to look again.
@@ -49,55 +74,82 @@ async fn soon<S: futures_util::Stream + Unpin>(answers: &mut S, looks: u32) -> O
             if let ready @ std::task::Poll::Ready(_) = answers.poll_next_unpin(context) {
                 return ready;
             }
-            std::hint::spin_loop();
+            for _ in 0..LOOK_PAUSE {
+                std::hint::spin_loop();
+            }
         }
         answers.poll_next_unpin(context)
     })
     .await
 }
 
-/// Runs a statement and does `$each` with every part of its answer: `Left` how many rows were
-/// touched, `Right` a row.
+/// Runs a statement, does `$each` with every row and `$end` when it is done.
 macro_rules! answers {
-    ($wire:expr, $sql:expr, $kept:expr, $answer:ident => $each:expr) => {{
-        let Sql { text, values } = $sql;
-        let values = SqlxValues(bindable(values, $wire.dialect())?);
-        let text = AssertSqlSafe(text);
+    ($wire:expr, $sql:expr, $kept:expr, $row:ident => $each:expr, $done:ident => $end:expr) => {{
+        let text = AssertSqlSafe($sql.text.as_str());
         let persistent = $kept == Kept::Prepared;
         match $wire {
             #[cfg(feature = "sqlite")]
             Wire::Sqlite(held) => {
-                let query = sqlx::query_with::<sqlx::Sqlite, _>(text, values);
+                let query = sqlx::query_with::<sqlx::Sqlite, _>(text, bind::sqlite(&$sql.values)?);
                 let query = query.persistent(persistent);
                 let mut answers = sqlx::Executor::fetch_many(&mut **held, query);
                 let mut looks = 1;
+                // That there is nothing behind the end need not be waited for, unless there may be.
+                let is_one = !$sql.text.contains(';');
                 while let Some(answer) = soon(&mut answers, looks).await {
                     looks = LOOKS;
-                    let answer = answer?.map_left(|done| done.rows_affected());
-                    let $answer = answer.map_right(|row| Row(Native::Sqlite(row)));
-                    $each
+                    match answer? {
+                        sqlx::Either::Left(done) => {
+                            let key = done.last_insert_rowid();
+                            let $done = Done { touched: done.rows_affected(), key };
+                            $end;
+                            if is_one {
+                                break;
+                            }
+                        }
+                        sqlx::Either::Right(row) => {
+                            let $row = Row(Native::Sqlite(row));
+                            $each
+                        }
+                    }
                 }
             }
             #[cfg(feature = "postgres")]
             Wire::Postgres(held) => {
+                let values = bind::postgres(&$sql.values)?;
                 let query = sqlx::query_with::<sqlx::Postgres, _>(text, values);
                 let query = query.persistent(persistent);
                 let mut answers = sqlx::Executor::fetch_many(&mut **held, query);
                 while let Some(answer) = answers.try_next().await? {
-                    let answer = answer.map_left(|done| done.rows_affected());
-                    let $answer = answer.map_right(|row| Row(Native::Postgres(row)));
-                    $each
+                    match answer {
+                        sqlx::Either::Left(done) => {
+                            let $done = Done { touched: done.rows_affected(), key: 0 };
+                            $end;
+                        }
+                        sqlx::Either::Right(row) => {
+                            let $row = Row(Native::Postgres(row));
+                            $each
+                        }
+                    }
                 }
             }
             #[cfg(feature = "mysql")]
             Wire::Mysql(held) => {
-                let query = sqlx::query_with::<sqlx::MySql, _>(text, values);
+                let query = sqlx::query_with::<sqlx::MySql, _>(text, bind::mysql(&$sql.values)?);
                 let query = query.persistent(persistent);
                 let mut answers = sqlx::Executor::fetch_many(&mut **held, query);
                 while let Some(answer) = answers.try_next().await? {
-                    let answer = answer.map_left(|done| done.rows_affected());
-                    let $answer = answer.map_right(|row| Row(Native::Mysql(row)));
-                    $each
+                    match answer {
+                        sqlx::Either::Left(done) => {
+                            let $done = Done { touched: done.rows_affected(), key: 0 };
+                            $end;
+                        }
+                        sqlx::Either::Right(row) => {
+                            let $row = Row(Native::Mysql(row));
+                            $each
+                        }
+                    }
                 }
             }
         }
@@ -105,43 +157,67 @@ macro_rules! answers {
 }
 
 impl Wire {
-    /// Runs one statement with its values.
-    pub(super) async fn run(&mut self, sql: Sql) -> sqlx::Result<Answer> {
+    /// Runs one statement with its values and hands on its rows.
+    pub(super) async fn run(
+        &mut self,
+        sql: &Sql,
+        known: Known,
+        take: Take<'_>,
+    ) -> sqlx::Result<Done> {
         self.note(&sql.text);
-        self.collect(sql, Kept::Prepared).await
-    }
-
-    /// As [`run`](Self::run), for our own statements whose text will not come again.
-    pub(super) async fn run_once(&mut self, sql: Sql) -> sqlx::Result<Answer> {
-        self.collect(sql, Kept::Once).await
-    }
-
-    async fn collect(&mut self, sql: Sql, kept: Kept) -> sqlx::Result<Answer> {
         self.state().running = true;
-        let answer = self.gather(sql, kept).await;
+        let answer = match known {
+            Known::Nothing => self.gather(sql, Kept::Prepared, take).await,
+            Known::OneRow => self.one(sql, take).await,
+        };
         self.ended(answer)
     }
 
-    async fn gather(&mut self, sql: Sql, kept: Kept) -> sqlx::Result<Answer> {
-        let (mut rows, mut touched) = (Vec::new(), 0);
-        answers!(self, sql, kept, answer => match answer {
-            sqlx::Either::Left(more) => touched += more,
-            sqlx::Either::Right(row) => rows.push(row),
+    /// As [`run`](Self::run), for our own statements whose text will not come again.
+    pub(super) async fn run_once(&mut self, sql: &Sql, take: Take<'_>) -> sqlx::Result<Done> {
+        self.state().running = true;
+        let answer = self.gather(sql, Kept::Once, take).await;
+        self.ended(answer)
+    }
+
+    async fn gather(&mut self, sql: &Sql, kept: Kept, take: Take<'_>) -> sqlx::Result<Done> {
+        let mut all = Done::default();
+        answers!(self, sql, kept, row => take(row), done => {
+            all = Done { touched: all.touched + done.touched, key: done.key };
         });
-        Ok((rows, touched))
+        Ok(all)
+    }
+
+    /// Reads the one row there may be. Not for statements that write: the rest of one, which may
+    /// fail still, would go unheard.
+    async fn one(&mut self, sql: &Sql, take: Take<'_>) -> sqlx::Result<Done> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(held) => {
+                let text = AssertSqlSafe(sql.text.as_str());
+                let query = sqlx::query_with::<sqlx::Sqlite, _>(text, bind::sqlite(&sql.values)?);
+                let row = sqlx::Executor::fetch_optional(&mut **held, query).await?;
+                row.into_iter().for_each(|row| take(Row(Native::Sqlite(row))));
+                Ok(Done::default())
+            }
+            #[cfg(any(feature = "postgres", feature = "mysql"))]
+            _ => self.gather(sql, Kept::Prepared, take).await,
+        }
     }
 
     /// Runs one statement and passes its rows on as they come, no faster than they are taken.
-    pub(super) async fn pour(&mut self, sql: Sql, to: &mpsc::Sender<Row>) -> sqlx::Result<()> {
+    pub(super) async fn pour(&mut self, sql: &Sql, to: &mpsc::Sender<Row>) -> sqlx::Result<()> {
         self.state().running = true;
         let answer = self.pass_on(sql, to).await;
         self.ended(answer)
     }
 
-    async fn pass_on(&mut self, sql: Sql, to: &mpsc::Sender<Row>) -> sqlx::Result<()> {
-        answers!(self, sql, Kept::Prepared, answer => if let sqlx::Either::Right(row) = answer {
+    async fn pass_on(&mut self, sql: &Sql, to: &mpsc::Sender<Row>) -> sqlx::Result<()> {
+        answers!(self, sql, Kept::Prepared, row => {
             // The receiver cannot be gone: it polls us.
             drop(to.send(row).await);
+        }, done => {
+            let _ = done;
         });
         Ok(())
     }
@@ -183,17 +259,6 @@ impl Wire {
             Self::Postgres(_) => self.script(text).await,
             #[cfg(feature = "mysql")]
             Self::Mysql(_) => self.script(text).await,
-        }
-    }
-
-    fn dialect(&self) -> Dialect {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => Dialect::Sqlite,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(_) => Dialect::Postgres,
-            #[cfg(feature = "mysql")]
-            Self::Mysql(_) => Dialect::Mysql,
         }
     }
 

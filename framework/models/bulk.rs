@@ -11,7 +11,7 @@
 use std::fmt;
 
 use chrono::{SubsecRound, Utc};
-use sea_query::{Alias, Expr, ExprTrait, IntoIden, OnConflict, Query, TableRef, Value, ValueTuple};
+use sea_query::{Alias, Expr, ExprTrait, IntoIden, Query, TableRef, Value, ValueTuple};
 
 use crate::db::{Dialect, Row};
 use crate::error::{Error, Kind, Result};
@@ -21,6 +21,7 @@ use crate::models::meta::{Field, FieldKind, Meta};
 use crate::models::model::Model;
 use crate::models::query::QuerySet;
 use crate::models::save::{MICROSECONDS, check};
+use crate::models::sql::{Insert, Meeting};
 use crate::site::Site;
 
 /// Most rows of a statement unless a batch size is given: more save nothing.
@@ -147,13 +148,6 @@ impl<M: Model> QuerySet<M> {
     }
 }
 
-/// [`Conflicts`], whatever the model.
-pub(crate) enum Meeting {
-    Refuse,
-    Ignore,
-    Update { unique: Vec<&'static Field>, set: Vec<&'static Field> },
-}
-
 /// How many rows of `columns` values go into one statement.
 pub(crate) fn batch_rows(dialect: Dialect, columns: usize, most: usize) -> usize {
     let values = match dialect {
@@ -187,12 +181,10 @@ async fn create(
     let statements = fresh.len().div_ceil(batch) + keyed.len().div_ceil(batch);
     let mut work = async |site: &Site| {
         for rows in keyed.chunks_mut(batch) {
-            let values = checked(meta, rows.iter().map(|(number, row)| (*number, row.values())))?;
-            insert(meta, values, (conflicts, false), site).await?;
+            insert(meta, checked(meta, rows)?, (conflicts, false), site).await?;
         }
         for rows in fresh.chunks_mut(batch) {
-            let values = checked(meta, rows.iter().map(|(number, row)| (*number, row.values())))?;
-            let keys = insert(meta, values, (conflicts, true), site).await?;
+            let keys = insert(meta, checked(meta, rows)?, (conflicts, true), site).await?;
             take_keys(meta, rows, &keys, conflicts)?;
         }
         Ok(())
@@ -226,65 +218,42 @@ fn take_keys(
     rows.iter_mut().zip(keys).try_for_each(|((_, row), key)| row.take_key(key, 0))
 }
 
-/// The values of rows that may be stored; a key still to be counted up stays `None`.
-pub(crate) fn checked(
-    meta: &Meta,
-    rows: impl Iterator<Item = (usize, Vec<Option<Value>>)>,
-) -> Result<Vec<Vec<Option<Value>>>> {
-    let rows = rows.map(|(number, values)| {
-        let values = meta.fields.iter().zip(values).map(|(field, value)| {
+/// The values of rows that may be stored, row after row, without the keys still to be counted up.
+fn checked(meta: &Meta, rows: &[(usize, &mut dyn Live)]) -> Result<Vec<Value>> {
+    let mut values = Vec::with_capacity(meta.fields.len() * rows.len());
+    for (number, row) in rows {
+        for (field, value) in meta.fields.iter().zip(row.values()) {
             if field.kind == FieldKind::BigAuto && value.is_none() {
-                return Ok(None);
+                continue;
             }
-            check(meta, field, value).map(Some)
-        });
-        values.collect::<Result<Vec<_>>>().map_err(|error| numbered(error, number))
-    });
-    rows.collect()
+            let value = check(meta, field, value);
+            values.push(value.map_err(|error| numbered(error, *number))?);
+        }
+    }
+    Ok(values)
 }
 
 fn numbered(error: Error, number: usize) -> Error {
     error.context(format!("row {number}"))
 }
 
-/// One INSERT of all these rows; the keys that the database gives if they are `fresh`.
+/// One INSERT of rows whose values stand one row after the other; the keys that the database gives
+/// if they are `fresh`, and have none among their values.
 pub(crate) async fn insert(
     meta: &'static Meta,
-    rows: Vec<Vec<Option<Value>>>,
+    values: Vec<Value>,
     (conflicts, is_fresh): (&Meeting, bool),
     site: &Site,
 ) -> Result<Vec<Row>> {
-    let mut statement = Query::insert();
-    statement.into_table(meta.table);
     let is_left_out = |field: &Field| is_fresh && field.kind == FieldKind::BigAuto;
-    let columns = meta.fields.iter().filter(|field| !is_left_out(field));
-    statement.columns(columns.map(|field| field.column));
-    for values in rows {
-        statement.values_panic(values.into_iter().flatten().map(Expr::val));
-    }
-    match conflicts {
-        Meeting::Refuse => {}
-        Meeting::Ignore => {
-            // MariaDB sets the key to itself instead; the others look at no column.
-            let key = [meta.primary_key().column];
-            statement.on_conflict(OnConflict::new().do_nothing_on(key).to_owned());
-        }
-        Meeting::Update { unique, set } => {
-            let mut conflict = OnConflict::columns(unique.iter().map(|field| field.column));
-            if set.is_empty() {
-                conflict.do_nothing();
-            } else {
-                conflict.update_columns(set.iter().map(|field| field.column));
-            }
-            statement.on_conflict(conflict);
-        }
-    }
+    let fields: Vec<_> = meta.fields.iter().filter(|field| !is_left_out(field)).collect();
     let db = site.db();
+    let mut sql = Insert { meta, fields: &fields, values, conflicts }.sql(db.dialect());
     if is_fresh && !matches!(conflicts, Meeting::Ignore) {
-        statement.returning_col(meta.primary_key().column);
-        return db.fetch_writing(db.dialect().build(&statement)).await;
+        sql.push_returning(meta.primary_key().column);
+        return db.fetch_writing(sql).await;
     }
-    db.execute(db.dialect().build(&statement)).await?;
+    db.execute(sql).await?;
     Ok(Vec::new())
 }
 

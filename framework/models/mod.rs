@@ -49,10 +49,11 @@ pub mod validators;
 
 /// What fixtures write rows with.
 pub(crate) mod writing {
-    pub(crate) use super::bulk::{BATCH_ROWS, Meeting, batch_rows, insert};
+    pub(crate) use super::bulk::{BATCH_ROWS, batch_rows, insert};
     pub(crate) use super::instance::{instant, made_between, set_related};
     pub(crate) use super::live::{Act, is_observed};
     pub(crate) use super::save::check;
+    pub(crate) use super::sql::Meeting;
 }
 
 use relations::{

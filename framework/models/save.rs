@@ -19,6 +19,7 @@ use crate::models::hooks::Change;
 use crate::models::live::{Act, Live, Moment, Saved, is_observed, when_committed};
 use crate::models::meta::{Field, FieldKind, Meta};
 use crate::models::model::Model;
+use crate::models::sql::{Insert, Meeting, update_row};
 use crate::site::Site;
 
 /// Digits of a second that both databases keep.
@@ -207,48 +208,38 @@ async fn update(
     values: Vec<(&'static Field, Option<Value>)>,
     site: &Site,
 ) -> Result<bool> {
-    let primary_key = meta.primary_key();
-    let mut statement = Query::update();
-    statement.table(meta.table).and_where(Expr::col(primary_key.column).eq(key.clone()));
-    let mut empty = true;
+    let mut set = Vec::with_capacity(values.len());
     for (field, value) in values {
-        statement.value(field.column, check(meta, field, value)?);
-        empty = false;
+        set.push((field, check(meta, field, value)?));
     }
-    if empty {
+    if set.is_empty() {
         // Nothing but a key: an update that changes nothing still tells whether it is there.
-        statement.value(primary_key.column, key);
+        set.push((meta.primary_key(), key.clone()));
     }
     let db = site.db();
-    Ok(db.execute(db.dialect().build(&statement)).await? > 0)
+    Ok(db.execute(update_row(meta, key, set, db.dialect())).await? > 0)
 }
 
 async fn insert(row: &mut dyn Live, meta: &'static Meta, site: &Site) -> Result<()> {
-    let mut statement = Query::insert();
-    statement.into_table(meta.table);
-    let (mut columns, mut values) = (Vec::new(), Vec::new());
+    let mut fields = Vec::with_capacity(meta.fields.len());
+    let mut values = Vec::with_capacity(meta.fields.len());
     let mut counted_up = false;
     for (field, value) in meta.fields.iter().zip(row.values()) {
         if field.kind == FieldKind::BigAuto && value.is_none() {
             counted_up = true;
             continue;
         }
-        columns.push(field.column);
-        values.push(Expr::val(check(meta, field, value)?));
-    }
-    if columns.is_empty() {
-        statement.or_default_values();
-    } else {
-        statement.columns(columns).values_panic(values);
+        fields.push(field);
+        values.push(check(meta, field, value)?);
     }
     let db = site.db();
+    let insert = Insert { meta, fields: &fields, values, conflicts: &Meeting::Refuse };
+    let sql = insert.sql(db.dialect());
     if !counted_up {
-        return db.execute(db.dialect().build(&statement)).await.map(drop);
+        return db.execute(sql).await.map(drop);
     }
-    statement.returning_col(meta.primary_key().column);
-    let rows = db.fetch_writing(db.dialect().build(&statement)).await?;
-    let [given] = rows.as_slice() else { return Err(Error::does_not_exist(meta)) };
-    row.take_key(given, 0)
+    let given = db.insert(sql, meta.primary_key().column).await?;
+    row.take_key(&given.ok_or_else(|| Error::does_not_exist(meta))?, 0)
 }
 
 /// The value if it may be stored. The database would not say it as well, and SQLite not at all.

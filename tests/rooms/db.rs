@@ -469,3 +469,18 @@ async fn a_changed_column_is_no_error_to_who_has_read_it_before() {
         assert_eq!(read().await.unwrap()[0].get::<i64>(0).unwrap(), 1);
     }
 }
+
+#[tokio::test]
+async fn several_statements_in_one_text_run_all_or_none() {
+    for test in databases().await {
+        let database = with_table(&test).await;
+        let plain = database.connection();
+        let two = "INSERT INTO note VALUES (1, 'a'); INSERT INTO note VALUES (2, 'b')";
+        let done = plain.execute(Sql::raw(two)).await;
+        let expected = if done.is_ok() { 2 } else { 0 };
+        assert_eq!(count(&plain).await, expected);
+        let is_sqlite = database.dialect() == Dialect::Sqlite;
+        assert_eq!(done.is_ok(), is_sqlite, "others prepare one statement");
+        database.close().await;
+    }
+}

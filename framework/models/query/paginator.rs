@@ -32,7 +32,7 @@ impl<M: Model, R> QuerySet<M, R> {
     }
 }
 
-impl<M: Model, R> Paginator<M, R> {
+impl<M: Model, R: Send> Paginator<M, R> {
     /// A last page with at most so many rows is put on the one before it.
     #[must_use]
     pub fn orphans(mut self, rows: u64) -> Self {

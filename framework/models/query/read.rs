@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, Stream, StreamExt};
 
 use crate::conf::FetchMode;
+use crate::db::Row;
 use crate::error::{Error, Result};
 use crate::models::model::Model;
 use crate::models::query::QuerySet;
@@ -18,7 +19,7 @@ const GET_ROWS_MAX: u64 = 21;
 /// For how many rows `iterator` prefetches at a time (as Django's).
 const PREFETCH_ROWS: usize = 2_000;
 
-impl<M: Model, R> QuerySet<M, R> {
+impl<M: Model, R: Send> QuerySet<M, R> {
     /// The rows.
     ///
     /// # Errors
@@ -29,14 +30,27 @@ impl<M: Model, R> QuerySet<M, R> {
         if self.plan.is_never() {
             return Ok(Vec::new());
         }
-        let rows = site.db().fetch(self.plan.select(Target::of(site))?).await?;
-        let rows = rows.iter().map(|row| (self.reader)(&self.plan, row));
-        let mut rows = rows.collect::<Result<Vec<R>>>()?;
+        let mut rows = Vec::new();
+        self.read(&mut rows, site).await?;
         if prefetch::is_wanted(&self.plan, site) {
             let models = rows.iter_mut().filter_map(self.row).collect();
             prefetch::after(&self.plan, models, site).await?;
         }
         Ok(rows)
+    }
+
+    /// Reads each row while it is there, instead of keeping the database's.
+    async fn read(&self, rows: &mut Vec<R>, site: &Site) -> Result<()> {
+        let Self { plan, reader, .. } = self;
+        let sql = plan.select(Target::of(site))?;
+        let mut each = |row: &Row| {
+            rows.push(reader(plan, row)?);
+            Ok(())
+        };
+        if plan.is_one() {
+            return site.db().fetch_one(&sql, &mut each).await;
+        }
+        site.db().fetch_each(&sql, &mut each).await
     }
 
     /// The rows one after the other, as they are taken: in constant memory, however many there are.
@@ -45,10 +59,7 @@ impl<M: Model, R> QuerySet<M, R> {
     ///
     /// # Errors
     /// The query was built wrong; the stream's are those of [`all`](Self::all).
-    pub fn iterator(self, site: &Site) -> Result<impl Stream<Item = Result<R>> + Send + use<M, R>>
-    where
-        R: Send,
-    {
+    pub fn iterator(self, site: &Site) -> Result<impl Stream<Item = Result<R>> + Send + use<M, R>> {
         self.checked()?;
         self.may_lock(site)?;
         if self.plan.is_never() {
@@ -91,7 +102,9 @@ impl<M: Model, R> QuerySet<M, R> {
             if !self.plan.is_distinct() {
                 self.plan.order = Some(Vec::new());
             }
-            self.plan.limit = Some(GET_ROWS_MAX);
+            if !self.plan.is_one() {
+                self.plan.limit = Some(GET_ROWS_MAX);
+            }
         }
         let mut rows = self.all(site).await?;
         match (rows.pop(), rows.len()) {
@@ -129,8 +142,12 @@ impl<M: Model, R> QuerySet<M, R> {
         if self.plan.is_never() {
             return Ok(0);
         }
-        let rows = site.db().fetch(self.plan.count(Target::of(site))?).await?;
-        let count: i64 = rows.first().map_or(Ok(0), |row| row.get(0))?;
+        let (sql, mut count) = (self.plan.count(Target::of(site))?, 0_i64);
+        let mut each = |row: &Row| {
+            count = row.get(0)?;
+            Ok(())
+        };
+        site.db().fetch_one(&sql, &mut each).await?;
         Ok(count.unsigned_abs())
     }
 
@@ -144,8 +161,13 @@ impl<M: Model, R> QuerySet<M, R> {
         if one.plan.is_never() {
             return Ok(false);
         }
-        let rows = site.db().fetch(one.plan.select_one(Target::of(site))?).await?;
-        Ok(!rows.is_empty())
+        let (sql, mut found) = (one.plan.select_one(Target::of(site))?, false);
+        let mut each = |_: &Row| {
+            found = true;
+            Ok(())
+        };
+        site.db().fetch_one(&sql, &mut each).await?;
+        Ok(found)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::models::sql::{Plan, Selected};
 )]
 pub trait Selection {
     /// What a row becomes.
-    type Row;
+    type Row: Send;
     /// How many columns it takes.
     const WIDTH: usize;
 

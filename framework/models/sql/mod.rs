@@ -17,6 +17,7 @@ mod plan;
 mod scope;
 mod select;
 mod text;
+mod whole;
 mod writer;
 mod zone;
 
@@ -30,6 +31,8 @@ use crate::models::meta::Field;
 use crate::site::Site;
 
 pub(super) use plan::{Along, Combination, Combined, Distinct, Plan, Selected, Undeferred};
+pub(crate) use whole::Meeting;
+pub(super) use whole::{Insert, update_row};
 pub(super) use zone::moment as moment_of;
 
 use scope::{Joins, Scope};

@@ -1,8 +1,8 @@
 //! `Plan`: what a query asks, whatever the model's type.
 
 use crate::conf::FetchMode;
-use crate::models::condition::{Q, Tree};
-use crate::models::expression::{Node, Order};
+use crate::models::condition::{Lookup, Q, Tree};
+use crate::models::expression::{Comparison, Node, Order};
 use crate::models::meta::{Field, Meta};
 use crate::models::prefetch::Prefetch;
 use crate::models::query::Lock;
@@ -135,6 +135,17 @@ impl Plan {
 
     pub(in crate::models) fn is_grouped(&self) -> bool {
         matches!(self.columns, Selected::Groups(_))
+    }
+
+    /// Whether it asks for one row by its key or another unique column, and for nothing else, so
+    /// that no join can repeat the row.
+    pub(in crate::models) fn is_one(&self) -> bool {
+        let [Q(Tree::Test(test))] = self.filters.as_slice() else { return false };
+        let Lookup::Compare(Comparison::Equal, Node::Value(_)) = &test.lookup else { return false };
+        let Node::Column(path) = &test.left else { return false };
+        let is_plain = self.combined.is_none() && self.lock.is_none() && self.per.is_none();
+        let is_own = path.steps().is_empty() && (path.field.primary_key || path.field.unique);
+        is_plain && is_own && matches!(self.columns, Selected::Model(_))
     }
 
     pub(in crate::models) fn filter(&mut self, condition: Q) {

@@ -11,6 +11,12 @@ use crate::models::sql::writer::Writer;
 use crate::models::sql::{Compiler, Flavour, Plan, Selected, Wanted};
 use crate::models::trail::{FieldPath, Step};
 
+/// Bytes that a column takes about, with its table.
+const COLUMN_BYTES: usize = 40;
+
+/// Bytes that a SELECT takes about besides its columns, conditions and order.
+const FROM_BYTES: usize = 96;
+
 /// The pieces of a SELECT.
 struct Parts {
     columns: Writer,
@@ -74,6 +80,8 @@ impl Compiler {
     }
 
     fn put_together(&mut self, plan: &Plan, wanted: Wanted, parts: Parts) {
+        let Parts { columns, conditions, rest } = &parts;
+        self.out.reserve(columns.len() + conditions.len() + rest.len() + FROM_BYTES);
         self.out.push("SELECT ");
         self.distinct(plan, wanted);
         self.out.append(parts.columns);
@@ -155,6 +163,7 @@ impl Compiler {
     /// The columns of a row that is read over `steps`. In the place of one that is left out stands
     /// NULL under its name, so the others stand where the description says.
     fn model_columns(&mut self, plan: &Plan, table: usize, steps: &[Step], fields: &[Field]) {
+        self.out.reserve(COLUMN_BYTES * fields.len());
         for (at, field) in fields.iter().enumerate() {
             if at > 0 {
                 self.out.push(", ");

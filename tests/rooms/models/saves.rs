@@ -92,6 +92,43 @@ async fn an_unknown_choice_in_the_database_is_named() {
 }
 
 #[tokio::test]
+async fn a_row_that_cannot_be_read_fails_the_list_and_nothing_after_it() {
+    for fixture in fixtures().await {
+        let site = &fixture.site;
+        let ann = author(site, "Ann").await;
+        for title in ["one", "two", "three"] {
+            post(site, &ann, title).await;
+        }
+        site.db().script("UPDATE blog_post SET status = 'gone' WHERE title = 'two'").await.unwrap();
+        let posts = || Post::objects().order_by(|p| p.id().asc());
+        for _ in 0..3 {
+            let error = posts().all(site).await.unwrap_err().to_string();
+            assert!(error.contains("\"gone\""), "{error}");
+            assert_eq!(posts().count(site).await.unwrap(), 3);
+        }
+        assert_eq!(posts().limit(1).all(site).await.unwrap()[0].title, "one");
+    }
+}
+
+#[tokio::test]
+async fn the_key_of_a_new_row_is_its_own_whatever_a_trigger_inserts() {
+    for fixture in fixtures().await {
+        let site = &fixture.site;
+        if site.db().dialect() == hulse::db::Dialect::Sqlite {
+            let trigger = "CREATE TABLE seen (id INTEGER PRIMARY KEY); \
+                           CREATE TRIGGER seeing AFTER INSERT ON blog_author \
+                           BEGIN INSERT INTO seen VALUES (NEW.id + 1000); END";
+            site.db().script(trigger).await.unwrap();
+        }
+        for name in ["Ann", "Bob"] {
+            let made = author(site, name).await;
+            let found = Author::objects().filter(|a| a.name().eq(name)).get(site).await.unwrap();
+            assert_eq!(made.id, found.id);
+        }
+    }
+}
+
+#[tokio::test]
 async fn get_or_create_makes_one() {
     for fixture in fixtures().await {
         let site = &fixture.site;
