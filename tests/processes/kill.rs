@@ -132,8 +132,10 @@ async fn what_is_recorded_is_what_the_tables_are_whenever_migrate_is_killed() {
                 let is_undisturbed = status.success() || dialect == Dialect::Mysql;
                 assert!(is_undisturbed, "the other is not disturbed");
             }
-            if dialect == Dialect::Mysql {
-                settle(&site, &database, kill).await;
+            match dialect {
+                Dialect::Sqlite => {}
+                Dialect::Postgres => quiet(&database).await,
+                Dialect::Mysql => settle(&site, &database, kill).await,
             }
             let recorded = applied(&database).await.unwrap();
             let found = schema(&database).await;
@@ -169,13 +171,27 @@ async fn settle(site: &Site, database: &Database, kill: u32) {
         // The server may still be at what the killed one has asked for.
         go_on(site, database, kill).await;
     }
-    let busy = "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() \
-                AND id <> CONNECTION_ID() AND command <> 'Sleep'";
+    quiet(database).await;
+    go_on(site, database, kill).await;
+}
+
+/// Waits until the server has done, or given up, what somebody who was killed had asked for: it
+/// may be the commit.
+async fn quiet(database: &Database) {
+    let busy = match database.dialect() {
+        Dialect::Mysql => {
+            "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() \
+             AND id <> CONNECTION_ID() AND command <> 'Sleep'"
+        }
+        _ => {
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+             AND pid <> pg_backend_pid() AND state <> 'idle'"
+        }
+    };
     let mut look = tokio::time::interval(Duration::from_millis(5));
     while number(database, busy).await != 0 {
         look.tick().await;
     }
-    go_on(site, database, kill).await;
 }
 
 async fn go_on(site: &Site, database: &Database, kill: u32) {

@@ -54,6 +54,46 @@ async fn an_operation_that_stopped_between_its_statements_is_finished_later() {
 }
 
 #[tokio::test]
+async fn what_was_begun_and_given_up_is_taken_back() {
+    let Some((_test, database)) = mariadb().await else { return };
+    two_posts(&database).await;
+    let unique = third(
+        "[[operation]]\nadd_field = \"Post.slug\"\ntype = \"char\"\nmax_length = 9\n\
+         unique = true\nfill = \"x\"\n",
+    );
+    let error = migrate_all(&database, &unique).await.unwrap_err();
+    assert!(error.is_unique_violation(), "the column is there, its index is not: {error}");
+    let there = "SELECT column_name FROM information_schema.columns \
+                 WHERE table_schema = DATABASE() AND column_name = 'slug'";
+    assert_eq!(column(&database, there).await, ["slug"]);
+    assert_eq!(to(&database, &unique, &["blog", "0002"]).await.unwrap(), 0, "there it was");
+    assert_eq!(column(&database, there).await, [""; 0]);
+    run(&database, "DELETE FROM blog_post WHERE title = 'b'").await;
+    assert_eq!(migrate_all(&database, &unique).await.unwrap(), 1);
+    assert_eq!(column(&database, "SELECT slug FROM blog_post").await, ["x"]);
+    database.close().await;
+}
+
+#[tokio::test]
+async fn a_foreign_key_goes_where_a_long_text_is_unique() {
+    let Some((_test, database)) = mariadb().await else { return };
+    let first = "[[operation]]\ncreate_model = \"Leaf\"\n[operation.fields]\n\
+                 id = { type = \"big_auto\", primary_key = true }\n\
+                 text = { type = \"text\", unique = true }\n\
+                 up = { type = \"foreign_key\", to = \"x.Leaf\", on_delete = \"cascade\" }\n";
+    let moved = "dependencies = [[\"x\", \"0001_initial\"]]\n\
+                 [[operation]]\nalter_model_table = \"Leaf\"\ntable = \"leaves\"\n";
+    let graph = graph(&[("x.0001_initial", first), ("x.0002_moved", moved)]);
+    migrate_all(&database, &graph).await.unwrap();
+    let keys = "SELECT constraint_name FROM information_schema.referential_constraints \
+                WHERE constraint_schema = DATABASE()";
+    let names = column(&database, keys).await;
+    assert!(names.len() == 1 && names[0].starts_with("leaves_up_id_"), "{names:?}");
+    to(&database, &graph, &["x", "zero"]).await.unwrap();
+    database.close().await;
+}
+
+#[tokio::test]
 async fn what_stopped_on_the_way_back_goes_on_backwards_only() {
     let Some((_test, database)) = mariadb().await else { return };
     two_posts(&database).await;

@@ -261,10 +261,10 @@ impl Sketch {
                 let fits = |kind: &&Kind| !(is_in || field.unique) || !is_bulky(kind);
                 let kin: Vec<_> = kin.iter().filter(fits).collect();
                 if field.kind == Kind::Char && chance.one_in(2) {
-                    field.max_length = Some(30);
+                    field.max_length = Some(60);
                 } else if !kin.is_empty() {
                     field.kind = kin[chance.below(kin.len())].clone();
-                    field.max_length = (field.kind == Kind::Char).then_some(25);
+                    field.max_length = (field.kind == Kind::Char).then_some(40);
                     field.default = field.default.take().and_then(|_| value(&field.kind));
                 }
             }
