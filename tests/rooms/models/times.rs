@@ -10,7 +10,7 @@ use hulse::{App, Project, Site};
 use super::tables::{migrated, open};
 
 #[derive(Model, Debug, Clone, PartialEq)]
-#[model(app = "clocks", ordering = ["id"])]
+#[model(app = "clocks", ordering = ["id"], get_latest_by = "started")]
 struct Event {
     pub id: Id,
     pub started: DateTime<Utc>,
@@ -191,6 +191,34 @@ async fn years_and_days_are_looked_up_on_the_sites_calendar() {
         let days = all().datetimes(|e| e.started(), Every::Year).all(site).await.unwrap();
         let begin = |text: &str| moment(zone, text.parse().unwrap());
         assert_eq!(days, [begin("2023-01-01T00:00:00"), begin("2024-01-01T00:00:00")]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_latest_is_the_last_by_what_the_model_says() {
+    in_zones(&[Tz::UTC], async |site, _| {
+        let none = Event::objects().latest(site).await.unwrap_err();
+        assert!(none.is_does_not_exist());
+        let (two, one) =
+            (event(site, at("2024-02-02T00:00:00Z")).await, at("2024-01-01T00:00:00Z"));
+        let one = event(site, one).await;
+        let three = event(site, at("2024-03-03T00:00:00Z")).await;
+        let all = Event::objects;
+        assert_eq!(all().latest(site).await.unwrap(), three);
+        assert_eq!(all().earliest(site).await.unwrap(), one);
+        assert_eq!(all().exclude(|e| e.id().eq(three.id)).latest(site).await.unwrap(), two);
+        let backwards = all().reverse().all(site).await.unwrap();
+        assert_eq!(backwards, [three.clone(), one.clone(), two.clone()]);
+        let by = all().order_by(|e| [e.started().desc(), e.id().asc()]);
+        assert_eq!(by.clone().reverse().first(site).await.unwrap(), Some(one.clone()));
+        assert_eq!(by.clone().reverse().reverse().first(site).await.unwrap(), Some(three));
+        assert_eq!(by.last(site).await.unwrap(), Some(one));
+        for sliced in [all().limit(1).latest(site).await, all().offset(1).earliest(site).await] {
+            assert!(sliced.unwrap_err().to_string().contains("after limit or offset"));
+        }
+        assert!(all().limit(1).reverse().all(site).await.unwrap_err().is_field());
+        assert!(all().limit(1).filter(|e| e.id().gt(0)).all(site).await.unwrap_err().is_field());
     })
     .await;
 }
