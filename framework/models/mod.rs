@@ -73,7 +73,9 @@ pub use deferred::Deferred;
 pub use delete::{Deleted, ProtectingRow, delete};
 #[doc(hidden)]
 pub use expression::Node;
-pub use expression::{Case, Expression, FromMoment, Nulls, Number, Order, Output, Summed};
+pub use expression::{
+    Case, Expression, FromMoment, Nulls, Number, Order, Output, Over, Summed, Windowed,
+};
 pub use field::{FieldType, Plain, Timed};
 pub use fields::{FieldList, Fields, Named};
 pub use file::{File, Image};

@@ -12,6 +12,7 @@ mod lookups;
 mod moment;
 mod node;
 mod text;
+mod window;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -28,8 +29,10 @@ pub(super) use lookups::year_compared;
 pub use moment::FromMoment;
 pub use node::Node;
 pub(super) use node::{
-    Aggregate, AggregateFunction, Branches, Call, Comparison, JsonPath, JsonStep, Operator,
+    Aggregate, AggregateFunction, Branches, Call, Comparison, JsonPath, JsonStep, Operator, Window,
+    WindowFunction,
 };
+pub use window::{Over, Windowed, dense_rank, rank, row_number};
 
 /// Something of type `T` that the database computes for each row; reading it gives an `Out`.
 pub struct Expression<T, Out = T> {

@@ -4,6 +4,7 @@ use chrono::NaiveDateTime;
 use sea_query::Value;
 
 use crate::models::condition::Q;
+use crate::models::expression::Order;
 use crate::models::expression::function::Function;
 use crate::models::meta::FieldKind;
 use crate::models::sql::Plan;
@@ -26,6 +27,8 @@ pub enum Node {
     Call(Box<Call>),
     /// One value of many rows.
     Aggregate(Box<Aggregate>),
+    /// A value of a row among its like.
+    Window(Box<Window>),
     /// The first of several whose condition holds.
     Case(Box<Branches>),
     /// Something inside a JSON document.
@@ -57,6 +60,25 @@ pub struct Aggregate {
     pub(in crate::models) filter: Option<Q>,
     /// What it gives.
     pub(in crate::models) kind: FieldKind,
+}
+
+/// A function over a window.
+#[derive(Clone, Debug)]
+pub struct Window {
+    pub(in crate::models) function: WindowFunction,
+    pub(in crate::models) partition: Vec<Node>,
+    pub(in crate::models) order: Vec<Order>,
+}
+
+/// What a row has of its window.
+#[derive(Clone, Debug)]
+pub(in crate::models) enum WindowFunction {
+    RowNumber,
+    Rank,
+    DenseRank,
+    Lag(Node, u16),
+    Lead(Node, u16),
+    Aggregate(Box<Aggregate>),
 }
 
 /// How many rows make one value.
@@ -137,7 +159,7 @@ impl Node {
                 Self::Json(path) => path.document.any(visit),
                 Self::Condition(condition) => condition.any(visit),
                 Self::Column(_) | Self::Value(_) | Self::Subquery(_) | Self::Outer(_) => false,
-                Self::Wall(_) | Self::Mistake(_) => false,
+                Self::Wall(_) | Self::Window(_) | Self::Mistake(_) => false,
             }
     }
 
@@ -170,7 +192,7 @@ impl Node {
             }
             Self::Json(path) => path.document.is_strict(),
             Self::Aggregate(_) | Self::Case(_) | Self::Subquery(_) => false,
-            Self::Condition(_) | Self::Mistake(_) => false,
+            Self::Window(_) | Self::Condition(_) | Self::Mistake(_) => false,
         }
     }
 }

@@ -90,9 +90,15 @@ impl<M: Model, R> QuerySet<M, R> {
     }
 }
 
-/// One expression of a `distinct_on`.
+/// One expression of a `distinct_on` or `partition_by`.
 #[derive(Clone, Debug)]
 pub struct Distinction(Node);
+
+impl Distinction {
+    pub(in crate::models) fn into_node(self) -> Node {
+        self.0
+    }
+}
 
 impl<T: Plain, Out: Output> From<Expression<T, Out>> for Distinction {
     fn from(expression: Expression<T, Out>) -> Self {

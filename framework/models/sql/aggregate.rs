@@ -35,7 +35,7 @@ impl Compiler {
     }
 
     /// Writes it over the rows of the SELECT it stands in.
-    fn of_group(&mut self, aggregate: &Aggregate, filters: bool) {
+    pub(super) fn of_group(&mut self, aggregate: &Aggregate, filters: bool) {
         let is_grouped = std::mem::replace(&mut self.is_grouped, false);
         let is_computed = matches!(aggregate.of, AggregateFunction::Sum | AggregateFunction::Avg);
         match aggregate.kind {
@@ -54,7 +54,7 @@ impl Compiler {
     }
 
     fn bare(&mut self, aggregate: &Aggregate, filters: bool) {
-        let may_be_null = self.may_be_null;
+        let (may_be_null, over) = (self.may_be_null, self.over.take());
         self.out.push(match aggregate.of {
             AggregateFunction::Count => "COUNT(",
             AggregateFunction::Sum => "SUM(",
@@ -76,6 +76,9 @@ impl Compiler {
             }
         }
         self.out.push(")");
+        if let Some(over) = over {
+            self.out.append(over);
+        }
         self.may_be_null = may_be_null;
     }
 }

@@ -18,6 +18,7 @@ mod scope;
 mod select;
 mod text;
 mod whole;
+mod window;
 mod writer;
 mod zone;
 
@@ -80,6 +81,8 @@ struct Compiler {
     named: Option<usize>,
     /// The next SELECT stands for a table, whose columns have different names.
     is_table: bool,
+    /// The window of the next aggregate.
+    over: Option<Writer>,
 }
 
 /// What is wanted of a plan's rows.
@@ -203,6 +206,7 @@ impl Plan {
             mistake: None,
             named: None,
             is_table: false,
+            over: None,
         };
         write(&mut compiler);
         match compiler.mistake {

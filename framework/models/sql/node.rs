@@ -15,6 +15,7 @@ impl Compiler {
             Node::Call(call) => self.call(call),
             Node::Aggregate(aggregate) => self.aggregate(aggregate),
             Node::Case(branches) => self.case(branches),
+            Node::Window(window) => self.window(window),
             Node::Json(path) => self.json(path),
             Node::Subquery(plan) => {
                 self.out.push("(");

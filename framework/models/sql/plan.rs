@@ -148,7 +148,12 @@ impl Plan {
         is_plain && is_own && matches!(self.columns, Selected::Model(_))
     }
 
-    pub(in crate::models) fn filter(&mut self, condition: Q) {
+    pub(in crate::models) fn filter(&mut self, mut condition: Q) {
+        if condition.any(&mut |node| matches!(node, Node::Window(_))) {
+            let words =
+                "rows are filtered before there are windows: select it and look at the rows";
+            condition = Q::test(Node::Mistake(words.to_owned()), Lookup::IsNull(true));
+        }
         match condition.0 {
             Tree::Always => {}
             Tree::All(parts) if self.is_grouped() => {

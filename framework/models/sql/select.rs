@@ -317,7 +317,7 @@ impl Compiler {
         self.out.push(&format!("\"_nulls{at}\", "));
     }
 
-    fn direction(&mut self, order: &Order) {
+    pub(super) fn direction(&mut self, order: &Order) {
         self.out.push(if order.descending { " DESC" } else { " ASC" });
         self.out.push(match order.nulls.filter(|_| self.flavour() != Flavour::Mysql) {
             None => "",

@@ -29,6 +29,7 @@ mod sets;
 mod signals;
 pub(crate) mod tables;
 mod times;
+mod windows;
 
 use std::fmt::Write;
 
