@@ -57,7 +57,7 @@ pub(crate) mod writing {
 }
 
 use relations::{
-    between, fetch_mode, foreign_key, has_many, many_to_many, one_to_one, prefetch, related,
+    between, fetch_mode, foreign_key, has_many, kept, many_to_many, one_to_one, prefetch, related,
     related_set, slot, through,
 };
 

@@ -1,4 +1,4 @@
-//! What must not compile, and what the compiler says first then.
+//! What must not compile, and what the compiler says first then; and what must.
 //!
 //! Each case lies beside the words expected of it. After a wanted change of them run
 //! `COMPILE_FAIL=overwrite cargo test -p hulse-tests --test compile_fail` and read the difference.
@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::SystemTime;
 
 #[test]
@@ -32,24 +32,32 @@ fn mistakes_are_explained() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Sixty models, each with the relations of a long chain: whether a row may go to another
+/// thread must not depend on all the rows it leads to.
+#[test]
+fn a_long_chain_of_relations_compiles() {
+    let mut text = String::from("use hulse::prelude::*;\n");
+    for number in 0..60 {
+        let before = number.max(1) - 1;
+        text += &format!(
+            "#[derive(Model, Clone, Debug)]\n#[model(app = \"chain\")]\npub struct M{number} {{\n    \
+             pub id: Id,\n    #[field(on_delete = set_null)]\n    \
+             pub before: Option<ForeignKey<M{before}>>,\n    \
+             pub many: ManyToMany<M{before}>,\n}}\n"
+        );
+    }
+    text += "fn is_sent<T: Send + Sync>() {}\nfn main() { is_sent::<M59>() }\n";
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let case = folder.path().join("chain.rs");
+    fs::write(&case, text).expect("the case can be written");
+    let told = compile(&case, &library());
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+}
+
 /// What the compiler says first about a case: up to the first empty line, or to where it begins to
 /// show the framework's own lines, which move.
 fn first_error(case: &Path, library: &Path) -> String {
-    let output = tempfile::tempdir().expect("a temporary folder");
-    let (folder, name) = (case.parent().expect("a folder"), case.file_name().expect("a name"));
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let told = Command::new(rustc)
-        .current_dir(folder)
-        .args(["--edition", "2024", "--crate-type", "bin", "--emit", "metadata"])
-        .args(["--color", "never", "-A", "warnings", "--out-dir"])
-        .arg(output.path())
-        .arg("-L")
-        .arg(format!("dependency={}", library.parent().expect("a folder").display()))
-        .arg("--extern")
-        .arg(format!("hulse={}", library.display()))
-        .arg(name)
-        .output()
-        .expect("rustc runs");
+    let told = compile(case, library);
     assert!(!told.status.success(), "{} compiles", case.display());
     let words = String::from_utf8_lossy(&told.stderr).into_owned();
     let first = words.split("\n\n").next().unwrap_or_default();
@@ -60,6 +68,24 @@ fn first_error(case: &Path, library: &Path) -> String {
         lines.pop();
     }
     lines.join("\n") + "\n"
+}
+
+fn compile(case: &Path, library: &Path) -> Output {
+    let output = tempfile::tempdir().expect("a temporary folder");
+    let (folder, name) = (case.parent().expect("a folder"), case.file_name().expect("a name"));
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    Command::new(rustc)
+        .current_dir(folder)
+        .args(["--edition", "2024", "--crate-type", "bin", "--emit", "metadata"])
+        .args(["--color", "never", "-A", "warnings", "--out-dir"])
+        .arg(output.path())
+        .arg("-L")
+        .arg(format!("dependency={}", library.parent().expect("a folder").display()))
+        .arg("--extern")
+        .arg(format!("hulse={}", library.display()))
+        .arg(name)
+        .output()
+        .expect("rustc runs")
 }
 
 /// The newest library in the folder this test was built into.

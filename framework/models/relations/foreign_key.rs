@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use sea_query::Value;
 use serde::{Serialize, Serializer};
@@ -13,6 +13,7 @@ use crate::db::Row;
 use crate::error::{Error, Kind, Result};
 use crate::models::fetch_mode::Peers;
 use crate::models::field::FieldType;
+use crate::models::kept::Kept;
 use crate::models::loader::{Found, Loader, Of};
 use crate::models::meta::{FieldKind, Meta};
 use crate::models::model::Model;
@@ -29,7 +30,7 @@ use crate::site::Site;
 pub struct ForeignKey<T: Model> {
     key: Option<T::Key>,
     /// Filled by `select_related` or the first `get`.
-    row: OnceLock<Arc<T>>,
+    row: Kept<T>,
     /// The same foreign key of the rows that were read with this one.
     peers: Option<Arc<Peers>>,
 }
@@ -38,7 +39,7 @@ impl<T: Model> ForeignKey<T> {
     /// Points to the row with this key; nobody checks here that there is one.
     #[must_use]
     pub fn to(key: T::Key) -> Self {
-        Self { key: Some(key), row: OnceLock::new(), peers: None }
+        Self { key: Some(key), row: Kept::new(), peers: None }
     }
 
     /// The key, if it is set.
@@ -50,7 +51,7 @@ impl<T: Model> ForeignKey<T> {
     /// The row, if it is loaded.
     #[must_use]
     pub fn loaded(&self) -> Option<&T> {
-        self.row.get().map(AsRef::as_ref)
+        self.row.get()
     }
 
     /// The row; asks the database the first time, unless `select_related` has loaded it.
@@ -69,23 +70,23 @@ impl<T: Model> ForeignKey<T> {
             && let Some(found) = peers.found(self.loader(), site).await?
             && let Some(row) = found.one(&key)
         {
-            return Ok(self.row.get_or_init(|| row));
+            return Ok(self.row.get_or(row));
         }
         let row = QuerySet::<T>::with_key(key).get(site).await?;
-        Ok(self.row.get_or_init(|| Arc::new(row)))
+        Ok(self.row.get_or(Arc::new(row)))
     }
 }
 
 /// Its key; the row itself is not kept.
 impl<T: Model> From<&T> for ForeignKey<T> {
     fn from(row: &T) -> Self {
-        Self { key: row.own_key(), row: OnceLock::new(), peers: None }
+        Self { key: row.own_key(), row: Kept::new(), peers: None }
     }
 }
 
 impl<T: Model> Default for ForeignKey<T> {
     fn default() -> Self {
-        Self { key: None, row: OnceLock::new(), peers: None }
+        Self { key: None, row: Kept::new(), peers: None }
     }
 }
 
@@ -176,14 +177,13 @@ impl<T: Model> Slot for ForeignKey<T> {
     }
 
     fn rows(&mut self) -> Vec<RowMut<'_>> {
-        let row = self.row.get_mut().map(Arc::make_mut);
-        row.map(|row| row as RowMut<'_>).into_iter().collect()
+        self.row.get_mut().map(|row| row as RowMut<'_>).into_iter().collect()
     }
 
     fn attach(&mut self, row: &Row, index: usize) -> Result<()> {
         // A key that leads nowhere, as no database checks it.
         if !row.is_null(index + key_index(T::meta())) {
-            self.row = OnceLock::from(Arc::new(T::from_row(row, index)?));
+            self.row.put(Arc::new(T::from_row(row, index)?));
         }
         Ok(())
     }
@@ -194,7 +194,7 @@ impl<T: Model> Slot for ForeignKey<T> {
 
     fn take(&mut self, found: &Found, key: &Value) {
         if let Some(row) = found.one(key) {
-            self.row = OnceLock::from(row);
+            self.row.put(row);
         }
     }
 

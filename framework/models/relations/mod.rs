@@ -14,6 +14,7 @@ pub(in crate::models) mod between;
 pub(in crate::models) mod fetch_mode;
 pub(in crate::models) mod foreign_key;
 pub(in crate::models) mod has_many;
+pub(in crate::models) mod kept;
 pub(in crate::models) mod many_to_many;
 pub(in crate::models) mod one_to_one;
 pub(in crate::models) mod prefetch;

@@ -6,14 +6,15 @@
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use sea_query::Value;
 
 use crate::db::Row;
 use crate::error::{Error, Kind, Result};
 use crate::models::fetch_mode::Peers;
+use crate::models::kept::Kept;
 use crate::models::loader::{Found, Loader, Of};
 use crate::models::meta::{Field, Many, ManyKind, Meta};
 use crate::models::model::Model;
@@ -98,28 +99,30 @@ pub trait Slot: Send + Sync {
 
 /// What is loaded of a relation that is no column.
 pub struct Loaded<T> {
-    rows: OnceLock<Arc<Vec<T>>>,
+    rows: Kept<Vec<T>>,
     /// The relation was changed since, so that what is loaded is no longer true.
     stale: AtomicBool,
     peers: Option<Arc<Peers>>,
 }
 
 impl<T> Loaded<T> {
+    /// Forgets what is loaded. Those who have borrowed it still see it.
+    pub(in crate::models) fn expire(&self) {
+        self.stale.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<T: Send + Sync + 'static> Loaded<T> {
     pub(in crate::models) fn get(&self) -> Option<&[T]> {
         if self.stale.load(Ordering::Relaxed) {
             return None;
         }
-        self.rows.get().map(|rows| rows.as_slice())
+        self.rows.get().map(Vec::as_slice)
     }
 
     pub(in crate::models) fn put(&mut self, rows: Arc<Vec<T>>) {
-        self.rows = OnceLock::from(rows);
+        self.rows.put(rows);
         self.stale = AtomicBool::new(false);
-    }
-
-    /// Forgets what is loaded. Those who have borrowed it still see it.
-    pub(in crate::models) fn expire(&self) {
-        self.stale.store(true, Ordering::Relaxed);
     }
 }
 
@@ -128,8 +131,7 @@ impl<T: Model> Loaded<T> {
         if self.get().is_none() {
             return Vec::new();
         }
-        let rows = self.rows.get_mut().map(Arc::make_mut);
-        rows.into_iter().flatten().map(|row| row as RowMut<'_>).collect()
+        self.rows.get_mut().into_iter().flatten().map(|row| row as RowMut<'_>).collect()
     }
 
     pub(in crate::models) fn join(&mut self, peers: &Arc<Peers>) {
@@ -166,7 +168,7 @@ impl<T: Model> Loaded<T> {
 
 impl<T> Default for Loaded<T> {
     fn default() -> Self {
-        Self { rows: OnceLock::new(), stale: AtomicBool::new(false), peers: None }
+        Self { rows: Kept::new(), stale: AtomicBool::new(false), peers: None }
     }
 }
 
@@ -183,7 +185,7 @@ pub trait Holds<T> {
     fn held(&self) -> &Loaded<T>;
 }
 
-impl<T> fmt::Debug for Loaded<T> {
+impl<T: Send + Sync + 'static> fmt::Debug for Loaded<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loaded").field("rows", &self.get().map(<[T]>::len)).finish_non_exhaustive()
     }
