@@ -98,10 +98,6 @@ enum Wanted {
 
 /// The dialects, those that are not built in too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(all(feature = "sqlite", feature = "postgres", feature = "mysql")),
-    expect(dead_code, reason = "a build without a database has none of its dialect")
-)]
 enum Flavour {
     Sqlite,
     Postgres,
