@@ -152,7 +152,9 @@ fn using(place: Place<'_>, (from, to): (&FieldState, &FieldState), column: &str)
         ("smallint" | "bigint", "boolean") => format!(" USING {column} <> 0"),
         ("boolean", new) if is_number(new) => format!(" USING {column}::integer::{new}"),
         (old, new) if is_number(old) && is_number(new) => format!(" USING {column}::{new}"),
-        (old, new) if is_text(old) || is_text(new) => format!(" USING {column}::{new}"),
+        // As long as it is: a cast to the column's own length would cut it.
+        (_, new) if is_text(new) => format!(" USING {column}::text"),
+        (old, new) if is_text(old) => format!(" USING {column}::{new}"),
         ("integer", "boolean") => format!(" USING {column}::boolean"),
         // It knows no cast between most others, even where there are no rows.
         (_, new) => format!(" USING {column}::text::{new}"),

@@ -129,3 +129,25 @@ async fn a_moment_becomes_a_day_and_a_day_a_moment() {
         database.close().await;
     }
 }
+
+#[tokio::test]
+async fn what_is_longer_as_a_text_is_not_cut() {
+    let model = |field: &str| {
+        format!(
+            "[[operation]]\ncreate_model = \"Day\"\n[operation.fields]\n\
+             id = {{ type = \"big_auto\", primary_key = true }}\nat = {{ type = {field} }}\n"
+        )
+    };
+    let graph = leading(&model("\"uuid\""), &model("\"char\", max_length = 25"));
+    for test in databases().await {
+        let database = open(&test).await;
+        to(&database, &graph, &["x", "0001"]).await.unwrap();
+        let insert = "INSERT INTO x_day (at) VALUES ('00000000000000000000000000000007')";
+        run(&database, insert).await;
+        let done = migrate_all(&database, &graph).await;
+        assert!(done.is_err(), "{:?} has cut it", database.dialect());
+        let kept = column(&database, "SELECT CAST(at AS text) FROM x_day").await.remove(0);
+        assert_eq!(kept.replace('-', "").len(), 32);
+        database.close().await;
+    }
+}
