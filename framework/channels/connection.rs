@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tokio::sync::Notify;
 
 use super::frame::Frame;
 use super::members::{Drained, Part, Reply};
 use super::protocol::{Ask, Key, Person};
 use super::worker::Worker;
-use super::{Entered, GroupName, Message, Presence};
+use super::{Entered, GroupName, Message, Policy, Presence, Sink};
 use crate::error::{Error, Kind, Result};
 
 /// Longest key of a presence, bytes.
@@ -23,8 +22,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(worker: Arc<Worker>, wake: Arc<Notify>) -> Self {
-        let id = worker.table().connect(wake);
+    pub(super) fn new(worker: Arc<Worker>, sink: Arc<dyn Sink>) -> Self {
+        let id = worker.table().connect(sink);
         Self { worker, id }
     }
 
@@ -33,7 +32,15 @@ impl Connection {
     /// # Errors
     /// The store cannot be reached in time, or the connection is closed.
     pub async fn join(&self, group: &GroupName) -> Result<()> {
-        self.take_part(group, Part::Join).await
+        self.join_with(group, Policy::default()).await
+    }
+
+    /// As [`join`](Self::join), with what happens when it lags too far.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_with(&self, group: &GroupName, policy: Policy) -> Result<()> {
+        self.take_part(group, Part::Join(policy)).await
     }
 
     /// Takes part in `group` as one who listens: its messages are for the consumer.
@@ -108,6 +115,11 @@ impl Connection {
     /// Moves encoded frames of joined groups to `out`, until it holds about `bytes_max`.
     pub(crate) fn drain(&self, out: &mut BytesMut, bytes_max: usize) -> Drained {
         self.worker.table().drain(self.id, out, bytes_max)
+    }
+
+    /// Lets its sink be written to, if there is nothing to drain; whether it is so.
+    pub(crate) fn open(&self) -> bool {
+        self.worker.table().open(self.id)
     }
 
     /// Whether it lagged further than the history of a group reaches.

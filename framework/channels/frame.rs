@@ -31,13 +31,8 @@ impl Frame {
 
     /// The frame in `bytes`, if they are exactly one.
     pub(crate) fn parse(bytes: Bytes) -> Option<Self> {
-        let (&first, &short) = (bytes.first()?, bytes.get(1)?);
-        let (header, length) = match short {
-            0..=125 => (2, u64::from(short)),
-            126 => (4, u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
-            127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)),
-            _ => return None,
-        };
+        let first = *bytes.first()?;
+        let (header, length) = lengths(&bytes)?;
         let whole = u64::from(header) + length == bytes.len() as u64;
         (whole && (first == TEXT || first == BINARY)).then_some(Self { bytes, header })
     }
@@ -60,6 +55,22 @@ impl Frame {
             Message::Binary(payload)
         }
     }
+}
+
+/// Bytes of the first of `frames`, which are whole and unmasked.
+pub(crate) fn frame_bytes(frames: &[u8]) -> usize {
+    let (header, length) = lengths(frames).expect("whole frames");
+    usize::from(header) + usize::try_from(length).expect("it is in memory")
+}
+
+/// Bytes of an unmasked frame's header and of its payload.
+fn lengths(bytes: &[u8]) -> Option<(u8, u64)> {
+    Some(match *bytes.get(1)? {
+        short @ 0..=125 => (2, u64::from(short)),
+        126 => (4, u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)),
+        _ => return None,
+    })
 }
 
 /// Writes an unmasked header with the shortest form of the length.

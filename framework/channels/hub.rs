@@ -102,6 +102,22 @@ impl Hub {
     pub(super) fn remove(&self, worker: WorkerId) {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).ports.remove(&worker);
         self.step(Event::Gone(worker));
+        self.flush();
+    }
+
+    /// Ends the tick of the workers of this process.
+    pub(super) fn flush(&self) {
+        let seats: Vec<Arc<Seat>> = {
+            let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let ports = inner.ports.values();
+            ports
+                .filter_map(|port| match port {
+                    Port::Table(seat) => Some(Arc::clone(seat)),
+                    Port::Outbox(_) => None,
+                })
+                .collect()
+        };
+        seats.iter().for_each(|seat| seat.flush());
     }
 
     /// Lets the store have `event` and hands out what follows from it.

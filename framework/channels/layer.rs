@@ -15,7 +15,7 @@ use super::members::{Reply, Table};
 use super::protocol::Ask;
 use super::store::Store;
 use super::worker::Worker;
-use super::{Connection, GroupName, Limits, Message, Statistics, epoch_now};
+use super::{Connection, GroupName, Limits, Message, Sink, Statistics, epoch_now};
 use crate::conf;
 use crate::error::{Error, Kind, Result};
 
@@ -146,7 +146,12 @@ impl Layer {
     /// A connection, to take part in groups with. `wake` is notified when it has something to read.
     #[must_use]
     pub fn connect(&self, wake: Arc<Notify>) -> Connection {
-        Connection::new(Arc::clone(&self.0.worker), wake)
+        self.connect_sink(wake)
+    }
+
+    /// A connection whose messages go to `sink`.
+    pub(crate) fn connect_sink(&self, sink: Arc<dyn Sink>) -> Connection {
+        Connection::new(Arc::clone(&self.0.worker), sink)
     }
 
     /// What this process's side holds and has done.

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 
 use super::wire;
 use super::worker::Worker;
@@ -98,13 +99,29 @@ async fn read(mut input: OwnedReadHalf, worker: &Worker) -> io::Result<Infallibl
         if input.read_buf(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let bad = |_| io::Error::new(io::ErrorKind::InvalidData, "bad frame from the data store");
-        while let Some(tell) = wire::next_tell(&mut bytes).map_err(bad)? {
-            worker.tell(tell);
+        let _tick = worker.tick();
+        hear(&mut bytes, worker)?;
+        if worker.is_dirty() {
+            // What is on its way meanwhile goes along.
+            yield_now().await;
+            match input.try_read_buf(&mut bytes) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => hear(&mut bytes, worker)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
         }
-        // An answer may have made more to say.
-        worker.change(|_| ());
     }
+}
+
+fn hear(bytes: &mut BytesMut, worker: &Worker) -> io::Result<()> {
+    let bad = |_| io::Error::new(io::ErrorKind::InvalidData, "bad frame from the data store");
+    while let Some(tell) = wire::next_tell(bytes).map_err(bad)? {
+        worker.tell(tell);
+    }
+    // An answer may have made more to say.
+    worker.carry();
+    Ok(())
 }
 
 async fn write(

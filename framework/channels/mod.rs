@@ -1,7 +1,8 @@
 //! Groups: named sets of connections, across all workers of a site; and named channels.
 //!
 //! Flow: [`Layer::publish`] → `worker` → `link` → the store's process (`serve` → `hub` → `store`)
-//! → every worker that has members → `members` → each socket's task. In one process `hub` stands
+//! → every worker that has members → `members` → at the end of the tick each member's `sink`, whole
+//! batches at a time; who cannot take them drains later. In one process `hub` stands
 //! right behind `worker`, and nothing else changes.
 //!
 //! Invariants:
@@ -23,6 +24,7 @@ mod name;
 mod protocol;
 mod ring;
 mod serve;
+mod sink;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -35,12 +37,14 @@ use crate::conf;
 use crate::error::{Error, Kind};
 
 pub use connection::Connection;
-pub(crate) use frame::Frame;
+pub(crate) use frame::{Frame, frame_bytes};
 pub use layer::Layer;
 pub use link::socket_path;
 pub use message::{Entered, Message, Presence, Statistics};
 pub use name::GroupName;
 pub use serve::serve;
+pub use sink::Policy;
+pub(crate) use sink::{Sink, Written};
 
 /// Largest message whatever the settings say, bytes: what a link carries in one piece.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;

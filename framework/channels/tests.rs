@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use super::members::{Part, Reply, Table};
 use super::protocol::{Ask, Key, Person, Position, Tell};
 use super::store::{Event, SETTLE, Store, WorkerId};
-use super::{Frame, GroupName, Limits, Message};
+use super::{Frame, GroupName, Limits, Message, Policy};
 
 const WORKERS: usize = 3;
 const GROUPS: [&str; 2] = ["alpha", "beta"];
@@ -240,7 +240,7 @@ impl World {
         let worker = &mut self.workers[index];
         let id = worker.table.connect(Arc::new(Notify::new()));
         let mut subscribed = None;
-        let part = if key.is_some() { Part::Enter } else { Part::Join };
+        let part = if key.is_some() { Part::Enter } else { Part::Join(Policy::Close) };
         if worker.table.join(id, &group, part) == Some(false) {
             let name = group.clone();
             let make = |key: Key| Ask::Subscribe { request: key.request, group: name };

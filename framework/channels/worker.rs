@@ -6,8 +6,10 @@
 //! Invariants:
 //! - Requests in flight are bounded in number and bytes; who waits longer than the setting says
 //!   gets an error.
-//! - Two locks: the table's, for moments, and around it (in-process only) the one that keeps the
-//!   order of what goes to the store.
+//! - Two locks: the table's, for moments (at the end of a tick one `send` per member, none of which
+//!   blocks), and around it (in-process only) the one that keeps the order of what goes to the
+//!   store.
+//! - Who lets messages in ends the tick: the link after each read, in-process whoever asked.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,6 +47,14 @@ impl Seat {
     pub(super) fn tell(&self, tell: Tell) {
         let now = self.started.elapsed();
         self.table().tell(now, tell);
+    }
+
+    /// Ends the tick.
+    pub(super) fn flush(&self) {
+        let mut table = self.table();
+        if table.is_dirty() {
+            table.flush();
+        }
     }
 }
 
@@ -95,9 +105,25 @@ impl Worker {
 
     /// Changes the table and carries what follows to the store.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+        let _tick = self.own_tick();
         let value = change(&mut self.table());
         self.carry();
         value
+    }
+
+    /// A tick, which ends when this is dropped.
+    pub(super) fn tick(&self) -> Tick<'_> {
+        Tick(self)
+    }
+
+    /// The tick of whoever asks a store in this process. Over a link its task ends the ticks.
+    fn own_tick(&self) -> Option<Tick<'_>> {
+        matches!(self.way, Way::Hub { .. }).then(|| self.tick())
+    }
+
+    /// Whether the tick has something to hand out.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.table().is_dirty()
     }
 
     /// What the store says over the link.
@@ -116,19 +142,31 @@ impl Worker {
             let permits = permits.min(u32::try_from(PERMITS).expect("fits"));
             // The semaphore is never closed.
             let _permit = self.permits.acquire_many(permits).await.map_err(|_| unavailable())?;
-            self.ask(make).answer().await
+            let tick = self.own_tick();
+            let request = self.start(make);
+            if tick.is_some() && self.is_dirty() {
+                // In one process: what others send in the same turn goes along.
+                tokio::task::yield_now().await;
+            }
+            request.answer().await
         };
         tokio::time::timeout(self.wait, asked).await.unwrap_or_else(|_| Err(unavailable()))
     }
 
     /// Asks the store; dropping the request withdraws it.
     pub(super) fn ask(&self, make: impl FnOnce(Key) -> Ask) -> Request<'_> {
-        let (number, answer) = self.change(|table| table.request(make));
+        let _tick = self.own_tick();
+        self.start(make)
+    }
+
+    fn start(&self, make: impl FnOnce(Key) -> Ask) -> Request<'_> {
+        let (number, answer) = self.table().request(make);
+        self.carry();
         Request { worker: self, number, answer: Some(answer) }
     }
 
     /// Hands what waits in `outgoing` to the store, in order.
-    fn carry(&self) {
+    pub(super) fn carry(&self) {
         match &self.way {
             Way::Link { filled } => filled.notify_one(),
             Way::Hub { hub, id, carrying } => {
@@ -157,6 +195,18 @@ impl Drop for Worker {
     fn drop(&mut self) {
         if let Way::Hub { hub, id, .. } = &self.way {
             hub.remove(*id);
+        }
+    }
+}
+
+/// Hands out what came in when it is dropped, on every way out.
+pub(super) struct Tick<'a>(&'a Worker);
+
+impl Drop for Tick<'_> {
+    fn drop(&mut self) {
+        match &self.0.way {
+            Way::Link { .. } => self.0.seat.flush(),
+            Way::Hub { hub, .. } => hub.flush(),
         }
     }
 }

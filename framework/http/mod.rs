@@ -10,6 +10,7 @@ mod answer;
 mod cookies;
 mod form;
 mod headers;
+mod packed;
 mod path;
 mod processors;
 mod redirect;

@@ -3,10 +3,11 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OriginalUri};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Uri};
 
+use super::packed::Headers;
 use crate::site::Site;
 
 /// A request without its body: method, URL, headers, what the middleware put beside it, and the
@@ -26,7 +27,7 @@ pub struct Secure;
 struct Head {
     method: Method,
     uri: Uri,
-    headers: HeaderMap,
+    headers: Headers,
     extensions: Extensions,
 }
 
@@ -37,8 +38,22 @@ impl Request {
         let head = Head {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
-            headers: parts.headers.clone(),
+            headers: Headers::new(parts.headers.clone()),
             extensions: parts.extensions.clone(),
+        };
+        Self { site, head: Arc::new(head) }
+    }
+
+    /// The request these parts belong to, to be kept for long: nothing of it keeps the bytes it was
+    /// read from.
+    pub(crate) fn packed(site: Site, mut parts: Parts) -> Self {
+        parts.extensions.remove::<OriginalUri>();
+        let head = Head {
+            method: parts.method,
+            // A target that was parsed is parsed again.
+            uri: Uri::try_from(parts.uri.to_string()).unwrap_or(parts.uri),
+            headers: Headers::pack(&parts.headers),
+            extensions: parts.extensions,
         };
         Self { site, head: Arc::new(head) }
     }
@@ -70,19 +85,19 @@ impl Request {
     /// All headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
-        &self.head.headers
+        self.head.headers.map()
     }
 
     /// A header as text; `None` if it is absent or not visible ASCII.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.headers.get(name)?.to_str().ok()
+        self.head.headers.text(name)
     }
 
     /// The value of the cookie `name`.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        super::cookies::read(&self.head.headers, name)
+        super::cookies::read(self.headers(), name)
     }
 
     /// The first value of `name` in the query, decoded.

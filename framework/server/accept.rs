@@ -35,7 +35,8 @@ use tower::ServiceExt;
 
 use crate::error::Result;
 use crate::server::balance::Share;
-use crate::server::stream::{Io, Place, Stream};
+use crate::server::stream::{Io, Place, Stream, take_over};
+use crate::sockets::TakeOver;
 
 /// A request's head must be there this long after the connection or the last answer, seconds.
 const HEADER_SECONDS_MAX: u64 = 10;
@@ -206,6 +207,9 @@ impl Acceptor {
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             if let Some(peer) = peer {
                 request.extensions_mut().insert(ConnectInfo(peer));
+            }
+            if request.headers().contains_key(http::header::UPGRADE) {
+                request.extensions_mut().insert(TakeOver(take_over));
             }
             let handler = handler.clone();
             async move { Ok::<_, Infallible>(answer(handler, request).await) }

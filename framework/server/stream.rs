@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::server::balance::Counted;
+use crate::sockets::Taken;
 
 /// A connection. It moves along into an upgrade, so a WebSocket keeps its place too.
 #[derive(Debug)]
@@ -49,6 +52,16 @@ impl Stream {
             Io::Unix(_) => None,
         }
     }
+}
+
+/// Gets a connection back from hyper when it becomes a WebSocket.
+pub(super) fn take_over(upgraded: Upgraded) -> std::result::Result<Taken, Upgraded> {
+    let parts = upgraded.downcast::<TokioIo<Stream>>()?;
+    let Stream { io, _place: place } = parts.io.into_inner();
+    Ok(match io {
+        Io::Tcp(stream, _) => Taken::Tcp(stream, parts.read_buf, Some(Box::new(place))),
+        Io::Unix(_) => Taken::Other(Box::pin(Stream::new(io, place)), parts.read_buf),
+    })
 }
 
 impl AsyncRead for Stream {

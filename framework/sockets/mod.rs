@@ -1,8 +1,9 @@
 //! WebSockets: `Consumer`, `Socket`, upgrade.
 //!
-//! Flow: `urls` finds the line made by [`socket`] → `upgrade` checks the Origin and the handshake →
-//! [`Consumer::connect`] → 101 → one task per connection (`task`) reads, calls the consumer, writes
-//! → [`Consumer::disconnect`].
+//! Flow: `urls` finds the line made by [`socket`] → `upgrade` checks the Origin and the handshake
+//! → [`Consumer::connect`] → 101 → the stream is taken out of hyper (`io`) → one small task per
+//! connection (`task`) reads (`frames`) and calls the consumer; the ticks of its groups write to
+//! its `slot`; `wheel` watches the time → [`Consumer::disconnect`].
 //!
 //! Invariants:
 //! - A consumer's methods run one after the other. What it sends in a call leaves before the group
@@ -14,13 +15,15 @@
 
 mod background;
 mod consumer;
-mod outbox;
+mod frames;
+mod io;
 mod reply;
 mod routing;
+mod slot;
 mod socket;
 mod task;
 mod upgrade;
-mod wire;
+mod wheel;
 
 pub use background::run_background;
 pub use consumer::Consumer;
@@ -29,4 +32,6 @@ pub use routing::{Event, EventRoute, Routing, route};
 pub use socket::Socket;
 pub use upgrade::socket;
 
-pub use crate::channels::{Entered, Message, Presence};
+pub(crate) use io::{TakeOver, Taken};
+
+pub use crate::channels::{Entered, Message, Policy, Presence};

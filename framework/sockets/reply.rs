@@ -3,10 +3,10 @@
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Notify;
-
-use super::outbox::{Close, Outbox, closed};
-use crate::channels::{Connection, Entered, Frame, GroupName, Message, Presence};
+use super::frames::may_travel;
+use super::slot::{Close, Slot, closed};
+use super::wheel::Wheel;
+use crate::channels::{Connection, Entered, Frame, GroupName, Message, Policy, Presence};
 use crate::error::{Error, Result};
 use crate::http::Request;
 use crate::site::Site;
@@ -17,10 +17,13 @@ const CLOSE_REASON_BYTES_MAX: usize = 123;
 /// A connection, to be answered. A cheap clone; derefs to the [`Site`]. It may outlive the
 /// connection: its calls are errors then (`is_socket_closed`).
 #[derive(Clone, Debug)]
-pub struct Reply {
-    site: Site,
-    /// `None`: there is no connection, the event came from a named channel.
-    shared: Option<Arc<Shared>>,
+pub struct Reply(Whose);
+
+#[derive(Clone, Debug)]
+enum Whose {
+    Connection(Arc<Shared>),
+    /// There is no connection, the event came from a named channel.
+    Nobody(Box<Site>),
 }
 
 /// What a connection's task and all its handles share.
@@ -28,9 +31,7 @@ pub struct Reply {
 pub(super) struct Shared {
     pub(super) request: Request,
     pub(super) connection: Connection,
-    pub(super) outbox: Outbox,
-    /// Notified when a group has something.
-    pub(super) wake: Arc<Notify>,
+    pub(super) slot: Arc<Slot>,
     accepted: Mutex<Accepted>,
 }
 
@@ -43,10 +44,9 @@ pub(super) struct Accepted {
 
 impl Shared {
     pub(super) fn new(request: Request) -> Self {
-        let wake = Arc::new(Notify::new());
-        let connection = request.site().layer().connect(Arc::clone(&wake));
-        let (outbox, accepted) = (Outbox::default(), Mutex::default());
-        Self { request, connection, outbox, wake, accepted }
+        let slot = Arc::new(Slot::new(Wheel::of(request.site())));
+        let connection = request.site().layer().connect_sink(Arc::<Slot>::clone(&slot));
+        Self { request, connection, slot, accepted: Mutex::default() }
     }
 
     pub(super) fn accepted(&self) -> Accepted {
@@ -55,23 +55,26 @@ impl Shared {
 
     /// Ends the connection for all its handles.
     pub(super) fn end(&self) {
-        self.outbox.end();
+        self.slot.end();
         self.connection.close();
     }
 }
 
 impl Reply {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { site: shared.request.site().clone(), shared: Some(shared) }
+        Self(Whose::Connection(shared))
     }
 
     /// A handle of nobody.
     pub(super) fn nobody(site: Site) -> Self {
-        Self { site, shared: None }
+        Self(Whose::Nobody(Box::new(site)))
     }
 
     fn shared(&self) -> Result<&Shared> {
-        self.shared.as_deref().ok_or_else(|| closed("this event came from no socket"))
+        match &self.0 {
+            Whose::Connection(shared) => Ok(shared),
+            Whose::Nobody(_) => Err(closed("this event came from no socket")),
+        }
     }
 
     /// The handshake: its URL, headers, session and user.
@@ -118,7 +121,7 @@ impl Reply {
     /// The socket is closed (`is_socket_closed`).
     pub async fn send(&self, message: impl Into<Message> + Send) -> Result<()> {
         let frame = Frame::new(&message.into());
-        self.shared()?.outbox.push(&frame).await
+        self.shared()?.slot.push(&frame).await
     }
 
     /// Closes the connection after what was sent before. `reason` is for the client's log.
@@ -127,15 +130,13 @@ impl Reply {
     /// The code is none a server may send, the reason is longer than 123 bytes, or the socket is
     /// closed already.
     pub async fn close(&self, code: u16, reason: &str) -> Result<()> {
-        // RFC 6455 §7.4: 1004, 1005, 1006 and 1015 never travel.
-        let is_allowed = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
-        if !is_allowed || reason.len() > CLOSE_REASON_BYTES_MAX {
+        if !may_travel(code) || reason.len() > CLOSE_REASON_BYTES_MAX {
             return Err(Error::new(format!(
                 "closing a socket with {code}: 1000 to 1003, 1007 to 1014 and 3000 to 4999 can be \
                  sent, with a reason of at most {CLOSE_REASON_BYTES_MAX} bytes"
             )));
         }
-        self.shared()?.outbox.close(Close { code, reason: reason.to_owned() })
+        self.shared()?.slot.close(Close { code, reason: reason.to_owned() })
     }
 
     /// Joins `group`: its messages go to this client as they are, from now on.
@@ -143,8 +144,16 @@ impl Reply {
     /// # Errors
     /// The name is bad, the store cannot be reached, or the socket is closed.
     pub async fn join(&self, group: impl AsRef<str> + Send) -> Result<()> {
+        self.join_with(group, Policy::default()).await
+    }
+
+    /// As [`join`](Self::join), with what happens when this client is too slow for the group.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_with(&self, group: impl AsRef<str> + Send, policy: Policy) -> Result<()> {
         let group = GroupName::new(group.as_ref())?;
-        self.shared()?.connection.join(&group).await
+        self.shared()?.connection.join_with(&group, policy).await
     }
 
     /// Listens to `group`: its messages come to the consumer's `group_message`, from now on.
@@ -185,7 +194,10 @@ impl Deref for Reply {
     type Target = Site;
 
     fn deref(&self) -> &Site {
-        &self.site
+        match &self.0 {
+            Whose::Connection(shared) => shared.request.site(),
+            Whose::Nobody(site) => site,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::Reply;
 use super::reply::{Shared, subprotocols};
-use crate::channels::{Entered, Message, Presence};
+use crate::channels::{Entered, Message, Policy, Presence};
 use crate::error::Result;
 use crate::http::{Captured, Request};
 use crate::site::Site;
@@ -15,19 +15,19 @@ use crate::site::Site;
 /// A connection, seen from its consumer. Derefs to the [`Site`].
 #[derive(Debug)]
 pub struct Socket {
-    request: Request,
+    shared: Arc<Shared>,
     reply: Reply,
 }
 
 impl Socket {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        Self { request: shared.request.clone(), reply: Reply::new(Arc::clone(shared)) }
+        Self { shared: Arc::clone(shared), reply: Reply::new(Arc::clone(shared)) }
     }
 
     /// The handshake: its URL, headers, session and user.
     #[must_use]
     pub fn request(&self) -> &Request {
-        &self.request
+        &self.shared.request
     }
 
     /// What the route's converters captured: a value, a tuple or a struct.
@@ -35,7 +35,7 @@ impl Socket {
     /// # Errors
     /// The captured texts do not fit `T`.
     pub fn path<T: DeserializeOwned>(&self) -> Result<T> {
-        match self.request.extension::<Captured>() {
+        match self.shared.request.extension::<Captured>() {
             Some(captured) => captured.parse(),
             None => Captured::default().parse(),
         }
@@ -50,7 +50,7 @@ impl Socket {
     /// The subprotocols the client offers, in its order of preference.
     #[must_use]
     pub fn subprotocols(&self) -> Vec<String> {
-        subprotocols(&self.request)
+        subprotocols(self.request())
     }
 
     /// Accepts the connection. Twice is once.
@@ -95,6 +95,14 @@ impl Socket {
         self.reply.join(group).await
     }
 
+    /// As [`join`](Self::join), with what happens when this client is too slow for the group.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_with(&mut self, group: impl AsRef<str> + Send, slow: Policy) -> Result<()> {
+        self.reply.join_with(group, slow).await
+    }
+
     /// Listens to `group`: its messages come to [`Consumer::group_message`](super::Consumer).
     ///
     /// # Errors
@@ -128,6 +136,6 @@ impl Deref for Socket {
     type Target = Site;
 
     fn deref(&self) -> &Site {
-        self.request.site()
+        self.shared.request.site()
     }
 }

@@ -1,63 +1,63 @@
-//! One task per connection: reads, calls the consumer, writes.
+//! One small task per connection: reads, calls the consumer, writes what the tick could not.
 //!
-//! Flow: each turn takes what the groups and the consumer have for the client, then waits for the
-//! first of: the end of the server, bytes written, something new to send, a frame, a deadline.
+//! Flow: each turn writes what waits, drains the groups and opens the slot for the ticks; then
+//! reads until something is complete, and calls the consumer with it.
 //!
 //! Invariants:
-//! - Nothing is added to a full queue: the client's groups lag in their rings, its consumer waits.
+//! - The task is small, for it is there as long as its connection: calls and the goodbye are boxed,
+//!   reading has a scratch buffer per thread, and only what is incomplete is kept.
+//! - Nobody is read from who has not taken what waits for him.
 //! - A client that takes nothing for `server.ping_timeout` is dropped, also in the middle of a
 //!   call.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error as WsError, Message as WsMessage};
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
+use tokio::time::timeout;
 
-use super::outbox::Close;
+use super::frames::{Fault, Heard, Parser, close_frame, pong_frame};
+use super::io::Io;
 use super::reply::Shared;
-use super::wire::{OUT_BYTES_MAX, Wire};
+use super::slot::{Close, OUT_BYTES_MAX, Slot};
+use super::wheel::Wheel;
 use super::{Consumer, Socket};
-use crate::channels::GroupName;
-use crate::conf;
+use crate::channels::{GroupName, Message};
 use crate::error::Result;
 
 /// How long the goodbye may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// Bytes read and thrown away after our goodbye, so that the client can read it.
 const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Room for reading frames, bytes.
-const READ_BYTES: usize = 4 * 1024;
-/// tungstenite's own buffer for pongs and the goodbye, bytes.
-const CONTROL_BYTES: usize = 1024;
-/// Most that may wait there before the connection fails, bytes.
-const CONTROL_BYTES_MAX: usize = 256 * 1024;
-/// A ping without a payload, as a server sends it.
-const PING: [u8; 2] = [0x89, 0x00];
+/// Room for one read, bytes; a thread has one for all its connections.
+const READ_BYTES: usize = 16 * 1024;
+/// Messages of one read that are handled before others get their turn.
+const TURNS_MAX: u8 = 32;
 
 /// RFC 6455 §7.4.1: no code was in the goodbye.
 const NO_CODE: u16 = 1005;
 /// RFC 6455 §7.4.1: there was no goodbye.
 pub(super) const NO_GOODBYE: u16 = 1006;
 
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+}
+
 /// Why a connection ends.
 #[derive(Debug)]
 enum End {
-    /// The client said so, with this code.
-    Client(u16),
+    /// The client said so, with this payload.
+    Client(Vec<u8>),
     /// We say so.
     Server(Close),
+    /// The client sent what nobody may; nothing after it is understood.
+    Fault(Fault),
     /// Nobody says anything: the stream is broken, or the client silent.
     Broken,
 }
@@ -68,330 +68,325 @@ impl End {
     }
 }
 
-/// What happened while waiting.
+/// What a turn brings.
 enum Happening {
-    Draining,
-    Written,
-    Filled,
-    Woken,
-    Message(WsMessage),
-    Deadline,
+    Text(String),
+    Bytes(Vec<u8>),
+    Groups(Vec<(GroupName, Message)>),
     End(End),
 }
 
-struct Task<S> {
-    ws: WebSocketStream<Wire<S>>,
-    shared: Arc<Shared>,
-    /// Its groups may have something for it.
-    is_woken: bool,
-    ping_interval: Duration,
-    ping_timeout: Duration,
-    heard: Instant,
-    /// When the ping that waits for its answer was sent.
-    pinged: Option<Instant>,
+/// Leaves the groups and closes the stream on every way out.
+pub(super) struct Held(pub(super) Arc<Shared>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.end();
+        self.0.slot.finish();
+    }
 }
 
-/// Runs an accepted connection to its end, but for `disconnect`; the code it was closed with.
-pub(super) async fn run<S, C>(
-    stream: S,
-    shared: &Arc<Shared>,
+/// What there is of a connection for as long as it is there; boxed, so that its task is small.
+struct Life<C> {
+    held: Held,
+    socket: Socket,
+    consumer: C,
+    reader: Reader,
+}
+
+/// Runs an accepted connection to its end. `read`: what was read of it already.
+pub(super) fn run<C: Consumer>(
+    held: Held,
+    socket: Socket,
+    consumer: C,
+    (io, read): (Io, Bytes),
+) -> impl Future<Output = ()> + Send + 'static {
+    // Copied: it is a slice of hyper's buffer, even if it is empty.
+    let rest = if read.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&read) };
+    let reader = Reader { parser: None, rest, turns: 0 };
+    held.0.slot.run(io);
+    let site = held.0.request.site();
+    Wheel::of(site).watch(site, &held.0.slot);
+    let mut life = Box::new(Life { held, socket, consumer, reader });
+    async move {
+        let end = talk(&mut life).await;
+        Box::pin(finish(life, end)).await;
+    }
+}
+
+async fn finish<C: Consumer>(mut life: Box<Life<C>>, end: End) {
+    let shared = &life.held.0;
+    shared.end();
+    let code = say_goodbye(shared, &mut life.reader, end).await;
+    shared.slot.finish();
+    disconnect(&mut life.consumer, &mut life.socket, code).await;
+}
+
+/// Tells the consumer.
+pub(super) async fn disconnect<C: Consumer>(consumer: &mut C, socket: &mut Socket, code: u16) {
+    let call = Box::pin(AssertUnwindSafe(consumer.disconnect(socket, code)).catch_unwind());
+    // Logged; there is nobody to tell.
+    let _ = log_failure("a consumer's disconnect", call.await);
+}
+
+async fn talk<C: Consumer>(life: &mut Life<C>) -> End {
+    let Life { held: Held(shared), socket, consumer, reader } = life;
+    loop {
+        let done = match poll_fn(|cx| reader.poll(shared, cx)).await {
+            Happening::End(end) => return end,
+            Happening::Text(text) => {
+                let call = AssertUnwindSafe(consumer.receive(socket, &text)).catch_unwind();
+                drive(shared, Box::pin(call)).await
+            }
+            Happening::Bytes(bytes) => {
+                let call = AssertUnwindSafe(consumer.receive_bytes(socket, &bytes)).catch_unwind();
+                drive(shared, Box::pin(call)).await
+            }
+            Happening::Groups(heard) => Box::pin(tell(shared, socket, consumer, heard)).await,
+        };
+        if let Err(end) = done {
+            return end;
+        }
+    }
+}
+
+async fn tell<C: Consumer>(
+    shared: &Shared,
     socket: &mut Socket,
     consumer: &mut C,
-) -> u16
+    heard: Vec<(GroupName, Message)>,
+) -> Result<(), End> {
+    for (group, message) in heard {
+        let call = consumer.group_message(socket, group.as_str(), &message);
+        drive(shared, Box::pin(AssertUnwindSafe(call).catch_unwind())).await?;
+    }
+    Ok(())
+}
+
+/// Runs a call to its end; meanwhile what it sends leaves already.
+async fn drive<F>(shared: &Shared, mut call: F) -> Result<(), End>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-    C: Consumer,
+    F: Future<Output = Result<Result<()>, Box<dyn Any + Send>>> + Unpin,
 {
-    let settings = &shared.request.settings().server;
-    let mut task = Task {
-        ws: WebSocketStream::from_raw_socket(
-            Wire::new(stream),
-            Role::Server,
-            Some(configuration(settings)),
-        )
-        .await,
-        shared: Arc::clone(shared),
-        is_woken: true,
-        ping_interval: Duration::from_secs(settings.ping_interval.max(1)),
-        ping_timeout: Duration::from_secs(settings.ping_timeout.max(1)),
-        heard: Instant::now(),
-        pinged: None,
-    };
-    shared.outbox.run();
-    let end = task.talk(socket, consumer).await;
-    shared.end();
-    task.say_goodbye(end).await
+    let slot = &shared.slot;
+    slot.begin_call();
+    let mut is_broken = false;
+    let done = poll_fn(|cx| {
+        slot.register(cx);
+        let done = call.poll_unpin(cx);
+        let failed = slot.is_broken() || matches!(slot.poll_write(cx), Poll::Ready(Err(_)));
+        if failed && !is_broken {
+            // The client is gone: sends fail from here on, but the call is not cut short.
+            is_broken = true;
+            shared.end();
+        }
+        done
+    })
+    .await;
+    slot.end_call();
+    outcome(done)?;
+    if is_broken { Err(End::Broken) } else { Ok(()) }
 }
 
-fn configuration(settings: &conf::Server) -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(READ_BYTES)
-        .write_buffer_size(CONTROL_BYTES)
-        .max_write_buffer_size(CONTROL_BYTES_MAX)
-        .max_message_size(Some(settings.message_bytes_max))
-        .max_frame_size(Some(settings.message_bytes_max))
+/// The incoming side of a connection.
+#[derive(Debug)]
+struct Reader {
+    /// There while a frame or a message is not complete.
+    parser: Option<Box<Parser>>,
+    /// Read, and not looked at yet.
+    rest: Bytes,
+    turns: u8,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Task<S> {
-    async fn talk<C: Consumer>(&mut self, socket: &mut Socket, consumer: &mut C) -> End {
-        let site = self.shared.request.site().clone();
-        let mut draining = pin!(site.lifecycle().draining());
-        let mut deadline = pin!(sleep_until((self.heard + self.ping_interval).into()));
+impl Reader {
+    /// The next thing to do something about.
+    fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Happening> {
+        let slot = &shared.slot;
+        slot.register(cx);
+        if slot.is_draining() {
+            let end = End::server(1001, "the server is going away");
+            return Poll::Ready(Happening::End(end));
+        }
         loop {
-            if let Some(end) = self.take_direct() {
-                return end;
+            if slot.is_broken() {
+                return Poll::Ready(Happening::End(End::Broken));
             }
-            match self.take_groups() {
-                Err(end) => return end,
-                Ok(heard) => {
-                    for (group, message) in heard {
-                        let call = consumer.group_message(socket, group.as_str(), &message);
-                        if let Err(end) = self.call(call).await {
-                            return end;
-                        }
-                    }
+            if let Some(happening) = poll_out(shared, cx) {
+                return Poll::Ready(happening);
+            }
+            if !slot.has_room() {
+                return Poll::Pending;
+            }
+            let message_max = shared.request.settings().server.message_bytes_max;
+            return Poll::Ready(match ready!(self.poll_in(slot, message_max, cx)) {
+                Ok(Heard::Ping(payload)) => {
+                    slot.append(&pong_frame(&payload));
+                    continue;
                 }
-            }
-            let happening = tokio::select! {
-                biased;
-                () = &mut draining => Happening::Draining,
-                happening = self.happening() => happening,
-                () = &mut deadline => Happening::Deadline,
-            };
-            match happening {
-                Happening::Draining => return End::server(1001, "the server is going away"),
-                Happening::Written | Happening::Filled => {}
-                Happening::Woken => self.is_woken = true,
-                Happening::End(end) => return end,
-                Happening::Deadline => match self.heartbeat() {
-                    None => return End::Broken,
-                    Some(next) => deadline.as_mut().reset(next.into()),
-                },
-                Happening::Message(message) => {
-                    self.heard = Instant::now();
-                    if let WsMessage::Pong(_) = message {
-                        self.pinged = None;
-                        deadline.as_mut().reset((self.heard + self.ping_interval).into());
-                    }
-                    if let Err(end) = self.receive(socket, consumer, message).await {
-                        return end;
-                    }
-                }
-            }
+                Ok(Heard::Pong) => continue,
+                Ok(Heard::Text(text)) => Happening::Text(text),
+                Ok(Heard::Binary(bytes)) => Happening::Bytes(bytes),
+                Ok(Heard::Close(payload)) => Happening::End(End::Client(payload)),
+                Err(end) => Happening::End(end),
+            });
         }
     }
 
-    async fn receive<C: Consumer>(
+    /// Reads until something is complete.
+    fn poll_in(
         &mut self,
-        socket: &mut Socket,
-        consumer: &mut C,
-        message: WsMessage,
-    ) -> Result<(), End> {
-        match message {
-            WsMessage::Text(text) => self.call(consumer.receive(socket, text.as_str())).await,
-            WsMessage::Binary(bytes) => self.call(consumer.receive_bytes(socket, &bytes)).await,
-            WsMessage::Close(frame) => {
-                Err(End::Client(frame.map_or(NO_CODE, |frame| frame.code.into())))
+        slot: &Slot,
+        message_max: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Heard, End>> {
+        if !self.rest.is_empty() {
+            self.turns += 1;
+            if self.turns > TURNS_MAX {
+                self.turns = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            WsMessage::Ping(_) | WsMessage::Pong(_) | WsMessage::Frame(_) => Ok(()),
+            let mut input = &self.rest[..];
+            let heard = read(&mut self.parser, &mut input, message_max);
+            let used = self.rest.len() - input.len();
+            self.rest.advance(used);
+            if self.rest.is_empty() {
+                self.rest = Bytes::new();
+            }
+            if let Some(heard) = heard {
+                return Poll::Ready(heard.map_err(End::Fault));
+            }
         }
+        SCRATCH.with_borrow_mut(|scratch| {
+            loop {
+                let count = match ready!(slot.poll_read(cx, scratch)) {
+                    Ok(0) | Err(_) => return Poll::Ready(Err(End::Broken)),
+                    Ok(count) => count,
+                };
+                slot.hear();
+                let mut input = &scratch[..count];
+                let heard = read(&mut self.parser, &mut input, message_max);
+                if !input.is_empty() {
+                    self.rest = Bytes::copy_from_slice(input);
+                }
+                if let Some(heard) = heard {
+                    return Poll::Ready(heard.map_err(End::Fault));
+                }
+            }
+        })
     }
+}
 
-    /// Waits for the first thing that concerns the stream, the outbox or the groups.
-    async fn happening(&mut self) -> Happening {
-        let shared = Arc::clone(&self.shared);
-        let wire = self.ws.get_ref();
-        let (has_room, stalled) = (wire.has_room(), wire.deadline(self.ping_timeout));
-        let is_woken = self.is_woken;
-        tokio::select! {
-            biased;
-            happening = next(&mut self.ws, has_room) => happening,
-            () = shared.outbox.filled.notified(), if has_room => Happening::Filled,
-            () = shared.wake.notified(), if !is_woken || !has_room => Happening::Woken,
-            () = until(stalled) => Happening::End(End::Broken),
-            // There is more for the consumer; the others first.
-            () = tokio::task::yield_now(), if is_woken && has_room => Happening::Filled,
+/// Reads up to the next complete thing; keeps the parser if there is more to come of something.
+fn read(
+    parser: &mut Option<Box<Parser>>,
+    input: &mut &[u8],
+    message_max: usize,
+) -> Option<Result<Heard, Fault>> {
+    let under_way = parser.get_or_insert_default();
+    let heard = under_way.next(input, message_max);
+    if under_way.is_idle() {
+        *parser = None;
+    }
+    heard
+}
+
+/// Writes what waits and what the groups have, then lets the ticks write; what else there is to do.
+fn poll_out(shared: &Shared, cx: &mut Context<'_>) -> Option<Happening> {
+    let (slot, connection) = (&shared.slot, &shared.connection);
+    loop {
+        match slot.poll_write(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Some(Happening::End(End::Broken)),
+            Poll::Pending => return connection.is_overrun().then(|| too_slow(shared)),
         }
-    }
-
-    /// Takes what the consumer has sent; the end, if it asked for that.
-    fn take_direct(&mut self) -> Option<End> {
-        let outbox = &self.shared.outbox;
-        if !self.ws.get_ref().has_room() {
+        if let Some(close) = slot.asked_to_close() {
+            return Some(Happening::End(End::Server(close)));
+        }
+        if slot.is_open() {
             return None;
         }
-        self.ws.get_mut().add(|out| outbox.take(out)).map(End::Server)
-    }
-
-    /// Takes what the groups have, as far as there is room; what is for the consumer.
-    fn take_groups(&mut self) -> Result<Vec<(GroupName, crate::channels::Message)>, End> {
-        if !self.is_woken {
-            return Ok(Vec::new());
+        let mut taken = BytesMut::new();
+        let drained = connection.drain(&mut taken, OUT_BYTES_MAX);
+        if drained.is_overrun {
+            return Some(too_slow(shared));
         }
-        let connection = &self.shared.connection;
-        let is_overrun = if self.ws.get_ref().has_room() {
-            let drained = self.ws.get_mut().add(|out| connection.drain(out, OUT_BYTES_MAX));
-            self.is_woken = drained.has_more;
-            if !drained.is_overrun {
-                return Ok(drained.heard);
-            }
-            true
-        } else {
-            connection.is_overrun()
-        };
-        if is_overrun {
-            tracing::info!(path = self.shared.request.path(), "a socket lagged too far behind");
-            return Err(End::server(1013, "too slow"));
+        let is_nothing = taken.is_empty();
+        slot.append_all(taken);
+        if !drained.heard.is_empty() {
+            return Some(Happening::Groups(drained.heard));
         }
-        Ok(Vec::new())
-    }
-
-    /// Calls the consumer; meanwhile what it sends leaves already.
-    async fn call(&mut self, call: impl Future<Output = Result<()>> + Send) -> Result<(), End> {
-        let mut call = pin!(AssertUnwindSafe(call).catch_unwind());
-        let is_broken = tokio::select! {
-            biased;
-            done = &mut call => return outcome(done),
-            () = self.pump() => true,
-        };
-        debug_assert!(is_broken);
-        // The client is gone: sends fail from here on, but the call is not cut short.
-        self.shared.end();
-        outcome(call.await).and(Err(End::Broken))
-    }
-
-    /// Writes what is sent until the stream breaks.
-    async fn pump(&mut self) {
-        loop {
-            // A close that was asked for waits until the call is over.
-            let outbox = &self.shared.outbox;
-            if self.ws.get_ref().has_room() {
-                self.ws.get_mut().add(|out| outbox.take(out));
-            }
-            let wire = self.ws.get_ref();
-            let (has_room, stalled) = (wire.has_room(), wire.deadline(self.ping_timeout));
-            let shared = Arc::clone(&self.shared);
-            tokio::select! {
-                biased;
-                happening = next(&mut self.ws, false) => {
-                    if matches!(happening, Happening::End(_)) {
-                        return;
-                    }
-                }
-                () = shared.outbox.filled.notified(), if has_room => {}
-                () = until(stalled) => return,
-            }
+        if is_nothing && connection.open() {
+            return None;
         }
-    }
-
-    /// Sends a ping if the client was silent; when to look again. `None`: it did not answer.
-    fn heartbeat(&mut self) -> Option<Instant> {
-        let now = Instant::now();
-        if !self.ws.get_ref().has_room() {
-            // It is not read from either; whether it takes anything is watched elsewhere.
-            return Some(now + self.ping_interval);
-        }
-        if self.pinged.is_some_and(|at| self.heard >= at) {
-            self.pinged = None;
-        }
-        if let Some(at) = self.pinged {
-            return (now < at + self.ping_timeout).then_some(at + self.ping_timeout);
-        }
-        if now < self.heard + self.ping_interval {
-            return Some(self.heard + self.ping_interval);
-        }
-        self.ws.get_mut().add(|out| out.extend_from_slice(&PING));
-        self.pinged = Some(now);
-        Some(now + self.ping_timeout)
-    }
-
-    /// Closes the connection as it should be; the code `disconnect` is told.
-    async fn say_goodbye(&mut self, end: End) -> u16 {
-        let (code, frame) = match end {
-            End::Broken => return NO_GOODBYE,
-            End::Client(code) => (code, None),
-            End::Server(close) => {
-                let code = CloseCode::from(close.code);
-                (close.code, Some(CloseFrame { code, reason: close.reason.into() }))
-            }
-        };
-        let goodbye = async {
-            if frame.is_some() {
-                // A failure shows below.
-                let _ = self.ws.close(frame).await;
-            }
-            // What the client still says is read away; tungstenite answers its goodbye.
-            while let Some(Ok(_)) = self.ws.next().await {}
-            linger(self.ws.get_mut()).await;
-        };
-        if timeout(CLOSE_WAIT, goodbye).await.is_err() {
-            tracing::debug!("a client did not say goodbye");
-        }
-        code
     }
 }
 
-/// Writes what waits, and reads if there is room for what follows from it.
-async fn next<S: AsyncRead + AsyncWrite + Unpin>(
-    ws: &mut WebSocketStream<Wire<S>>,
-    is_reading: bool,
-) -> Happening {
-    poll_fn(|cx| {
-        let wire = ws.get_mut();
-        if !wire.is_empty() {
-            match wire.poll_drive(cx) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Happening::Written),
-                Poll::Ready(Err(_)) => return Poll::Ready(Happening::End(End::Broken)),
-                Poll::Pending => {}
-            }
+fn too_slow(shared: &Shared) -> Happening {
+    tracing::info!(path = shared.request.path(), "a socket lagged too far behind");
+    Happening::End(End::server(1013, "too slow"))
+}
+
+/// Closes the connection as it should be; the code `disconnect` is told.
+async fn say_goodbye(shared: &Shared, reader: &mut Reader, end: End) -> u16 {
+    let is_understood = matches!(end, End::Server(_));
+    let (code, payload) = match end {
+        End::Broken => return NO_GOODBYE,
+        End::Client(payload) => {
+            let code = payload.first_chunk().map_or(NO_CODE, |code| u16::from_be_bytes(*code));
+            (code, payload)
         }
-        if !is_reading {
-            return Poll::Pending;
+        End::Server(close) => (close.code, payload(close.code, &close.reason)),
+        End::Fault(fault) => {
+            let (code, reason) = match fault {
+                Fault::Protocol => (1002, "protocol error"),
+                Fault::Utf8 => (1007, "text is not UTF-8"),
+                Fault::TooLarge => (1009, "message too large"),
+            };
+            (code, payload(code, reason))
         }
-        ws.poll_next_unpin(cx).map(|message| match message {
-            None => Happening::End(End::Broken),
-            Some(Ok(message)) => Happening::Message(message),
-            Some(Err(error)) => Happening::End(refusal(&error)),
+    };
+    let slot = &shared.slot;
+    slot.append(&close_frame(&payload));
+    let goodbye = async {
+        poll_fn(|cx| {
+            slot.register(cx);
+            slot.poll_write(cx)
         })
-    })
-    .await
-}
-
-/// How a connection ends over what the client sent.
-fn refusal(error: &WsError) -> End {
-    match error {
-        WsError::Capacity(CapacityError::MessageTooLong { .. }) => {
-            End::server(1009, "message too large")
+        .await?;
+        if is_understood {
+            let message_max = shared.request.settings().server.message_bytes_max;
+            let mut answer = async || poll_fn(|cx| reader.poll_in(slot, message_max, cx)).await;
+            while let Ok(Heard::Text(_) | Heard::Binary(_) | Heard::Ping(_) | Heard::Pong) =
+                answer().await
+            {}
         }
-        WsError::Utf8(_) => End::server(1007, "text is not UTF-8"),
-        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Broken,
-        WsError::Protocol(ProtocolError::InvalidCloseSequence) => End::server(1002, ""),
-        WsError::Protocol(_) => End::server(1002, "protocol error"),
-        WsError::WriteBufferFull(_) => End::server(1013, "too slow"),
-        _ => End::Broken,
+        poll_fn(|cx| slot.poll_shutdown(cx)).await?;
+        linger(slot).await
+    };
+    match timeout(CLOSE_WAIT, goodbye).await {
+        Ok(_) => {}
+        Err(_) => tracing::debug!("a client did not say goodbye"),
     }
+    code
 }
 
-/// After the goodbye: the end of our side, and the client's bytes away, or a reset could take the
-/// goodbye with it.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) {
-    if wire.shutdown().await.is_err() {
-        return;
-    }
-    let mut scratch = [0; READ_BYTES];
+fn payload(code: u16, reason: &str) -> Vec<u8> {
+    let mut payload = code.to_be_bytes().to_vec();
+    payload.extend_from_slice(reason.as_bytes());
+    payload
+}
+
+/// After the end of our side: the client's bytes away, or a reset could take the goodbye with it.
+async fn linger(slot: &Slot) -> std::io::Result<()> {
     let mut left = LINGER_BYTES_MAX;
-    while let Ok(read) = wire.read(&mut scratch).await
-        && read > 0
-        && left > read
-    {
+    loop {
+        let read =
+            poll_fn(|cx| SCRATCH.with_borrow_mut(|scratch| slot.poll_read(cx, scratch))).await?;
+        if read == 0 || left < read {
+            return Ok(());
+        }
         left -= read;
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -10,13 +10,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::io::{self, TakeOver};
 use super::reply::{Accepted, Shared};
-use super::task::{self, NO_GOODBYE, log_failure};
+use super::task::{self, Held, NO_GOODBYE, log_failure};
 use super::{Consumer, Socket};
 use crate::http::Request;
 use crate::middleware::is_allowed_origin;
@@ -50,6 +50,7 @@ async fn upgrade<C: Consumer>(
 ) -> Response {
     let (mut parts, _) = request.into_parts();
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+    let take_over = parts.extensions.remove::<TakeOver>();
     let request = Request::new(site, &parts);
     if let Err(refused) = check_origin(&request) {
         return refused.into_response();
@@ -65,9 +66,10 @@ async fn upgrade<C: Consumer>(
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is going away");
     }
     let (answer, answered) = oneshot::channel();
+    let request = Request::packed(request.site().clone(), parts);
     let lifecycle = request.lifecycle().clone();
     // A task of its own from here on: a client that goes away does not cut `connect` short.
-    lifecycle.spawn(live(request, on_upgrade, consumer(), answer));
+    lifecycle.spawn(live(request, (on_upgrade, take_over), consumer(), answer));
     match answered.await {
         Ok(Ok(accepted)) => switch(&key, accepted),
         Ok(Err(refused)) => refused,
@@ -75,18 +77,17 @@ async fn upgrade<C: Consumer>(
     }
 }
 
-/// The whole life of a connection.
+/// The life of a connection until it is accepted or not.
 async fn live<C: Consumer>(
     request: Request,
-    on_upgrade: OnUpgrade,
+    (on_upgrade, take_over): (OnUpgrade, Option<TakeOver>),
     mut consumer: C,
     answer: oneshot::Sender<Result<Accepted, Response>>,
 ) {
-    let shared = Arc::new(Shared::new(request));
-    let _end = EndOnDrop(&shared);
-    let mut socket = Socket::new(&shared);
+    let held = Held(Arc::new(Shared::new(request)));
+    let mut socket = Socket::new(&held.0);
     let decided = match connect(&mut consumer, &mut socket).await {
-        Ok(()) => Some(shared.accepted()).filter(|decided| decided.is_accepted).ok_or(FORBIDDEN),
+        Ok(()) => Some(held.0.accepted()).filter(|decided| decided.is_accepted).ok_or(FORBIDDEN),
         Err(status) => Err(status),
     };
     let accepted = match decided {
@@ -97,25 +98,17 @@ async fn live<C: Consumer>(
             return;
         }
     };
-    let mut code = NO_GOODBYE;
     if answer.send(Ok(accepted)).is_ok()
         && let Ok(Ok(upgraded)) = timeout(HANDSHAKE_WAIT, on_upgrade).await
+        && let Ok(taken) = io::take(upgraded, take_over)
     {
-        code = task::run(TokioIo::new(upgraded), &shared, &mut socket, &mut consumer).await;
+        // A task of its own again: this one is as large as `connect` made it.
+        let lifecycle = socket.lifecycle().clone();
+        lifecycle.spawn(task::run(held, socket, consumer, taken));
+        return;
     }
-    shared.end();
-    let call = AssertUnwindSafe(consumer.disconnect(&mut socket, code)).catch_unwind();
-    // Logged; there is nobody to tell.
-    let _ = log_failure("a consumer's disconnect", call.await);
-}
-
-/// Leaves the groups on every way out.
-struct EndOnDrop<'a>(&'a Shared);
-
-impl Drop for EndOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.end();
-    }
+    held.0.end();
+    task::disconnect(&mut consumer, &mut socket, NO_GOODBYE).await;
 }
 
 async fn connect<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<(), StatusCode> {

@@ -1,15 +1,19 @@
 //! This worker's table: its groups, their latest messages, and its connections' places in them.
 //!
 //! Flow: a connection joins → the first of a group makes the worker subscribe → what the store
-//! tells is put in the group's ring once → the members are woken → each drains from its own cursor.
+//! tells is put in the group's ring once → at the end of the tick [`Table::flush`] hands it as
+//! one piece to every member that has all before it → the others drain from their cursors when
+//! they can.
 //!
 //! Invariants:
-//! - No queue per connection: a slow one lags in the ring, and is closed when the ring leaves it
-//!   behind.
+//! - No queue per connection: a slow one lags in the ring; what happens when the ring leaves it
+//!   behind is its [`Policy`]. A member that lags costs a tick one comparison.
+//! - A member that lags is told once, or knows: it drains before it is written to again.
 //! - What must be asked of the store is put in `outgoing` under the same lock as the change it
 //!   follows from, so the two never disagree about the order.
 //! - Pure: the caller brings the time and carries `outgoing`.
 
+mod flush;
 mod reconnect;
 mod requests;
 #[cfg(test)]
@@ -20,11 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::sync::Notify;
 
 use super::protocol::{Ask, Entry, Person, Position};
 use super::ring::Ring;
-use super::{GroupName, Limits, Message, Statistics};
+use super::{GroupName, Limits, Message, Policy, Sink, Statistics};
 pub(super) use requests::{Pending, Reply};
 
 /// Bytes of recent messages a worker keeps in all groups together; beyond it the group just
@@ -47,6 +50,10 @@ pub(crate) struct Table {
     /// was joined before.
     pub(super) outgoing: VecDeque<Ask>,
     counted: Statistics,
+    /// Groups with messages that are not handed out yet.
+    dirty: Vec<GroupName>,
+    /// Where a tick's messages of a group become one piece.
+    batch: BytesMut,
 }
 
 /// A group with members here.
@@ -54,37 +61,59 @@ pub(crate) struct Table {
 struct Local {
     /// Up to where this worker knows the group; `None` until the store has answered.
     position: Option<Position>,
+    /// Up to where it was handed out.
+    flushed: Option<Position>,
+    /// Bytes behind that.
+    waiting_bytes: usize,
     ring: Ring,
-    /// To wake each member.
-    members: HashMap<u64, Arc<Notify>>,
+    /// By connection.
+    members: HashMap<u64, Member>,
 }
 
 #[derive(Debug)]
 struct Connection {
-    wake: Arc<Notify>,
-    groups: BTreeMap<GroupName, Membership>,
+    sink: Arc<dyn Sink>,
+    groups: Vec<GroupName>,
 }
 
 /// A connection's part in a group.
-#[derive(Debug, Default)]
-struct Membership {
+#[derive(Debug)]
+struct Member {
+    sink: Arc<dyn Sink>,
     /// The last message it has; `None` until the store has answered.
     cursor: Option<Position>,
     /// Its messages go to the client.
     is_joined: bool,
     /// Its messages go to the consumer.
     is_listening: bool,
-    person: Option<Person>,
+    /// It knows that there is more behind its cursor, and drains before it is written to again.
+    is_lagging: bool,
+    policy: Policy,
+    person: Option<Box<Person>>,
+}
+
+impl Member {
+    fn new(sink: Arc<dyn Sink>) -> Self {
+        Self {
+            sink,
+            cursor: None,
+            is_joined: false,
+            is_listening: false,
+            is_lagging: false,
+            policy: Policy::default(),
+            person: None,
+        }
+    }
 }
 
 /// How a connection takes part in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// Messages go to the client as they are.
-    Join,
+    Join(Policy),
     /// Messages go to the consumer.
     Listen,
-    /// As [`Join`](Self::Join), from the moment its presence is counted.
+    /// As [`Join`](Self::Join) with the default policy, from the moment its presence is counted.
     Enter,
 }
 
@@ -97,6 +126,11 @@ pub(crate) struct Drained {
     pub(crate) has_more: bool,
     /// What its consumer listens to.
     pub(crate) heard: Vec<(GroupName, Message)>,
+    heard_bytes: usize,
+    /// What its policy makes it miss.
+    dropped: u64,
+    /// Where the group being drained ends.
+    top: Position,
 }
 
 impl Table {
@@ -111,23 +145,24 @@ impl Table {
             request_last: 0,
             outgoing: VecDeque::new(),
             counted: Statistics::default(),
+            dirty: Vec::new(),
+            batch: BytesMut::new(),
         }
     }
 
-    /// A new connection; `wake` is notified when there is something to drain.
-    pub(super) fn connect(&mut self, wake: Arc<Notify>) -> u64 {
+    /// A new connection, and where its messages go.
+    pub(super) fn connect(&mut self, sink: Arc<dyn Sink>) -> u64 {
         self.connection_last += 1;
-        let connection = Connection { wake, groups: BTreeMap::new() };
+        let connection = Connection { sink, groups: Vec::new() };
         self.connections.insert(self.connection_last, connection);
         self.connection_last
     }
 
     /// Ends a connection and all it takes part in.
     pub(super) fn disconnect(&mut self, id: u64) {
-        let Some(connection) = self.connections.get(&id) else { return };
-        let groups: Vec<GroupName> = connection.groups.keys().cloned().collect();
-        for group in groups {
-            self.leave(id, &group);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        for group in std::mem::take(&mut connection.groups) {
+            self.end_part(id, &group);
         }
         self.connections.remove(&id);
     }
@@ -136,35 +171,52 @@ impl Table {
     /// on; else it does once the request for a subscription, to be made now, is answered.
     pub(super) fn join(&mut self, id: u64, group: &GroupName, part: Part) -> Option<bool> {
         let connection = self.connections.get_mut(&id)?;
-        let local = self.groups.entry(group.clone()).or_default();
-        local.members.entry(id).or_insert_with(|| Arc::clone(&connection.wake));
-        let membership = connection.groups.entry(group.clone()).or_default();
+        if !self.groups.contains_key(group) {
+            self.groups.insert(group.clone(), Local::default());
+        }
+        // All connections share the table's name.
+        let name = self.groups.get_key_value(group)?.0.clone();
+        let local = self.groups.get_mut(group)?;
+        let member = local.members.entry(id).or_insert_with(|| {
+            // Most are in one group.
+            connection.groups.reserve_exact(1);
+            connection.groups.push(name);
+            Member::new(Arc::clone(&connection.sink))
+        });
         match part {
-            Part::Join => membership.is_joined = true,
-            Part::Listen => membership.is_listening = true,
+            Part::Join(policy) => {
+                member.is_joined = true;
+                member.policy = policy;
+            }
+            Part::Listen => member.is_listening = true,
             Part::Enter => {}
         }
-        membership.cursor = membership.cursor.or(local.position);
-        Some(membership.cursor.is_some())
+        member.cursor = member.cursor.or(local.position);
+        Some(member.cursor.is_some())
     }
 
     /// Whether `id` takes part in `group`.
     pub(super) fn is_member(&self, id: u64, group: &GroupName) -> bool {
-        self.connections.get(&id).is_some_and(|connection| connection.groups.contains_key(group))
+        self.groups.get(group).is_some_and(|local| local.members.contains_key(&id))
     }
 
     /// Ends what `id` has in `group`; nothing if it has no part in it.
     pub(super) fn leave(&mut self, id: u64, group: &GroupName) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let Some(membership) = connection.groups.remove(group) else { return };
-        if let Some(person) = membership.person {
-            self.ask_to_leave(id, group, Some(person));
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.groups.retain(|name| name != group);
         }
+        self.end_part(id, group);
+    }
+
+    fn end_part(&mut self, id: u64, group: &GroupName) {
         let Some(local) = self.groups.get_mut(group) else { return };
-        local.members.remove(&id);
-        if local.members.is_empty() {
+        let Some(member) = local.members.remove(&id) else { return };
+        let is_last = local.members.is_empty();
+        if let Some(person) = member.person {
+            self.ask_to_leave(id, group, Some(*person));
+        }
+        if is_last && let Some(local) = self.groups.remove(group) {
             self.counted.history_bytes -= local.ring.bytes();
-            self.groups.remove(group);
             self.outgoing.push_back(Ask::Unsubscribe { group: group.clone() });
         }
     }
@@ -176,29 +228,26 @@ impl Table {
             self.gap(group, position);
         }
         let Some(local) = self.groups.get_mut(group) else { return };
-        for id in local.members.keys() {
-            let membership = self.connections.get_mut(id).and_then(|c| c.groups.get_mut(group));
-            if let Some(membership) = membership
-                && membership.cursor.is_none()
-            {
-                membership.cursor = Some(position);
-            }
+        for member in local.members.values_mut() {
+            member.cursor = member.cursor.or(Some(position));
         }
     }
 
     /// The store counts `person`: what comes after `position` is for this connection.
     fn entered(&mut self, id: u64, group: &GroupName, position: Position, person: Person) -> bool {
-        let membership = self.connections.get_mut(&id).and_then(|c| c.groups.get_mut(group));
-        let Some(membership) = membership else { return false };
-        membership.person = Some(person);
-        if !membership.is_joined {
-            membership.is_joined = true;
-            membership.cursor = Some(position);
+        let member = self.groups.get_mut(group).and_then(|local| local.members.get_mut(&id));
+        let Some(member) = member else { return false };
+        member.person = Some(Box::new(person));
+        if !member.is_joined {
+            member.is_joined = true;
+            member.is_lagging = true;
+            member.cursor = Some(position);
+            member.sink.wake();
         }
         true
     }
 
-    /// A message of a group: into the ring, and the members are woken.
+    /// A message of a group: into the ring, to be handed out at the end of the tick.
     pub(super) fn deliver(&mut self, now: Duration, group: &GroupName, epoch: u64, entry: Entry) {
         let position = Position { epoch, offset: entry.offset };
         let Some(local) = self.groups.get_mut(group) else { return };
@@ -211,6 +260,10 @@ impl Table {
         }
         let Some(local) = self.groups.get_mut(group) else { return };
         local.position = Some(position);
+        if local.waiting_bytes == 0 {
+            self.dirty.push(group.clone());
+        }
+        local.waiting_bytes += entry.frame.len();
         let before = local.ring.bytes();
         local.ring.push(now, entry, &self.limits);
         let mut total = self.counted.history_bytes + local.ring.bytes() - before;
@@ -222,7 +275,9 @@ impl Table {
         }
         self.counted.history_bytes = total;
         self.counted.delivered += 1;
-        local.members.values().for_each(|wake| wake.notify_one());
+        if local.waiting_bytes >= flush::BATCH_BYTES_MAX {
+            self.flush_group(group);
+        }
     }
 
     /// What lies before `position` is lost to this worker.
@@ -231,7 +286,11 @@ impl Table {
         self.counted.history_bytes -= local.ring.bytes();
         local.ring.clear();
         local.position = Some(position);
-        local.members.values().for_each(|wake| wake.notify_one());
+        local.flushed = Some(position);
+        for member in local.members.values_mut() {
+            member.is_lagging = member.cursor.is_some();
+            member.sink.wake();
+        }
     }
 
     /// The position this worker has is called `position` now.
@@ -243,69 +302,12 @@ impl Table {
             return;
         }
         local.position = Some(position);
-        for id in local.members.keys() {
-            let membership = self.connections.get_mut(id).and_then(|c| c.groups.get_mut(group));
-            if let Some(cursor) = membership.and_then(|membership| membership.cursor.as_mut())
-                && cursor.epoch == known.epoch
-            {
+        let cursors = local.members.values_mut().filter_map(|member| member.cursor.as_mut());
+        for cursor in cursors.chain(local.flushed.as_mut()) {
+            if cursor.epoch == known.epoch {
                 cursor.epoch = position.epoch;
             }
         }
-    }
-
-    /// Moves what `id` has not had yet to `out` and [`Drained::heard`], until `out` holds
-    /// `bytes_max`.
-    pub(super) fn drain(&mut self, id: u64, out: &mut BytesMut, bytes_max: usize) -> Drained {
-        let mut drained = Drained::default();
-        let Some(connection) = self.connections.get_mut(&id) else { return drained };
-        let mut heard_bytes = 0;
-        for (group, membership) in &mut connection.groups {
-            let Some(local) = self.groups.get(group) else { continue };
-            let (Some(cursor), Some(top)) = (&mut membership.cursor, local.position) else {
-                continue;
-            };
-            while *cursor < top {
-                let next = local.ring.get(cursor.offset + 1).filter(|_| cursor.epoch == top.epoch);
-                let Some(entry) = next else {
-                    drained.is_overrun = true;
-                    self.counted.overruns += 1;
-                    *cursor = top;
-                    return drained;
-                };
-                if out.len() + heard_bytes >= bytes_max {
-                    drained.has_more = true;
-                    return drained;
-                }
-                if membership.is_joined {
-                    out.extend_from_slice(entry.frame.bytes());
-                }
-                if membership.is_listening {
-                    heard_bytes += entry.frame.len();
-                    drained.heard.push((group.clone(), entry.frame.message()));
-                }
-                cursor.offset += 1;
-            }
-        }
-        drained
-    }
-
-    /// Whether `id` has been left behind; asked while it cannot be written to.
-    pub(super) fn is_overrun(&self, id: u64) -> bool {
-        let Some(connection) = self.connections.get(&id) else { return false };
-        connection.groups.iter().any(|(group, membership)| {
-            let Some(local) = self.groups.get(group) else { return false };
-            let (Some(cursor), Some(top)) = (membership.cursor, local.position) else {
-                return false;
-            };
-            let is_held = cursor.epoch == top.epoch && local.ring.get(cursor.offset + 1).is_some();
-            cursor < top && !is_held
-        })
-    }
-
-    /// The last message `id` has of `group`.
-    #[cfg(test)]
-    pub(super) fn cursor(&self, id: u64, group: &GroupName) -> Option<Position> {
-        self.connections.get(&id)?.groups.get(group)?.cursor
     }
 
     pub(super) fn statistics(&self) -> Statistics {

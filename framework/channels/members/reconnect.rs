@@ -46,8 +46,9 @@ impl Table {
     /// Who is present, and who is gone without the store's confirmation: the others must be told.
     fn announce_people(&self, asks: &mut Vec<Ask>) {
         for (connection, held) in self.connections.iter().collect::<BTreeMap<_, _>>() {
-            for (group, membership) in &held.groups {
-                if let Some(person) = membership.person.clone() {
+            for group in &held.groups {
+                let member = self.groups.get(group).and_then(|l| l.members.get(connection));
+                if let Some(person) = member.and_then(|member| member.person.as_deref().cloned()) {
                     let (group, connection) = (group.clone(), *connection);
                     asks.push(Ask::AnnouncePerson { group, connection, person });
                 }

@@ -1,6 +1,7 @@
 //! The table alone: cursors, rings, and what is said over a new link.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -8,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::{Part, Table};
 use crate::channels::protocol::{Ask, Entry, Key, Position, Tell};
-use crate::channels::{Frame, GroupName, Limits, Message};
+use crate::channels::{Frame, GroupName, Limits, Message, Policy, Sink, Written};
 
 fn table() -> Table {
     let limits = Limits {
@@ -43,7 +44,7 @@ fn deliver(table: &mut Table, offset: u64) {
 
 #[test]
 fn a_member_reads_each_message_once_in_order() {
-    let (mut table, id) = joined(Part::Join);
+    let (mut table, id) = joined(Part::Join(Policy::Close));
     (1..=3).for_each(|offset| deliver(&mut table, offset));
     let mut out = BytesMut::new();
     assert!(!table.drain(id, &mut out, 1000).has_more);
@@ -55,7 +56,7 @@ fn a_member_reads_each_message_once_in_order() {
 
 #[test]
 fn a_full_client_reads_on_later_from_where_it_was() {
-    let (mut table, id) = joined(Part::Join);
+    let (mut table, id) = joined(Part::Join(Policy::Close));
     (1..=3).for_each(|offset| deliver(&mut table, offset));
     let mut out = BytesMut::new();
     assert!(table.drain(id, &mut out, 4).has_more);
@@ -67,7 +68,7 @@ fn a_full_client_reads_on_later_from_where_it_was() {
 
 #[test]
 fn a_member_behind_the_ring_is_overrun_once() {
-    let (mut table, id) = joined(Part::Join);
+    let (mut table, id) = joined(Part::Join(Policy::Close));
     (1..=4).for_each(|offset| deliver(&mut table, offset));
     assert!(!table.is_overrun(id));
     deliver(&mut table, 5);
@@ -78,7 +79,7 @@ fn a_member_behind_the_ring_is_overrun_once() {
 
 #[test]
 fn what_does_not_follow_is_a_gap_and_what_came_before_is_nothing() {
-    let (mut table, id) = joined(Part::Join);
+    let (mut table, id) = joined(Part::Join(Policy::Close));
     deliver(&mut table, 1);
     deliver(&mut table, 1);
     let mut out = BytesMut::new();
@@ -101,7 +102,7 @@ fn a_renamed_position_costs_nobody_a_message() {
 
 #[test]
 fn the_last_member_ends_the_subscription_and_leaves_nothing() {
-    let (mut table, id) = joined(Part::Join);
+    let (mut table, id) = joined(Part::Join(Policy::Close));
     deliver(&mut table, 1);
     table.outgoing.clear();
     table.disconnect(id);
@@ -112,7 +113,7 @@ fn the_last_member_ends_the_subscription_and_leaves_nothing() {
 
 #[test]
 fn a_new_link_hears_all_that_is_held_and_what_is_not_answered() {
-    let (mut table, _) = joined(Part::Join);
+    let (mut table, _) = joined(Part::Join(Policy::Close));
     deliver(&mut table, 1);
     let frame = Frame::new(&Message::from("unanswered"));
     let make = |key| Ask::Publish { key, retry: false, group: name(), frame };
@@ -126,4 +127,135 @@ fn a_new_link_hears_all_that_is_held_and_what_is_not_answered() {
     assert!(matches!(&said[3], Ask::Publish { retry: true, .. }));
     assert_eq!(said.len(), 4, "nobody wants the subscription any more");
     drop(waiting);
+}
+
+/// A sink that takes so many more frames of two payload bytes or one, and notes what it was told.
+#[derive(Debug, Default)]
+struct Recorder {
+    room: AtomicUsize,
+    pieces: Mutex<Vec<Vec<u8>>>,
+    wakes: AtomicUsize,
+    opened: AtomicUsize,
+}
+
+impl Sink for Recorder {
+    fn write(&self, frames: &[u8]) -> Written {
+        let room = self.room.load(Ordering::Relaxed);
+        let frame = 3;
+        if frames.len() <= room * frame {
+            self.pieces.lock().unwrap().push(frames.to_vec());
+            self.room.fetch_sub(frames.len() / frame, Ordering::Relaxed);
+            return Written::All;
+        }
+        self.pieces.lock().unwrap().push(frames[..room * frame].to_vec());
+        self.room.store(0, Ordering::Relaxed);
+        Written::Frames(room as u64)
+    }
+
+    fn wake(&self) {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn open(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A table with one subscribed member whose sink has room for so many frames.
+fn recorded(room: usize, policy: Policy) -> (Table, u64, Arc<Recorder>) {
+    let mut table = table();
+    let sink = Arc::new(Recorder { room: AtomicUsize::new(room), ..Recorder::default() });
+    let id = table.connect(Arc::<Recorder>::clone(&sink));
+    table.join(id, &name(), Part::Join(policy));
+    let position = Position { epoch: 1, offset: 0 };
+    table.tell(Duration::ZERO, Tell::Subscribed { request: 0, group: name(), position });
+    sink.wakes.store(0, Ordering::Relaxed);
+    assert!(table.open(id));
+    (table, id, sink)
+}
+
+#[test]
+fn a_tick_is_one_piece_and_wakes_nobody() {
+    let (mut table, id, sink) = recorded(9, Policy::Close);
+    (1..=3).for_each(|offset| deliver(&mut table, offset));
+    assert!(sink.pieces.lock().unwrap().is_empty(), "the tick has not ended");
+    table.flush();
+    deliver(&mut table, 4);
+    table.flush();
+    table.flush();
+    assert_eq!(*sink.pieces.lock().unwrap(), [&b"\x81\x011\x81\x012\x81\x013"[..], b"\x81\x014"]);
+    assert_eq!(sink.wakes.load(Ordering::Relaxed), 0);
+    let mut out = BytesMut::new();
+    table.drain(id, &mut out, 1000);
+    assert!(out.is_empty(), "it has everything");
+}
+
+#[test]
+fn a_sink_that_took_a_part_is_left_alone_until_it_has_drained() {
+    let (mut table, id, sink) = recorded(1, Policy::Close);
+    (1..=2).for_each(|offset| deliver(&mut table, offset));
+    table.flush();
+    deliver(&mut table, 3);
+    table.flush();
+    assert_eq!(*sink.pieces.lock().unwrap(), [b"\x81\x011"]);
+    assert!(!table.open(id), "there is more for it");
+    let mut out = BytesMut::new();
+    table.drain(id, &mut out, 1000);
+    assert_eq!(&out[..], b"\x81\x012\x81\x013");
+    assert!(table.open(id));
+    sink.room.store(1, Ordering::Relaxed);
+    deliver(&mut table, 4);
+    table.flush();
+    assert_eq!(sink.pieces.lock().unwrap().last().unwrap(), b"\x81\x014");
+    assert_eq!(sink.wakes.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_member_who_joins_within_a_tick_gets_what_comes_after_it() {
+    let (mut table, _, first) = recorded(9, Policy::Close);
+    deliver(&mut table, 1);
+    let second = Arc::new(Recorder { room: AtomicUsize::new(9), ..Recorder::default() });
+    let late = table.connect(Arc::<Recorder>::clone(&second));
+    assert_eq!(table.join(late, &name(), Part::Join(Policy::Close)), Some(true));
+    deliver(&mut table, 2);
+    table.flush();
+    assert_eq!(*first.pieces.lock().unwrap(), [b"\x81\x011\x81\x012"]);
+    assert!(second.pieces.lock().unwrap().is_empty());
+    assert_eq!(second.wakes.load(Ordering::Relaxed), 1, "it has to look");
+    let mut out = BytesMut::new();
+    table.drain(late, &mut out, 1000);
+    assert_eq!(&out[..], b"\x81\x012");
+}
+
+#[test]
+fn who_leaves_within_a_tick_gets_nothing_of_it() {
+    let (mut table, id, sink) = recorded(9, Policy::Close);
+    deliver(&mut table, 1);
+    table.leave(id, &name());
+    table.flush();
+    assert!(sink.pieces.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_policy_says_what_a_member_behind_the_ring_misses() {
+    // The ring holds four; six came.
+    let check = |policy, expected: &[u8], dropped, overruns| {
+        let (mut table, id, sink) = recorded(0, policy);
+        for offset in 1..=6 {
+            deliver(&mut table, offset);
+            table.flush();
+        }
+        let mut out = BytesMut::new();
+        let drained = table.drain(id, &mut out, 6);
+        while table.drain(id, &mut out, 1000).has_more {}
+        assert_eq!(drained.is_overrun, policy == Policy::Close);
+        assert_eq!(&out[..], expected);
+        let counted = table.statistics();
+        assert_eq!((counted.dropped, counted.overruns), (dropped, overruns), "{policy:?}");
+        let wakes = sink.wakes.load(Ordering::Relaxed);
+        assert_eq!(wakes > 0, policy == Policy::Close, "only who is to be closed must look");
+    };
+    check(Policy::Close, b"", 0, 1);
+    check(Policy::DropOldest, b"\x81\x013\x81\x014\x81\x015\x81\x016", 2, 0);
+    check(Policy::DropNewest, b"\x81\x013\x81\x014", 4, 0);
 }

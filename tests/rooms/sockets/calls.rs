@@ -9,6 +9,7 @@ use hulse::http::Request;
 use hulse::sockets::{Consumer, Event, Routing, Socket, route, socket};
 use hulse::urls::path;
 use serde_json::json;
+use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -169,5 +170,43 @@ async fn a_handle_kept_elsewhere_reaches_the_client_until_it_is_gone() {
         }
     };
     timeout(WAIT, refused).await.unwrap();
+    assert!(handle.send("too late").await.unwrap_err().is_socket_closed());
+}
+
+#[tokio::test]
+async fn a_kept_handle_holds_no_stream_and_a_long_call_is_no_silence() {
+    let mut settings = settings();
+    (settings.server.ping_interval, settings.server.ping_timeout) = (1, 1);
+    let (kept, mut handles) = mpsc::channel(1);
+    let (ended, mut ends) = mpsc::channel(2);
+    let (open, gate) = watch::channel(false);
+    #[derive(Clone)]
+    struct Patient(mpsc::Sender<hulse::sockets::Reply>, mpsc::Sender<u16>, watch::Receiver<bool>);
+    impl Consumer for Patient {
+        async fn receive(&mut self, socket: &mut Socket, _: &str) -> Result<()> {
+            self.2.wait_for(|is_open| *is_open).await?;
+            self.0.send(socket.reply().clone()).await?;
+            socket.send("at last").await
+        }
+
+        async fn disconnect(&mut self, _: &mut Socket, code: u16) -> Result<()> {
+            Ok(self.1.send(code).await?)
+        }
+    }
+    let patient = Patient(kept, ended, gate);
+    let server = serve_with(settings, [socket("patient", move || patient.clone())]).await;
+    let mut client = server.connect("/patient").await;
+    client.send(Frame::text("go")).await.unwrap();
+    let silent = server.connect("/patient").await;
+    let gone = timeout(WAIT, ends.recv()).await.expect("the silent one is dropped");
+    assert_eq!(gone, Some(1006));
+    open.send(true).unwrap();
+    assert_eq!(text(&mut client).await, "at last", "its call was longer than that");
+    drop(silent);
+    let handle = handles.recv().await.unwrap();
+    // From here on it answers no ping.
+    let mut rest = Vec::new();
+    let stream = client.get_mut();
+    timeout(WAIT, stream.read_to_end(&mut rest)).await.expect("dropped in time").unwrap();
     assert!(handle.send("too late").await.unwrap_err().is_socket_closed());
 }

@@ -3,6 +3,8 @@
 #![expect(clippy::panic, reason = "helpers fail by panicking, and so do the consumers under test")]
 
 mod calls;
+mod rfc6455;
+mod slow;
 
 use std::net::SocketAddr;
 use std::time::Duration;

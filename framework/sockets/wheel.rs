@@ -1,0 +1,138 @@
+//! The clock of a site's sockets: one task that looks at each of them a few times a minute.
+//!
+//! Flow: a connection that begins is noted for one period later → [`turn`] looks at those whose
+//! time has come ([`Slot::check`]) and notes them again. As they began at different times, so are
+//! they looked at: pings leave spread over the period.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::slot::Slot;
+use crate::conf;
+use crate::site::Site;
+
+/// The unit of time here.
+const TICK: Duration = Duration::from_millis(100);
+/// Ticks of a second.
+const TICKS: u32 = 10;
+/// Longest time between two looks at a connection, in ticks.
+const PERIOD_MAX: u32 = 5 * TICKS;
+
+/// How long a client may be silent, in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Until it is pinged.
+    pub(super) interval: u32,
+    /// From then on, and for one that takes nothing.
+    pub(super) timeout: u32,
+}
+
+impl Patience {
+    fn new(settings: &conf::Server) -> Self {
+        let ticks = |seconds: u64| {
+            u32::try_from(seconds.max(1)).unwrap_or(u32::MAX).min(u32::MAX / 4 / TICKS) * TICKS
+        };
+        Self { interval: ticks(settings.ping_interval), timeout: ticks(settings.ping_timeout) }
+    }
+
+    /// Time between two looks: a fault is found a quarter of its time late at most.
+    fn period(self) -> u32 {
+        (self.interval.min(self.timeout) / 4).clamp(1, PERIOD_MAX)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Wheel {
+    started: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Connections by the tick at which to look at them.
+    due: BTreeMap<u32, Vec<Weak<Slot>>>,
+    /// There is a task.
+    is_turning: bool,
+}
+
+impl Default for Wheel {
+    fn default() -> Self {
+        // Tick 0 is long ago: 0 means never elsewhere.
+        Self { started: Instant::now() - TICK, state: Mutex::default() }
+    }
+}
+
+impl Wheel {
+    /// The wheel of a site.
+    pub(super) fn of(site: &Site) -> Arc<Self> {
+        site.keep(|_| Self::default())
+    }
+
+    /// Ticks since it was made.
+    pub(super) fn now(&self) -> u32 {
+        let ticks = self.started.elapsed().as_millis() / TICK.as_millis();
+        u32::try_from(ticks).unwrap_or(u32::MAX)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks after a connection that begins, until it is gone.
+    pub(super) fn watch(self: &Arc<Self>, site: &Site, slot: &Arc<Slot>) {
+        let due = self.now() + Patience::new(&site.settings().server).period();
+        let must_turn = {
+            let mut state = self.state();
+            state.due.entry(due).or_default().push(Arc::downgrade(slot));
+            !std::mem::replace(&mut state.is_turning, true)
+        };
+        if must_turn {
+            site.lifecycle().spawn(turn(Arc::clone(self), site.clone()));
+        } else if site.lifecycle().is_draining() {
+            slot.drain();
+        }
+    }
+
+    /// Those whose time has come.
+    fn take(&self, now: u32) -> Vec<Weak<Slot>> {
+        let mut state = self.state();
+        let later = state.due.split_off(&(now + 1));
+        std::mem::replace(&mut state.due, later).into_values().flatten().collect()
+    }
+
+    /// When to look next; `None`: at nobody, and the task ends.
+    fn next(&self) -> Option<Instant> {
+        let mut state = self.state();
+        let next = state.due.first_key_value().map(|(tick, _)| *tick);
+        state.is_turning = next.is_some();
+        next.map(|tick| self.started + TICK * tick)
+    }
+}
+
+/// Looks at connections until there are none.
+async fn turn(wheel: Arc<Wheel>, site: Site) {
+    let patience = Patience::new(&site.settings().server);
+    let mut is_draining = false;
+    while let Some(next) = wheel.next() {
+        tokio::select! {
+            biased;
+            () = site.lifecycle().draining(), if !is_draining => {
+                is_draining = true;
+                for slot in wheel.state().due.values().flatten().filter_map(Weak::upgrade) {
+                    slot.drain();
+                }
+            }
+            () = sleep_until(next) => {}
+        }
+        let now = wheel.now();
+        let live: Vec<Arc<Slot>> = wheel.take(now).iter().filter_map(Weak::upgrade).collect();
+        live.iter().for_each(|slot| slot.check(now, patience));
+        if !live.is_empty() {
+            let again = live.iter().map(Arc::downgrade);
+            wheel.state().due.entry(now + patience.period()).or_default().extend(again);
+        }
+    }
+}
