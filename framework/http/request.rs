@@ -23,6 +23,10 @@ pub struct Request {
 #[derive(Clone, Copy, Debug)]
 pub struct Secure;
 
+/// Makes extensions that others are moved into, one by one, instead of taken over as they are.
+#[derive(Clone, Debug)]
+struct Moved;
+
 #[derive(Debug)]
 struct Head {
     method: Method,
@@ -48,12 +52,17 @@ impl Request {
     /// read from.
     pub(crate) fn packed(site: Site, mut parts: Parts) -> Self {
         parts.extensions.remove::<OriginalUri>();
+        // What it grew to on the way here is twice what is left; only a new one is small.
+        let mut extensions = Extensions::new();
+        extensions.insert(Moved);
+        extensions.extend(parts.extensions);
+        extensions.remove::<Moved>();
         let head = Head {
             method: parts.method,
             // A target that was parsed is parsed again.
             uri: Uri::try_from(parts.uri.to_string()).unwrap_or(parts.uri),
             headers: Headers::pack(&parts.headers),
-            extensions: parts.extensions,
+            extensions,
         };
         Self { site, head: Arc::new(head) }
     }
