@@ -90,8 +90,9 @@ impl Terminal {
         self.types(&format!("{answer}\n"));
     }
 
-    /// The same, once the terminal does not show what is typed.
-    async fn whispers(&mut self, question: &str, answer: &str) {
+    /// Waits for `question`, and until the terminal does not show what is typed; before that a
+    /// Ctrl-D would be no end to who reads then.
+    async fn asks_secretly(&mut self, question: &str) {
         self.shows(question).await;
         let mut look = tokio::time::interval(LOOK);
         let hidden = async {
@@ -100,6 +101,11 @@ impl Terminal {
             }
         };
         timeout(WAIT, hidden).await.expect("what is typed is not shown");
+    }
+
+    /// Answers a question so asked.
+    async fn whispers(&mut self, question: &str, answer: &str) {
+        self.asks_secretly(question).await;
         self.types(&format!("{answer}\n"));
     }
 
@@ -232,7 +238,7 @@ async fn who_goes_away_from_a_password_changes_nothing() {
     site.ok("migrate").await;
     for key in [END, INTERRUPT] {
         let mut terminal = Terminal::of(&site, "createsuperuser --username bob --email b@x.org");
-        terminal.shows("Password: ").await;
+        terminal.asks_secretly("Password: ").await;
         terminal.types(key);
         let (status, shown) = terminal.ends().await;
         assert!(!status.success(), "{shown}");
