@@ -393,3 +393,32 @@ async fn names_are_checked_and_unique() {
         assert_eq!(User::objects().count(&site).await.unwrap(), 2);
     }
 }
+
+/// Statements of the same steps in Django 6.1: 0, 4, 1, 9, 2, 5.
+#[tokio::test]
+async fn a_visit_takes_as_few_statements_as_it_can() {
+    for database in databases().await {
+        let site = TestSite::on(project(), &database.url).await;
+        with_ann(&site).await;
+        let client = site.client();
+        let asked = site.database().record();
+        let mut counts = Vec::new();
+        let mut count = || {
+            let before: usize = counts.iter().sum();
+            counts.push(asked.count() - before);
+        };
+        client.get("/").await.assert_contains("\"\" false");
+        count();
+        client.get("/note/").await.assert_status(200);
+        count();
+        client.get("/read/").await.assert_contains("kept");
+        count();
+        log_in(&client, PASSWORD).await.assert_redirects("/");
+        count();
+        client.get("/").await.assert_contains("\"ann\" true");
+        count();
+        client.post("/accounts/logout/", &[]).await.assert_redirects("/");
+        count();
+        assert_eq!(counts, [0, 1, 1, 5, 2, 1], "{:#?}", asked.queries());
+    }
+}
