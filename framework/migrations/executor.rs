@@ -114,7 +114,6 @@ pub async fn migrate<'a>(
     let connection = on.database().connection();
     let lock = on.database().exclusive(LOCK).await?;
     recorder::prepare(&connection).await?;
-    unfinished::prepare(&connection).await?;
     let (graph, mut applied) = graph.seen(&recorder::applied(&connection).await?)?;
     let plan = graph.plan(target, &applied)?;
     let given_up = unfinished::given_up(&connection, &plan).await?;
@@ -123,6 +122,9 @@ pub async fn migrate<'a>(
     let run = Run { on, functions: &on.functions(), options };
     if !options.fake {
         run.check(&plan, &all)?;
+    }
+    if plan.iter().any(|step| unfinished::is_noted(&connection, step.migration)) {
+        unfinished::prepare(&connection).await?;
     }
     if let Some(begun) = given_up {
         run.take_back(&graph, &applied, &begun).await?;

@@ -16,7 +16,7 @@ const TABLE: &str = "hulse_migrations";
 /// Makes the table if it is not there.
 pub(super) async fn prepare(connection: &Connection) -> Result<()> {
     // PostgreSQL would note each time that it is there already.
-    if is_there(connection).await? {
+    if has_table(connection, TABLE).await? {
         return Ok(());
     }
     let (id, moment) = match connection.dialect().into() {
@@ -36,13 +36,14 @@ pub(super) async fn prepare(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-async fn is_there(connection: &Connection) -> Result<bool> {
+/// Whether there is a table of this name, one of ours.
+pub(super) async fn has_table(connection: &Connection, table: &str) -> Result<bool> {
     let known = match connection.dialect().into() {
-        Dialect::Sqlite => format!("SELECT 1 FROM sqlite_schema WHERE name = '{TABLE}'"),
-        Dialect::Postgres => format!("SELECT 1 WHERE to_regclass('{TABLE}') IS NOT NULL"),
+        Dialect::Sqlite => format!("SELECT 1 FROM sqlite_schema WHERE name = '{table}'"),
+        Dialect::Postgres => format!("SELECT 1 WHERE to_regclass('{table}') IS NOT NULL"),
         Dialect::Mysql => format!(
             "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() \
-             AND table_name = '{TABLE}'"
+             AND table_name = '{table}'"
         ),
     };
     Ok(!connection.fetch(Sql::raw(known)).await?.is_empty())
@@ -50,7 +51,7 @@ async fn is_there(connection: &Connection) -> Result<bool> {
 
 /// What has been applied; nothing if the table is not there.
 pub(super) async fn applied(connection: &Connection) -> Result<Applied> {
-    if !is_there(connection).await? {
+    if !has_table(connection, TABLE).await? {
         return Ok(Applied::new());
     }
     let select = Query::select().columns(["app", "name"].map(Alias::new)).from(TABLE).take();

@@ -3,10 +3,9 @@
 //! Flow: `executor` → [`Run::migration`] → statements, tables made anew, functions → `recorder`.
 //!
 //! Invariants:
-//! - SQLite and PostgreSQL undo DDL with the transaction: a failed migration leaves nothing,
-//!   unless it
-//!   says `atomic = false`; then its operations stand alone, and it is recorded after the last.
-//! - MariaDB does not: there each operation stands alone, and a later run goes on (`unfinished`).
+//! - SQLite and PostgreSQL undo DDL with the transaction: a failed migration leaves nothing.
+//! - MariaDB does not, nor does one that says `atomic = false`: there each operation stands alone,
+//!   it is recorded after the last, and a later run goes on (`unfinished`).
 //! - While a SQLite table is made anew its foreign keys are off (a switch that works only outside a
 //!   transaction), so that dropping the old table takes no rows of others with it; before the
 //!   commit they are checked.
@@ -44,8 +43,6 @@ type Todo<'a> = (&'a Work, Vec<Step>);
 /// What is remembered at the end of a transaction.
 #[derive(Clone, Copy)]
 enum End {
-    /// Nothing yet.
-    Open,
     /// That so many operations, of so many, are done.
     Noted(usize, usize),
     /// That the whole migration is.
@@ -92,29 +89,16 @@ impl Run<'_> {
         let dialect = Dialect::from(connection.dialect());
         let steps = work.iter().map(|one| Ok((one, one.steps(step.migration, dialect)?)));
         let todo: Vec<Todo<'_>> = steps.collect::<Result<_>>()?;
-        if unfinished::is_noted(&connection) {
+        if unfinished::is_noted(&connection, step.migration) {
             self.one_by_one(&connection, step, todo).await?;
-        } else if step.migration.atomic {
-            self.whole(step, &todo, true).await?;
         } else {
-            self.piecewise(&connection, step, &todo).await?;
+            self.in_transaction(step, &todo, End::Recorded).await?;
         }
         Ok(false)
     }
 
-    /// All of it in one transaction, with the record if it `is_last`.
-    async fn whole(&self, step: PlanStep<'_>, todo: &[Todo<'_>], is_last: bool) -> Result<()> {
+    async fn in_transaction(&self, step: PlanStep<'_>, todo: &[Todo<'_>], end: End) -> Result<()> {
         let rebuilds = todo.iter().any(|(_, steps)| has_rebuild(steps));
-        let end = if is_last { End::Recorded } else { End::Open };
-        self.in_transaction(step, todo, (rebuilds, end)).await
-    }
-
-    async fn in_transaction(
-        &self,
-        step: PlanStep<'_>,
-        todo: &[Todo<'_>],
-        (rebuilds, end): (bool, End),
-    ) -> Result<()> {
         let work = async |inside: Inside<'_>| {
             let known = if rebuilds { orphans(inside.connection).await? } else { BTreeMap::new() };
             for (work, steps) in todo {
@@ -127,7 +111,6 @@ impl Run<'_> {
                     .map_err(|error| error.context(format!("migration {}", step.migration.key)))?;
             }
             match end {
-                End::Open => Ok(()),
                 End::Noted(done, total) => {
                     unfinished::note(inside.connection, step, (done, total)).await
                 }
@@ -159,8 +142,8 @@ impl Run<'_> {
         }
     }
 
-    /// Each operation on its own where no rollback undoes DDL: with it is noted that it is done, so
-    /// that a later run goes on behind it.
+    /// Each operation on its own: with it is noted that it is done, so that a later run goes on
+    /// behind it.
     async fn one_by_one(
         &self,
         connection: &Connection,
@@ -168,26 +151,52 @@ impl Run<'_> {
         mut todo: Vec<Todo<'_>>,
     ) -> Result<()> {
         let total = todo.len();
+        let dialect = Dialect::from(connection.dialect());
         let first = match unfinished::done(connection, step, total).await? {
             None => 0,
             Some(done) => {
-                todo.iter_mut().skip(done).take(1).for_each(|(_, steps)| again(steps));
+                todo.iter_mut().skip(done).take(1).for_each(|(_, steps)| again(steps, dialect));
                 done
             }
         };
         unfinished::note(connection, step, (first, total)).await?;
+        let why = match dialect {
+            Dialect::Mysql => "MariaDB undoes no DDL",
+            Dialect::Sqlite | Dialect::Postgres => "it is not atomic",
+        };
         for (place, one) in todo.iter().enumerate().skip(first) {
-            let end = End::Noted(place + 1, total);
-            let done = self.in_transaction(step, std::slice::from_ref(one), (false, end)).await;
+            let done = self.noted(connection, step, one, (place + 1, total)).await;
             done.map_err(|error| {
                 error.context(format!(
-                    "MariaDB undoes no DDL, so {place} of the {total} operations of {} are done \
-                     and stay; the next `migrate` goes on behind them",
+                    "{why}, so {place} of the {total} operations of {} are done and stay; the \
+                     next `migrate` goes on behind them",
                     step.migration.key
                 ))
             })?;
         }
-        self.in_transaction(step, &[], (false, End::Recorded)).await
+        self.in_transaction(step, &[], End::Recorded).await
+    }
+
+    /// One operation of several that stand alone, and that so many are done then.
+    async fn noted(
+        &self,
+        connection: &Connection,
+        step: PlanStep<'_>,
+        one: &Todo<'_>,
+        done: (usize, usize),
+    ) -> Result<()> {
+        let (work, steps) = one;
+        let is_asked_to = !step.migration.atomic
+            && Dialect::from(connection.dialect()) != Dialect::Mysql
+            && (work.is_by_hand() || steps.iter().any(|step| matches!(step, Step::Alone(_))));
+        if !is_asked_to {
+            let end = End::Noted(done.0, done.1);
+            return self.in_transaction(step, std::slice::from_ref(one), end).await;
+        }
+        let inside = Inside { connection, site: self.on.site() };
+        let operated = self.operate_alone(inside, work, steps).await;
+        operated.map_err(|error| step.migration.blame(&work.operation, error))?;
+        unfinished::note(connection, step, done).await
     }
 
     /// Takes back what the first operation of a migration may have done that was begun and given
@@ -199,6 +208,7 @@ impl Run<'_> {
         begun: &Unfinished,
     ) -> Result<()> {
         let connection = self.on.database().connection();
+        let dialect = Dialect::from(connection.dialect());
         let mut state = Arc::new(graph.state(|key| applied.contains(key) && *key != begun.key)?);
         let work = graph.get(&begun.key).map(|migration| {
             let work = match begun.backwards {
@@ -206,12 +216,16 @@ impl Run<'_> {
                 false => work::undone(migration, &mut state),
             };
             let last = work?.pop().filter(|one| !one.is_by_hand());
-            last.map(|one| one.steps(migration, Dialect::from(connection.dialect()))).transpose()
+            last.map(|one| one.steps(migration, dialect)).transpose()
         });
         match work {
             Some(Ok(Some(mut steps))) => {
-                again(&mut steps);
+                again(&mut steps, dialect);
                 steps.retain(|step| !matches!(step, Step::Check(_)));
+                // Elsewhere an operation is done whole or not at all, but for those that stand alone.
+                if dialect != Dialect::Mysql {
+                    steps.retain(|step| matches!(step, Step::Alone(_)));
+                }
                 let done = operate(&connection, &steps).await;
                 let words = || format!("taking back what was begun of {}", begun.key);
                 done.map_err(|error| error.context(words()))?;
@@ -224,36 +238,6 @@ impl Run<'_> {
         unfinished::forget(&connection).await
     }
 
-    /// Each operation on its own, outside a transaction; the record after the last.
-    async fn piecewise(
-        &self,
-        connection: &Connection,
-        step: PlanStep<'_>,
-        todo: &[Todo<'_>],
-    ) -> Result<()> {
-        for (place, one) in todo.iter().enumerate() {
-            let (work, steps) = one;
-            let done = if has_rebuild(steps) {
-                self.whole(step, std::slice::from_ref(one), false).await
-            } else {
-                let inside = Inside { connection, site: self.on.site() };
-                let done = self.operate_alone(inside, work, steps).await;
-                done.map_err(|error| step.migration.blame(&work.operation, error))
-            };
-            done.map_err(|error| {
-                error.context(format!(
-                    "{} is not atomic, so {place} of its {} operations are done and stay, and it \
-                     is not recorded",
-                    step.migration.key,
-                    todo.len()
-                ))
-            })?;
-        }
-        let transaction = connection.begin().await?;
-        remember(&transaction.connection(), step).await?;
-        transaction.commit().await
-    }
-
     async fn operate(&self, inside: Inside<'_>, work: &Work, steps: &[Step]) -> Result<()> {
         self.function(inside, work).await?;
         operate(inside.connection, steps).await
@@ -261,13 +245,17 @@ impl Run<'_> {
 
     async fn operate_alone(&self, inside: Inside<'_>, work: &Work, steps: &[Step]) -> Result<()> {
         self.function(inside, work).await?;
+        if matches!(work.operation, Operation::Run { .. }) {
+            // A function's steps only settle what waits for a commit, and there is none.
+            return Ok(());
+        }
         for step in steps {
             match step {
                 Step::Sql(sql) | Step::Script(sql) | Step::Alone(sql) => {
                     inside.connection.script(sql).await?;
                 }
                 Step::Check(found) => check(inside.connection, found).await?,
-                // Made anew in a transaction.
+                // Only operations by hand and concurrent ones come here; they make nothing anew.
                 Step::Rebuild(_) => {}
             }
         }
@@ -287,13 +275,17 @@ impl Run<'_> {
     }
 }
 
-/// Makes statements such that they may have run before.
-fn again(steps: &mut [Step]) {
-    for step in steps {
-        if let Step::Sql(sql) = step {
-            *sql = schema::again(sql);
-        }
-    }
+/// Makes statements such that they may have run before. Those of a transaction that holds what is
+/// noted with them have not, so only MariaDB's and those that stand alone are changed.
+fn again(steps: &mut Vec<Step>, dialect: Dialect) {
+    *steps = std::mem::take(steps)
+        .into_iter()
+        .flat_map(|step| match step {
+            Step::Sql(sql) if dialect == Dialect::Mysql => vec![Step::Sql(schema::again(&sql))],
+            Step::Alone(sql) => schema::again_alone(&sql).into_iter().map(Step::Alone).collect(),
+            other => vec![other],
+        })
+        .collect();
 }
 
 fn has_rebuild(steps: &[Step]) -> bool {
@@ -310,7 +302,10 @@ async fn remember(connection: &Connection, step: PlanStep<'_>) -> Result<()> {
             recorder::record(connection, key).await?;
         }
     }
-    unfinished::forget(connection).await
+    match unfinished::is_noted(connection, migration) {
+        true => unfinished::forget(connection).await,
+        false => Ok(()),
+    }
 }
 
 /// Runs the steps of one operation, all plain statements in one go.

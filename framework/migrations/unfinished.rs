@@ -1,26 +1,26 @@
-//! How far a migration got on MariaDB, where no rollback undoes DDL.
+//! How far a migration got that is not undone as a whole: every one on MariaDB, where no rollback
+//! undoes DDL, and elsewhere one that says `atomic = false`.
 //!
 //! Flow: `run` notes that it begins → each operation and its number → the record, and the note
-//! goes.
-//! What finds a note goes on after the operations that are done; that which was interrupted is done
-//! again (`schema::mysql::again`), because some of its statements may have run.
+//! goes. What finds a note goes on after the operations that are done; that which was interrupted
+//! is done again (`schema::again`), because some of its statements may have run.
 //!
 //! Invariants:
 //! - At most one migration is unfinished: who finds one finishes it before anything else.
 //! - One of which no operation is done may be given up for another plan: what its first operation
 //!   may have done is taken back.
-//! - A function, and SQL by hand without DDL, is kept together with its number or not at all. SQL
-//!   by
-//!   hand with DDL in it may run again.
+//! - On MariaDB a function, and SQL by hand without DDL, is kept together with its number or not at
+//!   all; SQL by hand with DDL in it may run again. Elsewhere a function and SQL by hand run outside
+//!   a transaction, as was asked for, and may run again.
 
 use sea_query::{Alias, Expr, OnConflict, Query};
 
 use crate::db::{Connection, Sql};
 use crate::error::{Error, Kind as ErrorKind, Result};
 
-use super::MigrationKey;
 use super::plan::Step;
 use super::schema::Dialect;
+use super::{Migration, MigrationKey, recorder};
 
 /// Name of the table.
 const TABLE: &str = "hulse_migrations_unfinished";
@@ -36,14 +36,14 @@ pub(super) struct Unfinished {
     total: i64,
 }
 
-/// Whether the database keeps such notes.
-pub(super) fn is_noted(connection: &Connection) -> bool {
-    Dialect::from(connection.dialect()) == Dialect::Mysql
+/// Whether it is noted how far a migration got.
+pub(super) fn is_noted(connection: &Connection, migration: &Migration) -> bool {
+    !migration.atomic || Dialect::from(connection.dialect()) == Dialect::Mysql
 }
 
 /// Makes the table if it is not there.
 pub(super) async fn prepare(connection: &Connection) -> Result<()> {
-    if !is_noted(connection) {
+    if recorder::has_table(connection, TABLE).await? {
         return Ok(());
     }
     let sql = format!(
@@ -57,7 +57,7 @@ pub(super) async fn prepare(connection: &Connection) -> Result<()> {
 
 /// The migration that was not finished.
 pub(super) async fn find(connection: &Connection) -> Result<Option<Unfinished>> {
-    if !is_noted(connection) {
+    if !recorder::has_table(connection, TABLE).await? {
         return Ok(None);
     }
     let columns = ["app", "name", "backwards", "done", "total"].map(Alias::new);
@@ -95,8 +95,8 @@ pub(super) async fn given_up(
     Err(Error::of(
         ErrorKind::Migration,
         format!(
-            "{what} {key} was interrupted after {done} of {total} operations, and MariaDB undoes \
-             no DDL: finish it first, with `manage migrate {how}`, or by hand and `--fake`"
+            "{what} {key} was interrupted after {done} of {total} operations, which stay done: \
+             finish it first, with `manage migrate {how}`, or by hand and `--fake`"
         ),
     ))
 }
@@ -148,9 +148,6 @@ pub(super) async fn note(
 
 /// Forgets what was noted: there is a record now.
 pub(super) async fn forget(connection: &Connection) -> Result<()> {
-    if !is_noted(connection) {
-        return Ok(());
-    }
     let delete = Query::delete().from_table(TABLE).take();
     connection.execute(connection.dialect().build(&delete)).await.map(drop)
 }

@@ -13,6 +13,7 @@ use crate::migrations::constraint::{ConstraintState, IndexState, Rule};
 use crate::migrations::state::{FieldState, ModelState};
 use crate::migrations::{condition, names};
 
+use super::mysql::split_name;
 use super::{Dialect, Place, mysql};
 
 /// An index: its name and what makes it.
@@ -184,4 +185,15 @@ impl Place<'_> {
         };
         pairs.flat_map(rename).collect()
     }
+}
+
+/// A statement that stands alone such that it may have run before, or been cut short: that leaves
+/// an index that is not valid (PostgreSQL's manual on CREATE INDEX CONCURRENTLY).
+pub(in crate::migrations) fn again_alone(sql: &str) -> Vec<String> {
+    let Some((start, rest)) = sql.split_once("INDEX CONCURRENTLY ") else {
+        return vec![sql.to_owned()];
+    };
+    let name = if start == "DROP " { Some(rest) } else { split_name(rest).map(|(name, _)| name) };
+    let dropped = name.map(|name| format!("DROP INDEX CONCURRENTLY IF EXISTS {name}"));
+    dropped.into_iter().chain((start != "DROP ").then(|| sql.to_owned())).collect()
 }

@@ -29,6 +29,7 @@ pub(super) use column::column_type;
 use super::operation::{SqlText, existing_constraint};
 use super::state::{ModelKey, ModelState, ProjectState};
 
+pub(super) use index::again_alone;
 pub(super) use mysql::again;
 
 /// Which DDL to write: both can be written whatever databases are compiled in.

@@ -396,7 +396,7 @@ pub(in crate::migrations) fn again(sql: &str) -> String {
 }
 
 /// Divides what begins with a name in quotes behind it.
-fn split_name(sql: &str) -> Option<(&str, &str)> {
+pub(super) fn split_name(sql: &str) -> Option<(&str, &str)> {
     let inside = sql.strip_prefix('"')?;
     let mut letters = inside.char_indices().peekable();
     while let Some((at, letter)) = letters.next() {

@@ -27,9 +27,9 @@ run_sql = "INSERT INTO auth_user (name) VALUES ('ghost'); SELECT nonsense FROM n
         if database.dialect() == Dialect::Mysql {
             assert!(error.starts_with("MariaDB undoes no DDL, so 2 of the 3"), "{error}");
             let zero = to(&database, &with(more), &["blog", "zero"]).await.unwrap_err();
-            let words = "applying blog.0002_more was interrupted after 2 of 3 operations, and \
-                         MariaDB undoes no DDL: finish it first, with `manage migrate blog \
-                         0002_more`, or by hand and `--fake`";
+            let words = "applying blog.0002_more was interrupted after 2 of 3 operations, which \
+                         stay done: finish it first, with `manage migrate blog 0002_more`, or by \
+                         hand and `--fake`";
             assert_eq!(zero.to_string(), words);
             let shorter = with("[[operation]]\nrun_sql = \"SELECT 1\"\n");
             let shorter = migrate_all(&database, &shorter).await.unwrap_err().to_string();
