@@ -133,6 +133,25 @@ impl Q {
         self.any(&mut |node| matches!(node, Node::Column(path) if look(path)))
     }
 
+    /// Whether something in it was built wrong.
+    pub(super) fn is_mistaken(&self) -> bool {
+        match &self.0 {
+            Tree::Exists(plan) => plan.is_mistaken(),
+            Tree::Not(inner) => inner.is_mistaken(),
+            Tree::All(parts) | Tree::Any(parts) => parts.iter().any(Self::is_mistaken),
+            Tree::Test(test) => match &test.lookup {
+                Lookup::InQuery(plan) if plan.is_mistaken() => true,
+                _ => test.any(&mut |node| matches!(node, Node::Mistake(_))),
+            },
+            Tree::Always | Tree::Never => false,
+        }
+    }
+
+    /// `decided`, unless this was built wrong: that is told, whatever stands beside it.
+    fn mistaken_or(self, decided: Self) -> Self {
+        if self.is_mistaken() { self } else { decided }
+    }
+
     pub(super) fn has_aggregate(&self) -> bool {
         self.any(&mut |node| matches!(node, Node::Aggregate(_)))
     }
@@ -144,7 +163,7 @@ impl BitAnd for Q {
 
     fn bitand(self, other: Self) -> Self {
         match (self.0, other.0) {
-            (Tree::Never, _) | (_, Tree::Never) => Self::NEVER,
+            (Tree::Never, other) | (other, Tree::Never) => Self(other).mistaken_or(Self::NEVER),
             (Tree::Always, other) | (other, Tree::Always) => Self(other),
             (Tree::All(mut all), other) => {
                 all.push(Self(other));
@@ -161,7 +180,7 @@ impl BitOr for Q {
 
     fn bitor(self, other: Self) -> Self {
         match (self.0, other.0) {
-            (Tree::Always, _) | (_, Tree::Always) => Self::ALWAYS,
+            (Tree::Always, other) | (other, Tree::Always) => Self(other).mistaken_or(Self::ALWAYS),
             (Tree::Never, other) | (other, Tree::Never) => Self(other),
             (Tree::Any(mut any), other) => {
                 any.push(Self(other));

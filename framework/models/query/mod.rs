@@ -25,6 +25,7 @@ use crate::models::condition::{Lookup, Q};
 use crate::models::expression::{Comparison, Node};
 use crate::models::model::Model;
 use crate::models::registry::points_to;
+use crate::models::related::no_key;
 use crate::models::slot::RowMut;
 use crate::models::sql::{Plan, Selected};
 use crate::models::trail::{Columns, FieldPath, Trail};
@@ -88,7 +89,8 @@ impl<M: Model> QuerySet<M> {
         }
     }
 
-    /// The rows that point to `row`: the other side of the one foreign key from `M` to `T`.
+    /// The rows that point to `row`: the other side of the one foreign key from `M` to `T`. A row
+    /// without a key is an error when the query runs.
     #[must_use]
     pub fn of<T: Model>(row: &T) -> Self {
         let mut rows = Self::new();
@@ -101,7 +103,10 @@ impl<M: Model> QuerySet<M> {
             return rows;
         };
         let path = FieldPath::own(M::meta(), field);
-        rows.plan.filter(row.key().map_or(Q::NEVER, |key| equal(path, key)));
+        match row.key() {
+            Some(key) => rows.plan.filter(equal(path, key)),
+            None => rows.mistaken(no_key::<T>()),
+        }
         rows
     }
 

@@ -76,7 +76,7 @@ impl<M: Model> QuerySet<M> {
             );
             return Err(Error::of(Kind::Field, words));
         }
-        self.plan.order = Some(names::orders(meta, meta.get_latest_by.iter().copied())?);
+        self.plan.order = Some(names::own_orders(meta, meta.get_latest_by));
         self.plan.is_reversed = false;
         Ok(self)
     }

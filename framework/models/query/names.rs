@@ -6,7 +6,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::models::condition::{Lookup, Q, TextAt};
 use crate::models::expression::{Comparison, Function, Node, Order, Part};
-use crate::models::meta::{Field, FieldKind, ManyKind, Meta};
+use crate::models::meta::{Field, FieldKind, Many, Meta};
 use crate::models::model::Model;
 use crate::models::query::{QuerySet, parse};
 use crate::models::trail::{FieldPath, Step, Trail};
@@ -43,7 +43,7 @@ impl<M: Model, R> QuerySet<M, R> {
     /// Filters by a name as Django writes it, `author__name__iexact`, and a value as text; for
     /// names that come from a URL. `in` and `range` divide their text at commas. The other side of
     /// a relation has a name if the model has a field for it (`HasMany`), and none otherwise: what
-    /// comes from outside reaches only what the model names.
+    /// comes from outside reaches only what the model names, and never a `secret` field.
     ///
     /// An unknown name or a value that is no such thing is an error (`is_field`) that lists the
     /// choices, told when the query is asked.
@@ -132,56 +132,49 @@ fn resolve<'a>(meta: &'static Meta, name: &'a str) -> Result<Resolved<'a>> {
             found = Some(field);
             continue;
         }
-        let Some(steps) = many_of(here, part) else {
+        let Some(many) = many_of(here, part) else {
             if found.is_none() && !trail.steps.is_empty() && LOOKUPS.contains(&part) {
                 rest.push(part);
                 break;
             }
             return Err(unknown(here, part));
         };
-        for step in steps {
-            (here, trail) = (step.target(), trail.then(step));
-        }
+        (here, trail) = (many.to(), many.route(here)?.along(trail, many));
         found = None;
     }
     rest.extend(parts);
     let field = found.unwrap_or_else(|| here.primary_key());
+    if is_secret(field) {
+        let name: String = name.chars().take(NAME_SHOWN_MAX).collect();
+        let words = format!("cannot resolve {name:?} for {}: it is a secret key", meta.label());
+        return Err(Error::of(Kind::Field, words));
+    }
     let kind = field.kind;
     Ok(Resolved { node: Node::Column(FieldPath { trail, field }), field, kind, rest })
 }
 
 fn field_of(meta: &'static Meta, name: &str) -> Option<&'static Field> {
-    if name == "pk" {
-        return Some(meta.primary_key());
-    }
     let column = |field: &&Field| field.relation.is_some() && field.column == name;
-    meta.field(name).or_else(|| meta.fields.iter().find(column))
+    let field = match name {
+        "pk" => Some(meta.primary_key()),
+        name => meta.field(name).or_else(|| meta.fields.iter().find(column)),
+    };
+    field.filter(|field| !field.secret)
 }
 
-fn many_of(meta: &'static Meta, name: &str) -> Option<Vec<Step>> {
-    let many = meta.many.iter().find(|many| many.name == name)?;
-    match many.kind {
-        ManyKind::ManyToMany { through, from_field, to_field, .. } => {
-            let through = through();
-            let from = Step::Reverse { meta: through, field: through.field(from_field)? };
-            Some(vec![from, Step::Forward(through.field(to_field)?)])
-        }
-        ManyKind::Reverse { from, field, .. } => {
-            let from = from();
-            let field = match field {
-                "" => from
-                    .fields
-                    .iter()
-                    .find(|field| field.relation.is_some_and(|to| std::ptr::eq((to.to)(), meta)))?,
-                name => from.field(name)?,
-            };
-            Some(vec![Step::Reverse { meta: from, field }])
-        }
-    }
+/// Whether what it holds is not for those who send names: a foreign key holds the key of the other
+/// row.
+fn is_secret(field: &'static Field) -> bool {
+    let next = |field: &&'static Field| Some((field.relation?.to)().primary_key());
+    std::iter::successors(Some(field), next).take(PARTS_MAX).any(|field| field.secret)
+}
+
+fn many_of(meta: &'static Meta, name: &str) -> Option<&'static Many> {
+    meta.many.iter().find(|many| many.name == name)
 }
 
 fn unknown(meta: &Meta, name: &str) -> Error {
-    let fields = meta.fields.iter().map(|field| field.name);
+    let fields = meta.fields.iter().filter(|field| !field.secret).map(|field| field.name);
     let mut known: Vec<_> = fields.chain(meta.many.iter().map(|many| many.name)).collect();
     known.sort_unstable();
     let name: String = name.chars().take(NAME_SHOWN_MAX).collect();
@@ -304,10 +297,7 @@ impl Resolved<'_> {
 }
 
 /// Names as orders.
-pub(in crate::models) fn orders<'a>(
-    meta: &'static Meta,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Result<Vec<Order>> {
+fn orders<'a>(meta: &'static Meta, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Order>> {
     let mut orders = Vec::new();
     for name in names {
         if name == "?" {
@@ -323,36 +313,52 @@ pub(in crate::models) fn orders<'a>(
         if let Some(rest) = resolved.rest.first() {
             return Err(unknown(meta, rest));
         }
-        push_order(&mut orders, resolved, name.ends_with("_id"), descending, 0);
+        let Node::Column(path) = resolved.node else { continue };
+        push_order(&mut orders, path, name.ends_with("_id"), descending, 0);
     }
     Ok(orders)
+}
+
+/// Names of its own fields, which the model says itself.
+pub(super) fn own_orders(meta: &'static Meta, names: &[&str]) -> Vec<Order> {
+    let mut orders = Vec::new();
+    push_own(&mut orders, &Trail::of(meta), (meta, names), false, 0);
+    orders
 }
 
 /// A foreign key is ordered by as its model orders itself.
 fn push_order(
     orders: &mut Vec<Order>,
-    resolved: Resolved<'_>,
+    path: FieldPath,
     by_key: bool,
     descending: bool,
     depth: usize,
 ) {
-    let Resolved { node, field, .. } = resolved;
+    let field = path.field;
     let ordering = field.relation.map_or(&[] as &[&str], |relation| (relation.to)().ordering);
-    let Node::Column(path) = &node else { return };
     if by_key || ordering.is_empty() || depth == ORDER_DEPTH_MAX {
-        orders.push(Order { node, descending, nulls: None });
+        orders.push(Order { node: Node::Column(path), descending, nulls: None });
         return;
     }
-    for name in ordering {
+    let step = Step::Forward(field);
+    push_own(orders, &path.trail.then(step), (step.target(), ordering), descending, depth + 1);
+}
+
+/// Fields of a model at the end of `trail`.
+fn push_own(
+    orders: &mut Vec<Order>,
+    trail: &Trail,
+    (meta, names): (&'static Meta, &[&str]),
+    descending: bool,
+    depth: usize,
+) {
+    for name in names {
         let (name, turned) = match name.strip_prefix('-') {
             Some(name) => (name, true),
             None => (*name, false),
         };
-        let step = Step::Forward(field);
-        let Some(field) = step.target().field(name) else { continue };
-        let path = FieldPath { trail: path.trail.clone().then(step), field };
-        let (node, kind) = (Node::Column(path), field.kind);
-        let resolved = Resolved { node, field, kind, rest: Vec::new() };
-        push_order(orders, resolved, false, descending != turned, depth + 1);
+        let Some(field) = meta.field(name) else { continue };
+        let path = FieldPath { trail: trail.clone(), field };
+        push_order(orders, path, false, descending != turned, depth);
     }
 }

@@ -36,9 +36,6 @@ impl<M: Model> QuerySet<M> {
         let assignments = set(&Self::columns()).into_all();
         self.refuse_if_sliced("update");
         self.checked()?;
-        if self.plan.is_never() || assignments.is_empty() {
-            return Ok(0);
-        }
         let (db, meta) = (site.db(), self.plan.meta);
         let mut columns = Vec::with_capacity(assignments.len());
         for Assignment { target, value } in assignments {
@@ -50,10 +47,14 @@ impl<M: Model> QuerySet<M> {
                 return Err(Error::field(meta, path.field, "is another model's: update that one"));
             }
             let value = match value {
+                Node::Mistake(words) => return Err(Error::field(meta, path.field, words)),
                 Node::Value(value) => Node::Value(save::check(meta, path.field, Some(value))?),
                 expression => expression,
             };
             columns.push((path.field, value));
+        }
+        if self.plan.is_never() || columns.is_empty() {
+            return Ok(0);
         }
         db.execute(self.plan.update(Target::of(site), &columns)?).await
     }

@@ -158,12 +158,12 @@ impl<T: Model> KeyOf<T> for &OneToOne<T> {
 
 impl<T: Model> PointsTo<T> for &OneToOne<T> {
     fn target(self) -> Option<Node> {
-        self.0.value().map(Node::Value)
+        PointsTo::<T>::target(&self.0)
     }
 }
 
 impl<T: Model> PointsTo<T> for OneToOne<T> {
     fn target(self) -> Option<Node> {
-        self.0.value().map(Node::Value)
+        PointsTo::<T>::target(self.0)
     }
 }

@@ -51,7 +51,8 @@ impl<T: Model> Related<T> {
         Node::Column(self.path)
     }
 
-    /// It points to `row`; if that has no key yet, nothing does.
+    /// It points to `row`; `None` asks for NULL. A row without a key is an error when the query
+    /// runs.
     #[must_use]
     pub fn eq(self, row: impl PointsTo<T>) -> Q {
         points_to(self.node(), row)
@@ -81,7 +82,7 @@ impl<T: Model> Related<T> {
         Q::test(self.node(), Lookup::IsNull(null))
     }
 
-    /// What `update` sets it to.
+    /// What `update` sets it to; `None` is NULL, a row without a key an error.
     #[must_use]
     pub fn set(self, row: impl PointsTo<T>) -> Assignment {
         let null = || Node::Value(<ForeignKey<T> as FieldType>::null());
@@ -140,7 +141,7 @@ impl<T: Model> RelatedMany<T> {
         Node::Column(FieldPath { trail: self.trail, field: T::meta().primary_key() })
     }
 
-    /// One of them is `row`; a row without key is none.
+    /// One of them is `row`. A row without a key is an error when the query runs.
     #[must_use]
     pub fn eq(self, row: impl PointsTo<T>) -> Q {
         points_to(self.node(), row)
@@ -203,10 +204,23 @@ impl<T: Model> fmt::Debug for RelatedMany<T> {
     }
 }
 
+/// What is wrong with a row in a query before it is saved.
+pub(in crate::models) fn no_key<T: Model>() -> String {
+    format!("this {} has no key yet: save it first", T::meta().label())
+}
+
+/// In place of the key of a foreign key that has none.
+fn unset<T: Model>() -> Node {
+    let label = T::meta().label();
+    Node::Mistake(format!(
+        "this foreign key to {label} has no key yet: save the row it is made of first"
+    ))
+}
+
 fn points_to<T: Model>(node: Node, row: impl PointsTo<T>) -> Q {
     match row.target() {
         Some(key) => Q::test(node, Lookup::Compare(Comparison::Equal, key)),
-        None => Q::NEVER,
+        None => Q::test(node, Lookup::IsNull(true)),
     }
 }
 
@@ -222,25 +236,38 @@ fn points_to_one_of<T: Model, R: PointsTo<T>>(node: Node, rows: impl IntoIterato
     label = "expected a row `&{T}`, a `ForeignKey<{T}>` or an expression of its key"
 )]
 pub trait PointsTo<T: Model> {
-    /// The key, if it is set.
+    /// The key to bind or the expression; `None` is NULL.
     fn target(self) -> Option<Node>;
 }
 
 impl<T: Model> PointsTo<T> for &T {
     fn target(self) -> Option<Node> {
-        self.key().map(Node::Value)
+        Some(self.key().map_or_else(|| Node::Mistake(no_key::<T>()), Node::Value))
     }
 }
 
 impl<T: Model> PointsTo<T> for &ForeignKey<T> {
     fn target(self) -> Option<Node> {
-        self.value().map(Node::Value)
+        Some(self.value().map_or_else(unset::<T>, Node::Value))
     }
 }
 
 impl<T: Model> PointsTo<T> for ForeignKey<T> {
     fn target(self) -> Option<Node> {
-        self.value().map(Node::Value)
+        Some(self.value().map_or_else(unset::<T>, Node::Value))
+    }
+}
+
+/// A foreign key that may be NULL: `p.editor().set(None)`.
+impl<T: Model> PointsTo<T> for Option<ForeignKey<T>> {
+    fn target(self) -> Option<Node> {
+        self.and_then(PointsTo::<T>::target)
+    }
+}
+
+impl<T: Model> PointsTo<T> for &Option<ForeignKey<T>> {
+    fn target(self) -> Option<Node> {
+        self.as_ref().and_then(PointsTo::<T>::target)
     }
 }
 

@@ -113,9 +113,17 @@ impl Plan {
 
     /// Whether no row can match, so that nobody is asked.
     pub(in crate::models) fn is_never(&self) -> bool {
-        self.limit == Some(0)
+        let is_never = self.limit == Some(0)
             || self.filters.iter().chain(&self.having).any(|q| matches!(q.0, Tree::Never))
-            || self.combined.as_ref().is_some_and(|combined| combined.is_never())
+            || self.combined.as_ref().is_some_and(|combined| combined.is_never());
+        is_never && !self.is_mistaken()
+    }
+
+    /// Whether one of its conditions was built wrong, which must be told.
+    pub(in crate::models) fn is_mistaken(&self) -> bool {
+        let parts = self.combined.iter().flat_map(|combined| &combined.parts);
+        self.filters.iter().chain(&self.having).any(Q::is_mistaken)
+            || parts.into_iter().any(Self::is_mistaken)
     }
 
     /// Whether the field of a whole row, which is read over `steps`, is not among its columns.

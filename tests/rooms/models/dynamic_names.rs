@@ -104,6 +104,36 @@ async fn unknown_names_and_values_are_refused_with_the_choices() {
 }
 
 #[tokio::test]
+async fn names_do_not_reach_secret_fields() {
+    for fixture in fixtures().await {
+        let site = &fixture.site;
+        let mut ann = author(site, "Ann").await;
+        ann.password = "hash".into();
+        ann.save(site).await.unwrap();
+        post(site, &ann, "one").await;
+        let words = "cannot resolve \"password\" into a field of blog.Author; \
+                     choices are id, name, nick";
+        let is_refused = |error: hulse::Error| {
+            let text = error.to_string();
+            assert!(error.is_field() && text.ends_with(words), "{text}");
+        };
+        for lookup in ["", "__startswith", "__isnull", "__regex", "__in"] {
+            let name = format!("author__password{lookup}");
+            is_refused(Post::objects().filter_by(&name, "h").all(site).await.unwrap_err());
+            let name = format!("password{lookup}");
+            is_refused(Author::objects().filter_by(&name, "h").count(site).await.unwrap_err());
+        }
+        for name in ["author__password", "-author__password"] {
+            is_refused(Post::objects().order_by_names([name]).all(site).await.unwrap_err());
+        }
+        is_refused(Author::objects().order_by_names(["password"]).all(site).await.unwrap_err());
+        let typed = Post::objects().filter(|p| p.author().password().startswith("h"));
+        let typed = typed.order_by(|p| p.author().password().asc());
+        assert_eq!(typed.count(site).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
 async fn hostile_texts_are_bound_wherever_a_text_stands() {
     for fixture in fixtures().await {
         let site = &fixture.site;

@@ -17,6 +17,7 @@ mod groups;
 mod instances;
 mod joins;
 mod many_to_many;
+mod names_over_relations;
 mod odd_names;
 mod on_delete;
 mod options;
@@ -29,6 +30,7 @@ mod sets;
 mod signals;
 pub(crate) mod tables;
 mod times;
+mod unsaved;
 mod windows;
 
 use std::fmt::Write;

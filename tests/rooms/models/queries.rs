@@ -158,7 +158,6 @@ async fn the_other_side_needs_one_foreign_key() {
         .unwrap();
         assert_eq!(Comment::of(&posts[0]).count(site).await.unwrap(), 1);
         assert_eq!(Comment::of(&posts[1]).count(site).await.unwrap(), 0);
-        assert_eq!(Comment::of(&Post::default()).count(site).await.unwrap(), 0);
         let error = Comment::of(&ann).count(site).await.unwrap_err();
         assert!(error.is_field() && error.to_string().contains("0 foreign keys"), "{error}");
     }
