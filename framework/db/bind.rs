@@ -8,6 +8,8 @@ use rust_decimal::Decimal;
 use sea_query::{Value, Values};
 use sqlx::Arguments as _;
 
+use crate::db::Dialect;
+
 /// Bytes that values take about, to begin with.
 const VALUE_BYTES: usize = 16;
 
@@ -51,8 +53,6 @@ macro_rules! binds {
                     Value::SmallUnsigned(number) => all.add(number.map(i32::from)),
                     Value::Unsigned(number) => all.add(number.map(i64::from)),
                     Value::BigUnsigned(number) => all.add(number.map(signed).transpose()?),
-                    Value::Float(number) => all.add(*number),
-                    Value::Double(number) => all.add(*number),
                     Value::String(text) => all.add(text.as_deref()),
                     Value::Char(letter) => all.add(letter.map(String::from)),
                     Value::Bytes(bytes) => all.add(bytes.as_deref()),
@@ -69,6 +69,30 @@ macro_rules! binds {
             Ok(all)
         }
     };
+}
+
+/// An error if the database does not keep such a number: SQLite stores NaN as NULL, MariaDB has
+/// neither NaN nor infinities. Its words follow "is".
+pub(crate) fn keeps(number: f64, dialect: Dialect) -> std::result::Result<(), String> {
+    match dialect {
+        #[cfg(feature = "sqlite")]
+        Dialect::Sqlite if number.is_nan() => {
+            Err(format!("{number}, which SQLite would keep as NULL: make the field an Option"))
+        }
+        #[cfg(feature = "mysql")]
+        Dialect::Mysql if !number.is_finite() => {
+            Err(format!("{number}, which MariaDB cannot keep: make the field an Option"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A number that the database [`keeps`].
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+fn kept(number: f64, dialect: Dialect) -> sqlx::Result<f64> {
+    let words = keeps(number, dialect).err();
+    words
+        .map_or(Ok(number), |words| Err(sqlx::Error::Encode(format!("a number is {words}").into())))
 }
 
 /// Whether a text in it has a NUL character.
@@ -93,6 +117,8 @@ fn json_has_nul(json: &serde_json::Value) -> bool {
 
 #[cfg(feature = "sqlite")]
 binds!(sqlite, sqlx::sqlite::SqliteArguments, {
+    Value::Float(it) => it.map(|it| kept(it.into(), Dialect::Sqlite)).transpose()?,
+    Value::Double(it) => it.map(|it| kept(it, Dialect::Sqlite)).transpose()?,
     Value::ChronoDateTimeUtc(instant) => instant.map(microseconds),
     Value::Decimal(decimal) => decimal.map(number).transpose()?,
     Value::Uuid(uuid) => uuid.map(|uuid| uuid.simple().to_string()),
@@ -101,6 +127,8 @@ binds!(sqlite, sqlx::sqlite::SqliteArguments, {
 
 #[cfg(feature = "postgres")]
 binds!(postgres, sqlx::postgres::PgArguments, {
+    Value::Float(number) => *number,
+    Value::Double(number) => *number,
     Value::ChronoDateTimeUtc(instant) => instant.map(microseconds),
     Value::Decimal(decimal) => *decimal,
     Value::Uuid(uuid) => *uuid,
@@ -109,6 +137,8 @@ binds!(postgres, sqlx::postgres::PgArguments, {
 
 #[cfg(feature = "mysql")]
 binds!(mysql, sqlx::mysql::MySqlArguments, {
+    Value::Float(it) => it.map(|it| kept(it.into(), Dialect::Mysql)).transpose()?,
+    Value::Double(it) => it.map(|it| kept(it, Dialect::Mysql)).transpose()?,
     // As TIMESTAMP it would end in 2038. Sessions are in UTC.
     Value::ChronoDateTimeUtc(instant) => instant.map(|it| microseconds(it).naive_utc()),
     Value::Decimal(decimal) => *decimal,

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use crate::conf;
 use crate::error::Result;
 
-pub(crate) use bind::has_nul;
+pub(crate) use bind::{has_nul, keeps};
 pub use connection::Connection;
 pub use exclusive::Exclusive;
 pub use log::{Query, QueryLog};

@@ -43,7 +43,8 @@ pub enum Conflicts<M> {
     Ignore,
     /// The row that is there is updated.
     Update {
-        /// The unique fields in which they meet.
+        /// The unique fields in which they meet. MariaDB cannot be told: there a row that is the
+        /// same in any key or unique constraint is updated, also one these fields do not name.
         unique: Fields<M>,
         /// What is taken over from the new row.
         set: Fields<M>,
@@ -51,7 +52,8 @@ pub enum Conflicts<M> {
 }
 
 impl<M: Model> Conflicts<M> {
-    /// Updates `set` of the row that has the same `unique` fields:
+    /// Updates `set` of the row that has the same `unique` fields (on MariaDB the same key, or the
+    /// same fields of any unique constraint):
     /// `Conflicts::<Ticket>::update(|t| t.code(), |t| (t.seats(), t.price()))`.
     #[must_use]
     pub fn update<U: FieldList, S: FieldList>(
@@ -181,11 +183,11 @@ async fn create(
     let statements = fresh.len().div_ceil(batch) + keyed.len().div_ceil(batch);
     let mut work = async |site: &Site| {
         for rows in keyed.chunks_mut(batch) {
-            insert(meta, checked(meta, rows)?, (conflicts, false), site).await?;
+            insert(meta, checked(meta, rows, site)?, (conflicts, false), site).await?;
         }
         for rows in fresh.chunks_mut(batch) {
-            let keys = insert(meta, checked(meta, rows)?, (conflicts, true), site).await?;
-            take_keys(meta, rows, &keys, conflicts)?;
+            let keys = insert(meta, checked(meta, rows, site)?, (conflicts, true), site).await?;
+            take_keys(meta, rows, (keys, site.db().dialect()), conflicts)?;
         }
         Ok(())
     };
@@ -199,7 +201,7 @@ async fn create(
 fn take_keys(
     meta: &Meta,
     rows: &mut [(usize, &mut dyn Live)],
-    keys: &[Row],
+    (keys, dialect): (Vec<Row>, Dialect),
     conflicts: &Meeting,
 ) -> Result<()> {
     if matches!(conflicts, Meeting::Ignore) {
@@ -214,19 +216,36 @@ fn take_keys(
         );
         return Err(Error::of(Kind::Database, words));
     }
-    // Both databases return rows in the order of VALUES.
-    rows.iter_mut().zip(keys).try_for_each(|((_, row), key)| row.take_key(key, 0))
+    // Rows that are updated keep their keys: they stay as answered, in the order of VALUES.
+    let keys = if matches!(conflicts, Meeting::Refuse) { counted(keys, dialect) } else { keys };
+    rows.iter_mut().zip(&keys).try_for_each(|((_, row), key)| row.take_key(key, 0))
+}
+
+/// Keys just counted up, in the order of VALUES. PostgreSQL and MariaDB answer in it. SQLite says
+/// that its order is arbitrary (<https://sqlite.org/lang_returning.html>, 3.3), but each new row
+/// gets a greater key than the one before it (<https://sqlite.org/autoinc.html>).
+fn counted(keys: Vec<Row>, dialect: Dialect) -> Vec<Row> {
+    match dialect {
+        #[cfg(feature = "sqlite")]
+        Dialect::Sqlite => {
+            let mut keys = keys;
+            keys.sort_by_cached_key(|key| key.get::<i64>(0).ok());
+            keys
+        }
+        #[cfg(any(feature = "postgres", feature = "mysql"))]
+        _ => keys,
+    }
 }
 
 /// The values of rows that may be stored, row after row, without the keys still to be counted up.
-fn checked(meta: &Meta, rows: &[(usize, &mut dyn Live)]) -> Result<Vec<Value>> {
+fn checked(meta: &Meta, rows: &[(usize, &mut dyn Live)], site: &Site) -> Result<Vec<Value>> {
     let mut values = Vec::with_capacity(meta.fields.len() * rows.len());
     for (number, row) in rows {
         for (field, value) in meta.fields.iter().zip(row.values()) {
             if field.kind == FieldKind::BigAuto && value.is_none() {
                 continue;
             }
-            let value = check(meta, field, value);
+            let value = check(meta, field, value, site);
             values.push(value.map_err(|error| numbered(error, *number))?);
         }
     }
@@ -276,7 +295,7 @@ async fn update(
         for (at, rows) in rows.chunks(batch).enumerate() {
             let mut tuples = Vec::with_capacity(rows.len());
             for (number, row) in rows.iter().enumerate() {
-                let tuple = tuple(meta, *row, &places);
+                let tuple = tuple(meta, *row, &places, site);
                 tuples.push(tuple.map_err(|error| numbered(error, at * batch + number))?);
             }
             touched += update_batch(meta, fields, tuples, site).await?;
@@ -291,12 +310,12 @@ async fn update(
 }
 
 /// Its key, and the values at these places.
-fn tuple(meta: &Meta, row: &dyn Live, places: &[usize]) -> Result<ValueTuple> {
+fn tuple(meta: &Meta, row: &dyn Live, places: &[usize], site: &Site) -> Result<ValueTuple> {
     let key = row.key().ok_or_else(|| Error::not_saved(meta, "updated"))?;
     let mut values = row.values();
     let mut tuple = vec![key];
     for &place in places {
-        tuple.push(check(meta, &meta.fields[place], values[place].take())?);
+        tuple.push(check(meta, &meta.fields[place], values[place].take(), site)?);
     }
     Ok(ValueTuple::Many(tuple))
 }

@@ -1,4 +1,5 @@
-//! Conditions of constraints and indexes, as SQL that every database reads.
+//! Conditions of constraints and indexes, as SQL that every database reads, and reads as the same
+//! that a query with the condition asks.
 
 use std::fmt::Write as _;
 
@@ -11,8 +12,8 @@ use crate::models::expression::{Comparison, Node, Operator, year_compared};
 use crate::models::meta::{Condition, Meta};
 
 impl Condition {
-    /// It as SQL: names in double quotes, values as literals. Comparisons, `IN`, `IS NULL`, `LIKE`,
-    /// `AND`, `OR`, `NOT` and arithmetic of the model's own columns.
+    /// It as SQL: names in double quotes, values as literals. Comparisons, `IN`, `IS NULL`,
+    /// beginnings and parts of texts, `AND`, `OR`, `NOT` and arithmetic of the model's own columns.
     ///
     /// # Errors
     /// It asks for something else (`is_field`).
@@ -37,12 +38,33 @@ fn condition(text: &mut String, q: &Q) -> Written {
         Tree::All(parts) => return joined(text, parts, " AND "),
         Tree::Any(parts) => return joined(text, parts, " OR "),
         Tree::Not(inner) => {
-            text.push_str("NOT (");
+            // As in queries: what NULL leaves undecided counts as "no" once it is negated.
+            let is_undecided = may_be_null(inner);
+            text.push_str(if is_undecided { "(" } else { "NOT (" });
             condition(text, inner)?;
-            text.push(')');
+            text.push_str(if is_undecided { ") IS NOT TRUE" } else { ")" });
         }
     }
     Ok(())
+}
+
+/// Whether NULL may leave it undecided; a negation is decided.
+fn may_be_null(q: &Q) -> bool {
+    match &q.0 {
+        Tree::All(parts) | Tree::Any(parts) => parts.iter().any(may_be_null),
+        Tree::Test(test) => match test.lookup {
+            Lookup::IsNull(_) => false,
+            _ => q.any(&mut |node| match node {
+                Node::Column(path) => path.field.null,
+                // By zero that is NULL on SQLite and MariaDB.
+                Node::Binary(both) => {
+                    !matches!(both.1, Operator::Add | Operator::Subtract | Operator::Multiply)
+                }
+                _ => false,
+            }),
+        },
+        Tree::Not(_) | Tree::Always | Tree::Never | Tree::Exists(_) => false,
+    }
 }
 
 fn joined(text: &mut String, parts: &[Q], between: &str) -> Written {
@@ -99,7 +121,7 @@ fn lookup(text: &mut String, Test { left, lookup }: &Test) -> Written {
             Ok(())
         }
         Lookup::Text { text: Node::Value(Value::String(Some(part))), at, ignore_case: false } => {
-            like(text, left, part, *at)
+            has_part(text, left, part, *at)
         }
         Lookup::Text { .. } => Err("compares text in a way not every database can in a constraint"),
         Lookup::InQuery(_) => Err("looks at other rows, which a constraint cannot"),
@@ -109,20 +131,36 @@ fn lookup(text: &mut String, Test { left, lookup }: &Test) -> Written {
     }
 }
 
-fn like(text: &mut String, left: &Node, part: &str, at: TextAt) -> Written {
-    if part.contains(['%', '_', '\\']) {
-        return Err("looks for a text with %, _ or \\, which a constraint cannot");
+/// By functions that mean the same everywhere and know no patterns: LIKE is about upper and lower
+/// case on some databases only, and GLOB is SQLite's alone.
+fn has_part(text: &mut String, left: &Node, part: &str, at: TextAt) -> Written {
+    match at {
+        TextAt::Whole => {
+            node(text, left)?;
+            text.push_str(" = ");
+        }
+        TextAt::Anywhere if !part.is_empty() => {
+            text.push_str("REPLACE(");
+            node(text, left)?;
+            text.push_str(", ");
+            quoted(text, part)?;
+            text.push_str(", '') <> ");
+            return node(text, left);
+        }
+        // Every text has the empty one at its beginning.
+        TextAt::End if !part.is_empty() => {
+            return Err(
+                "asks how a text ends, which no SQL of all databases says: keep the end in \
+                        a column of its own, or validate it in `clean`",
+            );
+        }
+        _ => {
+            text.push_str("SUBSTR(");
+            node(text, left)?;
+            let _ = write!(text, ", 1, {}) = ", part.chars().count());
+        }
     }
-    node(text, left)?;
-    let (before, behind) = match at {
-        TextAt::Anywhere => ("%", "%"),
-        TextAt::Start => ("", "%"),
-        TextAt::End => ("%", ""),
-        TextAt::Whole => ("", ""),
-    };
-    text.push_str(" LIKE ");
-    quoted(text, &format!("{before}{part}{behind}"));
-    Ok(())
+    quoted(text, part)
 }
 
 fn node(text: &mut String, expression: &Node) -> Written {
@@ -160,10 +198,7 @@ fn literal(text: &mut String, value: &Value) -> Written {
         Value::BigInt(Some(number)) => write!(text, "{number}"),
         Value::Double(Some(number)) if number.is_finite() => write!(text, "{number:?}"),
         Value::Decimal(Some(number)) => write!(text, "{number}"),
-        Value::String(Some(part)) if !part.contains('\0') => {
-            quoted(text, part);
-            Ok(())
-        }
+        Value::String(Some(part)) => return quoted(text, part),
         Value::ChronoDate(Some(day)) => write!(text, "'{day}'"),
         Value::ChronoTime(Some(time)) => write!(text, "'{time}'"),
         _ => return Err("compares with a value that has no literal on every database"),
@@ -171,6 +206,10 @@ fn literal(text: &mut String, value: &Value) -> Written {
     written.map_err(|_| "cannot be written")
 }
 
-fn quoted(text: &mut String, part: &str) {
+fn quoted(text: &mut String, part: &str) -> Written {
+    if part.contains('\0') {
+        return Err("compares with a text that has a NUL character, which no database keeps");
+    }
     let _ = write!(text, "'{}'", part.replace('\'', "''"));
+    Ok(())
 }

@@ -233,23 +233,6 @@ pub enum Default {
     Text(&'static str),
 }
 
-impl Default {
-    /// It as a key of this kind, if it is one.
-    pub(super) fn key(&self, kind: FieldKind) -> Option<Value> {
-        match (self, kind) {
-            (Self::Int(number), FieldKind::BigAuto | FieldKind::BigInteger) => {
-                Some((*number).into())
-            }
-            (Self::Int(number), FieldKind::Integer) => i32::try_from(*number).ok().map(Value::from),
-            (Self::Int(number), FieldKind::SmallInteger) => {
-                i16::try_from(*number).ok().map(Value::from)
-            }
-            (Self::Text(text), FieldKind::Char | FieldKind::Text) => Some((*text).into()),
-            _ => None,
-        }
-    }
-}
-
 /// Where a foreign key points. Its column holds the key of `to`, so its kind is that key's.
 #[derive(Clone, Copy)]
 pub struct Relation {

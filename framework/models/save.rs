@@ -10,7 +10,7 @@
 use chrono::{DateTime, SubsecRound, Utc};
 use sea_query::{Expr, ExprTrait, Query, Value};
 
-use crate::db::{Row, has_nul};
+use crate::db::{Row, has_nul, keeps};
 use crate::error::Error;
 use crate::error::Result;
 use crate::models::decimal;
@@ -210,7 +210,7 @@ async fn update(
 ) -> Result<bool> {
     let mut set = Vec::with_capacity(values.len());
     for (field, value) in values {
-        set.push((field, check(meta, field, value)?));
+        set.push((field, check(meta, field, value, site)?));
     }
     if set.is_empty() {
         // Nothing but a key: an update that changes nothing still tells whether it is there.
@@ -230,7 +230,7 @@ async fn insert(row: &mut dyn Live, meta: &'static Meta, site: &Site) -> Result<
             continue;
         }
         fields.push(field);
-        values.push(check(meta, field, value)?);
+        values.push(check(meta, field, value, site)?);
     }
     let db = site.db();
     let insert = Insert { meta, fields: &fields, values, conflicts: &Meeting::Refuse };
@@ -243,7 +243,12 @@ async fn insert(row: &mut dyn Live, meta: &'static Meta, site: &Site) -> Result<
 }
 
 /// The value if it may be stored. The database would not say it as well, and SQLite not at all.
-pub(crate) fn check(meta: &Meta, field: &Field, value: Option<Value>) -> Result<Value> {
+pub(crate) fn check(
+    meta: &Meta,
+    field: &Field,
+    value: Option<Value>,
+    site: &Site,
+) -> Result<Value> {
     let Some(value) = value else {
         let why = match field.relation {
             Some(relation) => format!(
@@ -272,6 +277,10 @@ pub(crate) fn check(meta: &Meta, field: &Field, value: Option<Value>) -> Result<
     }
     if has_nul(&value) {
         return Err(Error::field(meta, field, "has a NUL character, which no database keeps"));
+    }
+    if let Value::Double(Some(number)) = value {
+        let kept = keeps(number, site.db().dialect());
+        kept.map_err(|words| Error::field(meta, field, format!("is {words}")))?;
     }
     Ok(value)
 }

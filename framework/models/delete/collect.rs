@@ -50,15 +50,18 @@ struct Collector<'a> {
 /// A row is protected or restricted; the database refuses.
 pub(super) async fn collect(
     meta: &'static Meta,
-    first: Vec<Doomed>,
+    mut first: Vec<Doomed>,
     site: &Site,
 ) -> Result<Collected> {
     let registry = Registry::of(site);
+    // A join finds a row as often as there are rows behind it.
+    let mut seen = HashSet::new();
+    first.retain(|row| seen.insert(name(meta, &row.key)));
     let mut collector = Collector {
         registry: &registry,
         site,
         collected: Collected::default(),
-        seen: first.iter().map(|row| name(meta, &row.key)).collect(),
+        seen,
         queue: VecDeque::from([(meta, first)]),
         refusal: Refusal::new(meta),
     };

@@ -210,7 +210,7 @@ async fn replacement(meta: &Meta, field: &Field, site: &Site) -> Result<Value> {
     let null = || field.kind.null();
     match field.relation.map(|relation| relation.on_delete) {
         Some(OnDelete::SetDefault) => match &field.default {
-            Some(default) => default.key(field.kind).ok_or_else(|| {
+            Some(default) => field.kind.value_of(default).ok_or_else(|| {
                 Error::field(meta, field, "has a default that is no key of the other model")
             }),
             None => Ok(null()),

@@ -48,7 +48,9 @@ impl<M: Model> QuerySet<M> {
             }
             let value = match value {
                 Node::Mistake(words) => return Err(Error::field(meta, path.field, words)),
-                Node::Value(value) => Node::Value(save::check(meta, path.field, Some(value))?),
+                Node::Value(value) => {
+                    Node::Value(save::check(meta, path.field, Some(value), site)?)
+                }
                 expression => expression,
             };
             columns.push((path.field, value));

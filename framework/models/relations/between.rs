@@ -282,7 +282,7 @@ impl Between {
                         let at = fields.iter().position(|one| std::ptr::eq(one, *field));
                         at.zip(row).and_then(|(at, row)| row[at].clone())
                     };
-                    values.push(Expr::val(save::check(self.through, field, value)?));
+                    values.push(Expr::val(save::check(self.through, field, value, site)?));
                 }
                 statement.values_panic(values);
             }

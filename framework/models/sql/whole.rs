@@ -19,7 +19,8 @@ pub(crate) enum Meeting {
     Refuse,
     /// It is left out.
     Ignore,
-    /// The row that has the same `unique` fields is updated, `set` from the new one.
+    /// The row that has the same `unique` fields is updated, `set` from the new one. On MariaDB any
+    /// unique constraint counts.
     Update { unique: Vec<&'static Field>, set: Vec<&'static Field> },
 }
 

@@ -197,9 +197,13 @@ fn conditions_of_constraints_are_plain_sql() {
     );
     check(
         || columns().name().startswith("a") & columns().weight().lte(0.5),
-        "(\"name\" LIKE 'a%' AND \"weight\" <= 0.5)",
+        "(SUBSTR(\"name\", 1, 1) = 'a' AND \"weight\" <= 0.5)",
     );
     check(|| columns().count().lt(columns().least() + 1), "\"count\" < (\"least\" + 1)");
+    check(|| !columns().label().eq("a"), "(\"label\" = 'a') IS NOT TRUE");
+    check(|| columns().name().contains("a_"), "REPLACE(\"name\", 'a_', '') <> \"name\"");
+    let error = Condition(|| columns().name().endswith("x")).sql(Item::meta()).unwrap_err();
+    assert!(error.is_field() && error.to_string().contains("keep the end in a column"), "{error}");
     let error = Condition(|| columns().name().lower().eq("x")).sql(Item::meta()).unwrap_err();
     assert!(
         error.is_field() && error.to_string().contains("blog.Item calls a function"),

@@ -10,6 +10,7 @@ mod deferred;
 mod deletes;
 mod derive;
 mod dynamic_names;
+mod exact;
 mod expressions;
 mod fetch_modes;
 mod fields;
