@@ -222,7 +222,7 @@ impl Run<'_> {
             Some(Ok(Some(mut steps))) => {
                 again(&mut steps, dialect);
                 steps.retain(|step| !matches!(step, Step::Check(_)));
-                // Elsewhere an operation is done whole or not at all, but for those that stand alone.
+                // Elsewhere an operation is done whole or not at all, unless it stands alone.
                 if dialect != Dialect::Mysql {
                     steps.retain(|step| matches!(step, Step::Alone(_)));
                 }

@@ -10,8 +10,8 @@
 //! - One of which no operation is done may be given up for another plan: what its first operation
 //!   may have done is taken back.
 //! - On MariaDB a function, and SQL by hand without DDL, is kept together with its number or not at
-//!   all; SQL by hand with DDL in it may run again. Elsewhere a function and SQL by hand run outside
-//!   a transaction, as was asked for, and may run again.
+//!   all; SQL by hand with DDL in it may run again. Elsewhere a function and SQL by hand run
+//!   outside a transaction, as was asked for, and may run again.
 
 use sea_query::{Alias, Expr, OnConflict, Query};
 

@@ -1,6 +1,6 @@
 //! `migrate` killed at any moment: what is recorded is what the tables are, and the next run goes
-//! on from there. MariaDB undoes no DDL, nor does `atomic = false`: there the next run brings what was interrupted to its end,
-//! or takes back what its first operation may have done.
+//! on from there. MariaDB undoes no DDL, nor does `atomic = false`: there the next run brings what
+//! was interrupted to its end, or takes back what its first operation may have done.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -168,8 +168,8 @@ async fn whole_run(site: &Site) -> Duration {
     whole
 }
 
-/// Goes on from what was interrupted and is not undone as a whole: to its end, as `migrate` says if one wants to go
-/// elsewhere; or elsewhere, if nothing of it is done.
+/// Goes on from what was interrupted and is not undone as a whole: to its end, as `migrate` says if
+/// one wants to go elsewhere; or elsewhere, if nothing of it is done.
 async fn settle(site: &Site, database: &Database, kill: u32) {
     if kill.is_multiple_of(2) {
         // The server may still be at what the killed one has asked for.
