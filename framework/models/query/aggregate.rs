@@ -3,17 +3,16 @@
 use sea_query::Value;
 
 use crate::error::{Error, Kind, Result};
-use crate::models::condition::{Lookup, Q};
 use crate::models::expression::{AggregateFunction, Function, Node, Output};
 use crate::models::model::Model;
 use crate::models::query::{QuerySet, Selection};
-use crate::models::sql::{Plan, Selected, Target};
+use crate::models::sql::{Distinct, Plan, Selected, Target};
 use crate::models::trail::FieldPath;
 use crate::site::Site;
 
 impl<M: Model> QuerySet<M> {
-    /// Aggregates over all rows: `aggregate(site, |p| (p.stars().avg(), p.id().count()))`. Of no
-    /// row they are counted without asking.
+    /// Aggregates over all rows: `aggregate(site, |p| (p.stars().avg(), p.id().count()))`. A row
+    /// that comes several times counts as often. Of no row they are counted without asking.
     ///
     /// # Errors
     /// As [`all`](Self::all).
@@ -35,13 +34,10 @@ impl<M: Model> QuerySet<M> {
             return Ok(row);
         }
         let mut plan = self.plan;
-        if plan.is_sliced() || plan.is_distinct() || plan.combined.is_some() {
-            let meta = plan.meta;
-            let key = Node::Column(FieldPath::own(meta, meta.primary_key()));
-            plan.select_only(&Selected::Values(vec![key.clone()]));
-            let inside = Q::test(key, Lookup::InQuery(Box::new(plan)));
-            plan = Plan::of(meta);
-            plan.filter(inside);
+        let is_whole = plan.is_sliced() || plan.is_distinct() || plan.combined.is_some();
+        if is_whole || plan.order_repeats() {
+            let within = Some(Box::new(as_table(plan)));
+            plan = Plan { within, ..Plan::of(M::meta()) };
         }
         plan.related = Vec::new();
         plan.order = Some(Vec::new());
@@ -50,6 +46,23 @@ impl<M: Model> QuerySet<M> {
         let row = rows.first().ok_or_else(|| Error::does_not_exist(M::meta()))?;
         A::read(row, 0)
     }
+}
+
+/// The rows of a plan, with their keys at least, to be joined. What makes them differ or decides
+/// which they are stays.
+fn as_table(plan: Plan) -> Plan {
+    let meta = plan.meta;
+    let key = Node::Column(FieldPath::own(meta, meta.primary_key()));
+    let decides = matches!(plan.distinct, Distinct::On(_)) || plan.order_repeats();
+    let is_ordered = plan.is_sliced() || plan.combined.is_none() && decides;
+    let are_whole = plan.combined.is_some() || plan.is_distinct() && is_ordered;
+    let columns = if are_whole { Selected::Model(Vec::new()) } else { Selected::Values(vec![key]) };
+    let mut rows = Plan { lock: None, ..plan };
+    rows.select_only(&columns);
+    if !is_ordered {
+        rows.order = Some(Vec::new());
+    }
+    rows
 }
 
 /// What an expression is of no row, if that can be told here.

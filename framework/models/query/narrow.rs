@@ -38,14 +38,16 @@ impl<M: Model, R> QuerySet<M, R> {
         self
     }
 
-    /// At most `rows`.
+    /// At most `rows`; of several limits the least counts. As in SQL, and unlike a slice of a slice
+    /// in Django, they are counted behind the `offset`, whichever was said first.
     #[must_use]
     pub fn limit(mut self, rows: u64) -> Self {
         self.plan.limit = Some(self.plan.limit.map_or(rows, |limit| limit.min(rows)));
         self
     }
 
-    /// Without the first `rows`.
+    /// Without the first `rows` of all, as in SQL: of several offsets the last counts, and a
+    /// `limit` said before cuts what is left. `limit(10).offset(5)` are the rows 5 to 14.
     #[must_use]
     pub fn offset(mut self, rows: u64) -> Self {
         self.plan.offset = rows;

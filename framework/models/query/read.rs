@@ -133,7 +133,7 @@ impl<M: Model, R: Send> QuerySet<M, R> {
         Ok(self.reverse().limit(1).all(site).await?.into_iter().next())
     }
 
-    /// How many rows there are; none of them is read.
+    /// How many rows there are, as many as [`all`](Self::all) gives; none of them is read.
     ///
     /// # Errors
     /// As [`all`](Self::all).

@@ -117,32 +117,25 @@ impl Plan {
 
     /// Whether there is a row: one or none.
     pub(super) fn select_one(&self, target: Target) -> Result<Sql> {
-        let wanted = if self.is_grouped() { Wanted::Rows } else { Wanted::One };
-        self.compile(target, |compiler| compiler.select(self, wanted))
+        // Those that are skipped are to be as many as are read.
+        if self.is_grouped() || self.offset > 0 {
+            let plan = Self { lock: None, ..self.clone() };
+            return self.compile(target, |compiler| compiler.select(&plan, Wanted::Rows));
+        }
+        self.compile(target, |compiler| compiler.select(self, Wanted::One))
     }
 
     /// How many rows there are.
     pub(super) fn count(&self, target: Target) -> Result<Sql> {
-        let is_plain = matches!(self.columns, Selected::Model(_));
-        let wanted = match &self.distinct {
-            Distinct::No if is_plain => Wanted::Keys,
-            Distinct::All if is_plain => Wanted::Keys,
-            _ => Wanted::Rows,
-        };
         self.compile(target, |compiler| {
             let is_whole = self.is_sliced() || self.is_distinct() || self.is_grouped();
             if self.combined.is_some() || !is_whole {
                 return compiler.select(self, Wanted::Count);
             }
+            let (plan, has_keys) = self.counted();
             compiler.out.push("SELECT COUNT(*) FROM (");
             compiler.is_table = true;
-            if self.is_sliced() {
-                compiler.select(self, wanted);
-            } else {
-                let mut unordered = self.clone();
-                unordered.order = Some(Vec::new());
-                compiler.select(&unordered, wanted);
-            }
+            compiler.select(&plan, if has_keys { Wanted::Keys } else { Wanted::Rows });
             compiler.out.push(") AS \"counted\"");
         })
     }

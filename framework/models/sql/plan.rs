@@ -36,6 +36,8 @@ pub struct Plan {
     pub(in crate::models) lock: Option<Lock>,
     /// Queries whose rows are put together with this one's; the order and slice are those of all.
     pub(in crate::models) combined: Option<Box<Combined>>,
+    /// A query of the same model whose rows these are, as often as they come there.
+    pub(in crate::models) within: Option<Box<Self>>,
 }
 
 /// A way to one row, read along with its beginning.
@@ -108,6 +110,7 @@ impl Plan {
             distinct: Distinct::No,
             lock: None,
             combined: None,
+            within: None,
         }
     }
 
@@ -153,7 +156,38 @@ impl Plan {
         let Node::Column(path) = &test.left else { return false };
         let is_plain = self.combined.is_none() && self.lock.is_none() && self.per.is_none();
         let is_own = path.steps().is_empty() && (path.field.primary_key || path.field.unique);
-        is_plain && is_own && matches!(self.columns, Selected::Model(_))
+        let is_bare = matches!(&self.columns, Selected::Model(more) if more.is_empty());
+        is_plain && is_own && is_bare && !self.order_repeats()
+    }
+
+    /// Whether the order may join many rows, or make rows differ that are the same without it.
+    pub(in crate::models) fn order_repeats(&self) -> bool {
+        let is_of_one = |order: &Order| match &order.node {
+            Node::Column(path) => !path.steps().iter().any(|step| step.is_many()),
+            _ => false,
+        };
+        // A model's own order is by its columns.
+        self.order.as_ref().is_some_and(|orders| !orders.iter().all(is_of_one))
+    }
+
+    /// The same query for the number of its rows only: without an order that does not change it,
+    /// and whether their keys stand for them.
+    pub(in crate::models) fn counted(&self) -> (Self, bool) {
+        let mut plan = Self { lock: None, ..self.clone() };
+        let is_bare = match &self.columns {
+            Selected::Model(more) => more.is_empty() && !matches!(self.distinct, Distinct::On(_)),
+            _ => false,
+        };
+        // What rows are made once or grouped by counts, too.
+        let counts = match &self.columns {
+            Selected::Model(_) => self.order_repeats(),
+            _ => self.order.as_ref().is_some_and(|orders| !orders.is_empty()),
+        };
+        let is_ordered = self.is_sliced() || counts && !matches!(self.distinct, Distinct::On(_));
+        if !is_ordered {
+            plan.order = Some(Vec::new());
+        }
+        (plan, is_bare && (self.is_sliced() || !is_ordered))
     }
 
     pub(in crate::models) fn filter(&mut self, mut condition: Q) {
@@ -217,6 +251,7 @@ impl Plan {
     pub(in crate::models) fn select_only(&mut self, columns: &Selected) {
         self.columns = columns.clone();
         self.related = Vec::new();
+        self.undeferred = Vec::new();
         for part in self.combined.iter_mut().flat_map(|combined| &mut combined.parts) {
             part.select_only(columns);
         }

@@ -206,6 +206,19 @@ impl Compiler {
         !self.scopes[self.at].joins.is_empty()
     }
 
+    /// How many tables have been joined.
+    pub(super) fn joins(&self) -> usize {
+        self.scopes[self.at].joins.len()
+    }
+
+    /// Drops what was joined after the first `known` joins, if none of it leads to many rows.
+    pub(super) fn forget_joins_to_one(&mut self, known: usize) {
+        let joins = &mut self.scopes[self.at].joins;
+        if !joins[known..].iter().any(|join| join.step.is_many()) {
+            joins.truncate(known);
+        }
+    }
+
     /// The joins that are INNER now.
     pub(super) fn inner(&self) -> Joins {
         let joins = self.scopes[self.at].joins.iter().enumerate();

@@ -5,7 +5,7 @@
 
 use crate::models::expression::{Node, Nulls, Order};
 use crate::models::meta::Field;
-use crate::models::sql::condition::Negation;
+use crate::models::sql::condition::{Negation, first_many};
 use crate::models::sql::plan::{Along, Combination, Combined, Distinct};
 use crate::models::sql::writer::Writer;
 use crate::models::sql::{Compiler, Flavour, Plan, Selected, Wanted};
@@ -87,11 +87,28 @@ impl Compiler {
         self.out.append(parts.columns);
         self.out.push(" FROM ");
         self.tables();
+        if let Some(rows) = &plan.within {
+            self.within(rows);
+        }
         if !parts.conditions.is_empty() {
             self.out.push(" WHERE ");
             self.out.append(parts.conditions);
         }
         self.out.append(parts.rest);
+    }
+
+    /// Joins the rows of a query of the same model, each as often as it comes there.
+    fn within(&mut self, rows: &Plan) {
+        let mut fields = rows.meta.fields.iter();
+        let key = match rows.columns {
+            Selected::Model(_) => fields.position(|field| field.primary_key).unwrap_or_default(),
+            _ => 0,
+        };
+        self.out.push(" INNER JOIN (");
+        self.is_table = true;
+        self.select(rows, Wanted::Rows);
+        self.out.push(&format!(") AS \"_rows\" ON \"_rows\".\"_c{key}\" = "));
+        self.first_column(rows.meta.primary_key().column);
     }
 
     /// A SELECT whose slice counts anew for each value of `per`: its rows are numbered, and the
@@ -138,7 +155,10 @@ impl Compiler {
         match wanted {
             Wanted::Keys => self.first_column(plan.meta.primary_key().column),
             Wanted::One => self.out.push("1"),
-            Wanted::Count => self.out.push("COUNT(*)"),
+            Wanted::Count => {
+                self.out.push("COUNT(*)");
+                self.repeat(plan);
+            }
             Wanted::Rows => match &plan.columns {
                 Selected::Values(nodes) | Selected::Groups(nodes) => self.nodes(nodes),
                 Selected::Model(more) => {
@@ -157,6 +177,21 @@ impl Compiler {
                     }
                 }
             },
+        }
+    }
+
+    /// Joins the many rows that the columns and the order join: these repeat what is counted.
+    fn repeat(&mut self, plan: &Plan) {
+        let (Selected::Model(nodes) | Selected::Values(nodes) | Selected::Groups(nodes)) =
+            &plan.columns;
+        let orders = plan.order.iter().flatten().map(|order| &order.node);
+        for node in nodes.iter().chain(orders) {
+            if matches!(node, Node::Column(path) if first_many(path).is_none()) {
+                continue;
+            }
+            let known = self.joins();
+            drop(self.piece(|compiler| compiler.node(node)));
+            self.forget_joins_to_one(known);
         }
     }
 

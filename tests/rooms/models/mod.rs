@@ -31,6 +31,7 @@ mod sets;
 mod signals;
 pub(crate) mod tables;
 mod times;
+mod to_many;
 mod unsaved;
 mod windows;
 

@@ -7,7 +7,7 @@ use std::ops::{BitAnd, BitOr};
 use hulse::Site;
 use hulse::models::{ForeignKey, Id, Model, Q, QuerySet, RelatedMany};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use super::fixtures;
 
@@ -73,6 +73,15 @@ enum Tree {
     Not(Box<Self>),
 }
 
+/// By what a query looks at the children beside its filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    Order,
+    Values,
+    Annotation,
+}
+
 #[derive(Clone, Debug)]
 struct Question {
     /// Each with whether it excludes.
@@ -81,6 +90,7 @@ struct Question {
     distinct: bool,
     descending: bool,
     nulls_first: bool,
+    beside: Beside,
     offset: u64,
     limit: u64,
 }
@@ -122,12 +132,19 @@ fn tree() -> impl Strategy<Value = Tree> {
 
 fn question() -> impl Strategy<Value = Question> {
     let filters = prop::collection::vec((any::<bool>(), tree()), 0..3);
-    (filters, any::<[bool; 3]>(), 0..3_u64, 0..9_u64).prop_map(
-        |(filters, [distinct, descending, nulls_first], offset, limit)| Question {
+    let beside = prop_oneof![
+        3 => Just(Beside::Nothing),
+        1 => Just(Beside::Order),
+        1 => Just(Beside::Values),
+        1 => Just(Beside::Annotation),
+    ];
+    (filters, any::<[bool; 3]>(), beside, 0..3_u64, 0..9_u64).prop_map(
+        |(filters, [distinct, descending, nulls_first], beside, offset, limit)| Question {
             filters,
             distinct,
             descending,
             nulls_first,
+            beside,
             offset,
             limit,
         },
@@ -262,38 +279,60 @@ fn simple_of(trees: &[Tree], all: bool) -> Result<Vec<Tree>, bool> {
     if kept.is_empty() { Err(all) } else { Ok(kept) }
 }
 
-/// The places of the parents that a question finds.
-fn expected(tables: &Tables, question: &Question) -> Vec<usize> {
-    let mut found: Vec<usize> = (0..tables.parents.len()).collect();
+/// A row of an answer: the place of the parent, and its child's `x` if the query looks at that.
+type Found = (usize, Option<i32>);
+
+/// What the latest join of a row has found.
+#[derive(Clone, Copy)]
+enum Latest {
+    NoJoin,
+    Child(Option<usize>),
+}
+
+/// The children of a parent as a LEFT JOIN finds them.
+fn joined(tables: &Tables, parent: usize) -> Vec<Option<usize>> {
+    let all = 0..tables.children.len();
+    let its: Vec<_> = all.filter(|at| tables.children[*at].0 == Some(parent)).map(Some).collect();
+    if its.is_empty() { vec![None] } else { its }
+}
+
+/// What a question finds, in order, before it is sliced.
+fn expected(tables: &Tables, question: &Question) -> Vec<Found> {
+    let mut found: Vec<(usize, Latest)> =
+        (0..tables.parents.len()).map(|parent| (parent, Latest::NoJoin)).collect();
     for (excludes, tree) in &question.filters {
         let whole = if *excludes { Tree::Not(Box::new(tree.clone())) } else { tree.clone() };
         let tree = simple(&whole);
-        let times = |parent: usize| {
-            let all = 0..tables.children.len();
-            let its = all.filter(|at| tables.children[*at].0 == Some(parent)).map(Some);
-            let mut its: Vec<_> = its.collect();
-            if its.is_empty() {
-                its.push(None);
-            }
-            let (mut times, mut joined) = (0, false);
-            for child in its {
+        let kept = |(parent, latest): (usize, Latest)| {
+            let (mut kept, mut is_joined) = (Vec::new(), false);
+            for child in joined(tables, parent) {
                 let mut look = Look { tables, parent, child, joined: false };
                 let holds = match &tree {
                     Err(known) => *known,
                     Ok(tree) => look.holds(tree, false),
                 };
-                times += usize::from(holds);
-                joined |= look.joined;
+                kept.extend(holds.then_some((parent, Latest::Child(child))));
+                is_joined |= look.joined;
             }
-            if joined { times } else { times.min(1) }
+            if !is_joined {
+                kept.truncate(1);
+                kept.iter_mut().for_each(|row| row.1 = latest);
+            }
+            kept
         };
-        found = found.into_iter().flat_map(|parent| vec![parent; times(parent)]).collect();
+        found = found.into_iter().flat_map(kept).collect();
     }
-    if question.distinct {
-        found.dedup();
-    }
-    found.sort_by(|one, two| {
-        let (one_a, two_a) = (tables.parents[*one].0, tables.parents[*two].0);
+    let x = |child: Option<usize>| child.and_then(|child| tables.children[child].1);
+    let rows = found.into_iter().flat_map(|(parent, latest)| match (question.beside, latest) {
+        (Beside::Nothing, _) => vec![(parent, None)],
+        (_, Latest::Child(child)) => vec![(parent, x(child))],
+        (_, Latest::NoJoin) => {
+            joined(tables, parent).into_iter().map(|child| (parent, x(child))).collect()
+        }
+    });
+    let mut rows: Vec<Found> = rows.collect();
+    rows.sort_by(|one, two| {
+        let (one_a, two_a) = (tables.parents[one.0].0, tables.parents[two.0].0);
         let order = match (one_a, two_a) {
             (Some(one), Some(two)) if question.descending => two.cmp(&one),
             (Some(one), Some(two)) => one.cmp(&two),
@@ -305,7 +344,15 @@ fn expected(tables: &Tables, question: &Question) -> Vec<usize> {
         };
         order.then(one.cmp(two))
     });
-    found.into_iter().skip(question.offset as usize).take(question.limit as usize).collect()
+    if question.distinct {
+        rows.dedup();
+    }
+    rows
+}
+
+fn sliced<T: Clone>(rows: &[T], question: &Question) -> Vec<T> {
+    let rows = rows.iter().skip(question.offset as usize).take(question.limit as usize);
+    rows.cloned().collect()
 }
 
 fn asked(question: &Question) -> QuerySet<Parent> {
@@ -317,11 +364,82 @@ fn asked(question: &Question) -> QuerySet<Parent> {
         };
     }
     let rows = if question.distinct { rows.distinct() } else { rows };
-    let rows = rows.order_by(|p| {
+    rows.order_by(|p| {
         let a = if question.descending { p.a().desc() } else { p.a().asc() };
-        [if question.nulls_first { a.nulls_first() } else { a.nulls_last() }, p.id().asc()]
-    });
-    rows.offset(question.offset).limit(question.limit)
+        let a = if question.nulls_first { a.nulls_first() } else { a.nulls_last() };
+        let mut orders = vec![a, p.id().asc()];
+        if question.beside == Beside::Order {
+            orders.push(children(p).x().asc().nulls_first());
+        }
+        orders
+    })
+}
+
+/// The rows of a question that looks at the children, whole or as values; or that does not.
+async fn whole(site: &Site, tables: &Tables, question: &Question) -> Result<(), TestCaseError> {
+    let rows = asked(question);
+    let sql = rows.sql(site);
+    let wanted = expected(tables, question);
+    let cut = |rows: QuerySet<Parent>| rows.offset(question.offset).limit(question.limit);
+    let places: Vec<_> = sliced(&wanted, question).iter().map(|row| row.0).collect();
+    let found = cut(rows.clone()).all(site).await.unwrap();
+    let found: Vec<_> = found.iter().map(|row| row.id.get().unwrap() as usize - 1).collect();
+    prop_assert_eq!(&found, &places, "{:?}\n{:?}", question, sql);
+    for (rows, wanted) in [(rows.clone(), wanted.len()), (cut(rows.clone()), places.len())] {
+        let counted = rows.clone().count(site).await.unwrap();
+        prop_assert_eq!(counted as usize, wanted, "count of {:?}", rows.sql(site));
+        let exists = rows.clone().exists(site).await.unwrap();
+        prop_assert_eq!(exists, wanted > 0, "existence of {:?}", rows.sql(site));
+        let keys = rows.clone().aggregate(site, |p| p.id().count()).await.unwrap();
+        prop_assert_eq!(keys as usize, wanted, "aggregate of {:?}", rows.sql(site));
+    }
+    let values = cut(rows).values(|p| (p.id(), p.a())).all(site).await.unwrap();
+    let values: Vec<_> = values.into_iter().map(|(_, a)| a).collect();
+    let wanted: Vec<_> = places.iter().map(|at| tables.parents[*at].0).collect();
+    prop_assert_eq!(values, wanted, "values of {:?}", sql);
+    Ok(())
+}
+
+/// Rows with what their children have: the same, as many as are counted, sliced too.
+async fn beside<R: Send>(
+    site: &Site,
+    question: &Question,
+    (rows, wanted): (QuerySet<Parent, R>, &[Found]),
+    row: impl Fn(R) -> Found,
+) -> Result<(), TestCaseError> {
+    let sql = rows.sql(site);
+    let cut = rows.clone().offset(question.offset).limit(question.limit);
+    let found = rows.clone().all(site).await.unwrap();
+    let mut found: Vec<_> = found.into_iter().map(row).collect();
+    let mut all = wanted.to_vec();
+    found.sort_unstable();
+    all.sort_unstable();
+    prop_assert_eq!(found, all, "{:?}\n{:?}", question, sql);
+    let count = sliced(wanted, question).len();
+    prop_assert_eq!(cut.clone().all(site).await.unwrap().len(), count, "{:?}", cut.sql(site));
+    for (rows, wanted) in [(rows, wanted.len()), (cut, count)] {
+        let counted = rows.clone().count(site).await.unwrap();
+        prop_assert_eq!(counted as usize, wanted, "count of {:?}", rows.sql(site));
+        let exists = rows.clone().exists(site).await.unwrap();
+        prop_assert_eq!(exists, wanted > 0, "existence of {:?}", rows.sql(site));
+    }
+    Ok(())
+}
+
+async fn check(site: &Site, tables: &Tables, question: &Question) -> Result<(), TestCaseError> {
+    let wanted = expected(tables, question);
+    match question.beside {
+        Beside::Nothing | Beside::Order => whole(site, tables, question).await,
+        Beside::Values => {
+            let rows = asked(question).values(|p| (p.id(), p.a(), children(p).x()));
+            beside(site, question, (rows, &wanted), |(id, _, x)| (id as usize - 1, x)).await
+        }
+        Beside::Annotation => {
+            let rows = asked(question).annotate(|p| children(p).x());
+            let row = |(row, x): (Parent, _)| (row.id.get().unwrap() as usize - 1, x);
+            beside(site, question, (rows, &wanted), row).await
+        }
+    }
 }
 
 pub(super) async fn fill(site: &Site, tables: &Tables) {
@@ -360,21 +478,7 @@ fn queries_mean_what_a_naive_model_says() {
             TestRunner::new(config()).run(&(tables(), questions), |(tables, questions)| {
                 runtime.block_on(fill(site, &tables));
                 for question in questions {
-                    let rows = asked(&question);
-                    let sql = rows.sql(site);
-                    let found = runtime.block_on(rows.clone().all(site)).unwrap();
-                    let found: Vec<_> =
-                        found.iter().map(|row| row.id.get().unwrap() as usize - 1).collect();
-                    let expected = expected(&tables, &question);
-                    prop_assert_eq!(&found, &expected, "{:?}\n{:?}", question, sql);
-                    let counted = runtime.block_on(rows.clone().count(site)).unwrap();
-                    prop_assert_eq!(counted as usize, expected.len(), "count of {:?}", sql);
-                    let values =
-                        runtime.block_on(rows.values(|p| (p.id(), p.a())).all(site)).unwrap();
-                    let values: Vec<_> = values.into_iter().map(|(_, a)| a).collect();
-                    let expected: Vec<_> =
-                        expected.iter().map(|at| tables.parents[*at].0).collect();
-                    prop_assert_eq!(values, expected, "values of {:?}", sql);
+                    runtime.block_on(check(site, &tables, &question))?;
                 }
                 Ok(())
             });
