@@ -353,7 +353,7 @@ async fn sigterm_tells_every_socket_and_leaves_nothing_behind() {
     for process in processes {
         assert!(test_kill_process(process).is_err(), "{process:?} is still there");
     }
-    std::net::TcpListener::bind(pulse.address()).expect("the port is free");
+    pulse.leaves_its_port().await;
 }
 
 #[tokio::test]

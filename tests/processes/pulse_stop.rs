@@ -1,6 +1,5 @@
 //! Stopping: requests in flight finish, nothing is left, also when the arbiter is killed.
 
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use hulse_tests::{Pulse, Visitor};
@@ -29,7 +28,7 @@ async fn a_term_lets_requests_in_flight_finish_and_leaves_nothing() {
     assert_eq!(pulse.ended().await.code(), Some(0));
     let left = pulse.all_ended().await;
     assert!(left < Duration::from_secs(1), "the arbiter did not wait for all: {left:?}");
-    TcpListener::bind(pulse.address()).expect("the port is free");
+    pulse.leaves_its_port().await;
     let left = std::fs::read_dir(pulse.folder().join(".hulse")).unwrap().count();
     assert_eq!(left, 0, "the store's socket is left behind");
 }
@@ -99,7 +98,7 @@ async fn a_killed_arbiter_leaves_no_orphan_not_even_a_hung_or_stopped_one() {
     assert!(pulse.ended().await.code().is_none());
     let left = pulse.all_ended().await;
     assert!(left < ORPHANS, "{left:?}");
-    TcpListener::bind(pulse.address()).expect("the port is free");
+    pulse.leaves_its_port().await;
     slow.abort();
     hanging.abort();
 }

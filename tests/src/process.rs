@@ -248,6 +248,22 @@ impl Pulse {
         begun.elapsed()
     }
 
+    /// Waits until its port is free. A process that ends closes its pipes first and its sockets a
+    /// moment later.
+    ///
+    /// # Panics
+    /// The port stays taken.
+    pub async fn leaves_its_port(&self) {
+        let address = self.address().to_owned();
+        let mut look = tokio::time::interval(Duration::from_millis(2));
+        let freed = async {
+            while std::net::TcpListener::bind(&address).is_err() {
+                look.tick().await;
+            }
+        };
+        timeout(WAIT, freed).await.expect("the port is free");
+    }
+
     /// SIGTERM, then the exit code.
     ///
     /// # Panics
