@@ -101,8 +101,8 @@ impl<'a> On<'a> {
 /// # Errors
 /// Migrations are in conflict or their history has gaps; an operation does not fit or cannot be
 /// undone; a function is not there; the database refuses a statement. What was done before the
-/// failing migration stays done, that migration leaves nothing (on MariaDB what it had done, and
-/// the next run goes on from there).
+/// failing migration stays done, that migration leaves nothing (on MariaDB, or with
+/// `atomic = false`, what it had done, and the next run goes on from there).
 pub async fn migrate<'a>(
     on: impl Into<On<'a>>,
     graph: &Graph,
