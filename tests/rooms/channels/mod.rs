@@ -1,0 +1,34 @@
+//! The layer's contract, one suite on every layer: each case is a test of `memory`, `pulse`, ...
+//!
+//! A case takes [`On`], the layer it is on, asks it for workers and says what must hold. Cases that
+//! kill something only some layers have stand by themselves, in `restart`.
+
+/// Makes a test of each case on each layer: `groups::pulse::twice_is_once`.
+macro_rules! on_every_layer {
+    ($($case:ident),+ $(,)?) => {
+        mod memory {
+            use crate::channels::cluster::On;
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(On::memory()).await;
+            })+
+        }
+        mod pulse {
+            use crate::channels::cluster::On;
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(On::pulse()).await;
+            })+
+        }
+    };
+}
+
+mod basic;
+mod capacity;
+mod cluster;
+mod groups;
+mod names;
+mod order;
+mod presence;
+mod restart;
+mod transactions;
