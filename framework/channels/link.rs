@@ -15,6 +15,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use super::wire;
 use super::worker::Worker;
@@ -26,6 +27,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Room for one read, bytes.
 const READ_BYTES: usize = 64 * 1024;
+/// Longest time messages wait for those behind them.
+const TICK_MAX: Duration = Duration::from_millis(1);
 /// Bytes encoded before they are written.
 const WRITE_BYTES: usize = 256 * 1024;
 
@@ -102,14 +105,31 @@ async fn read(mut input: OwnedReadHalf, worker: &Worker) -> io::Result<Infallibl
         let _tick = worker.tick();
         hear(&mut bytes, worker)?;
         if worker.is_dirty() {
-            // What is on its way meanwhile goes along.
             yield_now().await;
-            match input.try_read_buf(&mut bytes) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => hear(&mut bytes, worker)?,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+            // Whoever has not come back by then goes with the next tick.
+            timeout(TICK_MAX, gather(&mut input, &mut bytes, worker)).await.unwrap_or(Ok(()))?;
+        }
+    }
+}
+
+/// Reads on while messages of this worker's own are on their way back: they leave in the same
+/// piece.
+async fn gather(
+    input: &mut OwnedReadHalf,
+    bytes: &mut BytesMut,
+    worker: &Worker,
+) -> io::Result<()> {
+    loop {
+        match input.try_read_buf(bytes) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => hear(bytes, worker)?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if !worker.is_publishing() {
+                    return Ok(());
+                }
+                input.readable().await?;
             }
+            Err(error) => return Err(error),
         }
     }
 }

@@ -126,6 +126,11 @@ impl Worker {
         self.table().is_dirty()
     }
 
+    /// Whether a message of this worker's has no place in its group's order yet.
+    pub(super) fn is_publishing(&self) -> bool {
+        self.table().is_publishing()
+    }
+
     /// What the store says over the link.
     pub(super) fn tell(&self, tell: Tell) {
         self.seat.tell(tell);

@@ -47,6 +47,12 @@ impl Table {
         (self.ask(make, Some(reply), None), answer)
     }
 
+    /// Whether the store has a message of this worker's that it has not answered.
+    pub(crate) fn is_publishing(&self) -> bool {
+        // The latest first: readers of channels may wait for ever.
+        self.requests.values().rev().any(|pending| matches!(pending.ask, Ask::Publish { .. }))
+    }
+
     /// Nobody waits for the answer any more.
     pub(crate) fn withdraw(&mut self, request: u64) {
         match self.requests.remove(&request).map(|pending| pending.ask) {
