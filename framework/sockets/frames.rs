@@ -93,6 +93,12 @@ impl Parser {
         self.head_bytes == 0 && self.frame.is_none() && self.kind == 0
     }
 
+    /// What is kept of what came, bytes.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.message.capacity() + self.control.capacity()
+    }
+
     /// Reads a header; whether it is complete.
     fn read_head(&mut self, input: &mut &[u8], message_max: usize) -> Result<bool, Fault> {
         loop {

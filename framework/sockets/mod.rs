@@ -22,6 +22,8 @@ mod routing;
 mod slot;
 mod socket;
 mod task;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 mod wheel;
 
