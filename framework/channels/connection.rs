@@ -5,14 +5,17 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::frame::Frame;
-use super::members::{Drained, Part, Reply};
+use super::members::{Drained, Part, Reply, Start};
 use super::protocol::{Ask, Key, Person};
-use super::worker::Worker;
-use super::{Entered, GroupName, Message, Policy, Presence, Sink};
+use super::worker::{Worker, unavailable};
+use super::{Delivery, Entered, GroupName, Joined, Message, Policy, Position, Presence, Sink};
 use crate::error::{Error, Kind, Result};
 
 /// Longest key of a presence, bytes.
 const KEY_BYTES_MAX: usize = 200;
+
+/// How often the store is asked what a connection missed, while the group runs away from it.
+const RESUME_ATTEMPTS_MAX: usize = 3;
 
 /// One connection. Dropping it leaves all its groups.
 #[derive(Debug)]
@@ -51,6 +54,30 @@ impl Connection {
         self.take_part(group, Part::Listen).await
     }
 
+    /// As [`join_with`](Self::join_with), for one that comes back: what was sent after `since`
+    /// comes first, all of it, once and in order, whatever worker or transport it had before. If
+    /// the group's history does not reach there, [`Joined::recovered`] is false and what comes
+    /// begins now. Who takes part already goes on from where it is.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_at(
+        &self,
+        group: &GroupName,
+        since: Option<Position>,
+        policy: Policy,
+    ) -> Result<Joined> {
+        self.take_part_at(group, since, Part::Join(policy)).await
+    }
+
+    /// As [`join_at`](Self::join_at), for one who listens.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn listen_at(&self, group: &GroupName, since: Option<Position>) -> Result<Joined> {
+        self.take_part_at(group, since, Part::Listen).await
+    }
+
     /// Ends its part in `group`, presence included; nothing if it has none.
     pub fn leave(&self, group: &GroupName) {
         self.worker.change(|table| table.leave(self.id, group));
@@ -83,14 +110,87 @@ impl Connection {
         match joined {
             None => return Err(closed()),
             Some(true) => {}
-            Some(false) => {
-                let group = group.clone();
-                let make = |key: Key| Ask::Subscribe { request: key.request, group };
-                self.worker.request(0, make).await?;
-            }
+            Some(false) => self.subscribe(group).await?,
         }
         undo.disarm();
         Ok(())
+    }
+
+    async fn subscribe(&self, group: &GroupName) -> Result<()> {
+        let group = group.clone();
+        let make = |key: Key| Ask::Subscribe { request: key.request, group };
+        self.worker.request(0, make).await.map(drop)
+    }
+
+    async fn take_part_at(
+        &self,
+        group: &GroupName,
+        since: Option<Position>,
+        part: Part,
+    ) -> Result<Joined> {
+        let Some(since) = since else {
+            self.take_part(group, part).await?;
+            let position = self.worker.table().cursor_of(self.id, group).ok_or_else(closed)?;
+            return Ok(Joined { position, recovered: false });
+        };
+        let undo = Undo::new(self, group);
+        let resuming = self.resume(group, since, part);
+        let resumed = tokio::time::timeout(self.worker.wait(), resuming).await;
+        let joined = resumed.map_err(|_| unavailable())??;
+        undo.disarm();
+        Ok(joined)
+    }
+
+    /// Asks for what is missing until there is a place.
+    async fn resume(&self, group: &GroupName, since: Position, part: Part) -> Result<Joined> {
+        let mut start = self.worker.table().resume(self.id, group, part, since);
+        for _ in 0..RESUME_ATTEMPTS_MAX {
+            start = match start.ok_or_else(closed)? {
+                Start::At(joined) => return Ok(joined),
+                Start::Unsubscribed => {
+                    self.subscribe(group).await?;
+                    self.worker.table().place(self.id, group, since)
+                }
+                Start::Short(turn) => {
+                    // The semaphore is never closed.
+                    let _turn = turn.acquire_owned().await.map_err(|_| unavailable())?;
+                    self.ask_missed(group, since).await?
+                }
+            };
+        }
+        match start {
+            Some(Start::At(joined)) => Ok(joined),
+            Some(_) => self.place_lost(group),
+            None => Err(closed()),
+        }
+    }
+
+    /// Asks the store what was sent since, unless somebody else has just done so.
+    async fn ask_missed(&self, group: &GroupName, since: Position) -> Result<Option<Start>> {
+        let start = self.worker.table().place(self.id, group, since);
+        let Some(Start::Short(_)) = start else { return Ok(start) };
+        let name = group.clone();
+        let make = |key: Key| Ask::History {
+            request: key.request,
+            group: name,
+            since: Some(since),
+            limit: u32::MAX,
+        };
+        match self.worker.request(0, make).await? {
+            Reply::Missed(missed) => {
+                let now = self.worker.now();
+                Ok(self.worker.table().place_with(now, (self.id, group), since, &missed))
+            }
+            reply => Err(super::unexpected(&reply)),
+        }
+    }
+
+    fn place_lost(&self, group: &GroupName) -> Result<Joined> {
+        match self.worker.table().place_lost(self.id, group) {
+            Some(Start::At(joined)) => Ok(joined),
+            Some(_) => Err(unavailable()),
+            None => Err(closed()),
+        }
     }
 
     /// Leaves all groups and can join none any more.
@@ -104,7 +204,7 @@ impl Connection {
     /// # Errors
     /// It lagged further than the history of a group reaches (`is_socket_closed`): messages are
     /// lost to it, and it should be closed.
-    pub fn hear(&self, bytes_max: usize) -> Result<Vec<(GroupName, Message)>> {
+    pub fn hear(&self, bytes_max: usize) -> Result<Vec<(GroupName, Delivery)>> {
         let drained = self.drain(&mut BytesMut::new(), bytes_max);
         if drained.is_overrun {
             return Err(Error::of(Kind::SocketClosed, "the connection lagged too far behind"));
@@ -138,14 +238,15 @@ impl Drop for Connection {
 struct Undo<'a> {
     connection: &'a Connection,
     group: &'a GroupName,
+    was_member: bool,
     is_armed: bool,
 }
 
 impl<'a> Undo<'a> {
     /// Does nothing to a part that was there before.
     fn new(connection: &'a Connection, group: &'a GroupName) -> Self {
-        let is_armed = !connection.worker.table().is_member(connection.id, group);
-        Self { connection, group, is_armed }
+        let was_member = connection.worker.table().is_member(connection.id, group);
+        Self { connection, group, was_member, is_armed: true }
     }
 
     fn disarm(mut self) {
@@ -155,8 +256,13 @@ impl<'a> Undo<'a> {
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        if self.is_armed {
-            self.connection.leave(self.group);
+        let Self { connection, group, .. } = self;
+        match (self.is_armed, self.was_member) {
+            (false, _) => {}
+            (true, false) => connection.leave(group),
+            (true, true) => {
+                connection.worker.table().give_up_resuming(connection.id, group);
+            }
         }
     }
 }

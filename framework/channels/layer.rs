@@ -11,11 +11,14 @@ use tokio_util::task::AbortOnDropHandle;
 use super::frame::Frame;
 use super::hub::Hub;
 use super::link;
-use super::members::{Reply, Table};
-use super::protocol::Ask;
+use super::members::{Missed, Reply, Table};
+use super::protocol::{Ask, Key};
 use super::store::Store;
 use super::worker::Worker;
-use super::{Connection, GroupName, Limits, Message, Sink, Statistics, epoch_now};
+use super::{
+    Connection, Delivery, GroupName, History, Limits, Message, Position, Sink, Statistics,
+    epoch_now,
+};
 use crate::conf;
 use crate::error::{Error, Kind, Result};
 
@@ -89,17 +92,37 @@ impl Layer {
     }
 
     /// Sends to everybody in `group`, in all processes. `Ok` once the message has its place in the
-    /// group's order: that place (its offset, from 1).
+    /// group's order: that place.
     ///
     /// # Errors
     /// The message is too large (`is_message_too_large`), or the store cannot be reached in time
     /// (`is_layer_unavailable`).
-    pub async fn publish(&self, group: &GroupName, message: Message) -> Result<u64> {
+    pub async fn publish(&self, group: &GroupName, message: Message) -> Result<Position> {
         let frame = self.frame(&message)?;
         let group = group.clone();
         let make = |key| Ask::Publish { key, retry: false, group, frame };
         match self.0.worker.request(message.len(), make).await? {
-            Reply::Published(position) => Ok(position.offset),
+            Reply::Published(position) => Ok(position),
+            reply => Err(super::unexpected(&reply)),
+        }
+    }
+
+    /// What `group` still has of what came after `since`, oldest first, at most `max` messages and
+    /// 16 MiB; ask again from the last one on for more. Without `since`, the latest `max`.
+    ///
+    /// # Errors
+    /// The store cannot be reached in time.
+    pub async fn history(
+        &self,
+        group: &GroupName,
+        since: Option<Position>,
+        max: usize,
+    ) -> Result<History> {
+        let limit = u32::try_from(max).unwrap_or(u32::MAX);
+        let group = group.clone();
+        let make = |key: Key| Ask::History { request: key.request, group, since, limit };
+        match self.0.worker.request(0, make).await? {
+            Reply::Missed(missed) => Ok(history(missed)),
             reply => Err(super::unexpected(&reply)),
         }
     }
@@ -128,7 +151,7 @@ impl Layer {
     /// The layer is being closed.
     pub async fn receive(&self, channel: &GroupName) -> Result<Message> {
         let channel = channel.clone();
-        let make = |key: super::protocol::Key| Ask::Receive { request: key.request, channel };
+        let make = |key: Key| Ask::Receive { request: key.request, channel };
         match self.0.worker.ask(make).answer().await? {
             Reply::Received(_, frame) => Ok(frame.message()),
             reply => Err(super::unexpected(&reply)),
@@ -175,6 +198,16 @@ impl Layer {
 /// A store in this process: no earlier one can have left workers behind.
 fn hub(settings: &conf::Channels) -> Arc<Hub> {
     Arc::new(Hub::new(Store::new(Limits::new(settings), epoch_now(), Duration::ZERO)))
+}
+
+fn history(missed: Missed) -> History {
+    let Missed { top, recovered, entries } = missed;
+    let messages = entries.iter().map(|entry| Delivery {
+        position: Position { epoch: top.epoch, offset: entry.offset },
+        message: entry.frame.message(),
+        is_presence: entry.is_presence,
+    });
+    History { messages: messages.collect(), top, recovered }
 }
 
 fn table(settings: &conf::Channels) -> Table {

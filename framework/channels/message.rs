@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::Position;
+
 /// What travels through the layer and reaches a browser: one text or binary frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -95,6 +97,40 @@ pub struct Entered {
     /// The group's latest messages before this moment, oldest first: at most 50 and 256 KiB, and
     /// without those of presence.
     pub history: Vec<Message>,
+}
+
+/// A message of a group in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Where it is in the group's order.
+    pub position: Position,
+    /// What was sent.
+    pub message: Message,
+    /// Whether the layer itself sent it because somebody came or went.
+    pub is_presence: bool,
+}
+
+/// Where a connection's part in a group begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// What comes after this position is for the connection, all of it and in order.
+    pub position: Position,
+    /// Whether it goes on from the position it asked for. Else something may be lost to it, and
+    /// it needs the state as a whole; always so if it asked for none.
+    pub recovered: bool,
+}
+
+/// Messages a group still has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Oldest first.
+    pub messages: Vec<Delivery>,
+    /// Where the group's order ended when this was read. If the last message is before it, there is
+    /// more.
+    pub top: Position,
+    /// Whether nothing is missing between the position asked for and the first message. Without it
+    /// there are no messages; or the latest, if no position was asked for.
+    pub recovered: bool,
 }
 
 /// What the layer has done and holds, seen from one process.

@@ -1,10 +1,11 @@
 //! What a worker asks of the store, and what the store tells a worker.
 
-use super::GroupName;
 use super::frame::Frame;
+use super::position::Lineage;
+use super::{GroupName, Position};
 
 /// Protocol version in [`Ask::Hello`]; another one is refused.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Names one publish for ever, so that a repeated one is recognised: the sender's random session
 /// and the number of its request.
@@ -12,13 +13,6 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) struct Key {
     pub(crate) session: u64,
     pub(crate) request: u64,
-}
-
-/// A place in a group's order. A later epoch is larger; offsets begin at 1 in each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Position {
-    pub(crate) epoch: u64,
-    pub(crate) offset: u64,
 }
 
 /// One message of a group, in its place.
@@ -51,6 +45,7 @@ pub(crate) enum Ask {
     Announce {
         group: GroupName,
         position: Position,
+        lineage: Lineage,
     },
     /// A message of an announced group this worker still holds.
     AnnounceEntry {
@@ -109,6 +104,13 @@ pub(crate) enum Ask {
         channel: GroupName,
         frame: Frame,
     },
+    /// At most `limit` messages after `since`; without it the latest.
+    History {
+        request: u64,
+        group: GroupName,
+        since: Option<Position>,
+        limit: u32,
+    },
 }
 
 /// From the store.
@@ -119,6 +121,7 @@ pub(crate) enum Tell {
         request: u64,
         group: GroupName,
         position: Position,
+        lineage: Lineage,
     },
     Published {
         request: u64,
@@ -154,10 +157,18 @@ pub(crate) enum Tell {
     Renew {
         group: GroupName,
         position: Position,
+        lineage: Lineage,
     },
     /// What lies between the worker's position and this one is lost to it.
     Gap {
         group: GroupName,
         position: Position,
+    },
+    /// The messages follow `since` without a hole if they are `recovered`.
+    History {
+        request: u64,
+        top: Position,
+        recovered: bool,
+        entries: Vec<Entry>,
     },
 }

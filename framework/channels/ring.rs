@@ -34,6 +34,16 @@ impl Ring {
         self.trim(now, limits);
     }
 
+    /// Puts `entries`, oldest first, which end right before the first one, in front of it.
+    pub(crate) fn extend_back(&mut self, now: Duration, entries: &[Entry]) {
+        // The front tells the age of all.
+        let at = self.entries.front().map_or(now, |(at, _)| *at);
+        for entry in entries.iter().rev() {
+            self.bytes += cost(entry);
+            self.entries.push_front((at, entry.clone()));
+        }
+    }
+
     /// Drops what is over the limits; the newest entry goes for its age only.
     pub(crate) fn trim(&mut self, now: Duration, limits: &Limits) {
         while let Some((at, entry)) = self.entries.front() {
@@ -48,6 +58,13 @@ impl Ring {
         }
     }
 
+    /// Drops the oldest `count`.
+    pub(crate) fn drop_oldest(&mut self, count: usize) {
+        for (_, entry) in self.entries.drain(..count.min(self.entries.len())) {
+            self.bytes -= cost(&entry);
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.bytes = 0;
@@ -58,6 +75,17 @@ impl Ring {
         let first = self.entries.front()?.1.offset;
         let index = usize::try_from(offset.checked_sub(first)?).ok()?;
         self.entries.get(index).map(|(_, entry)| entry)
+    }
+
+    /// What follows `offset`, if that is still there.
+    pub(crate) fn after(&self, offset: u64) -> Option<impl Iterator<Item = &Entry>> {
+        let index = usize::try_from((offset + 1).checked_sub(self.first()?)?).ok()?;
+        (index < self.entries.len()).then(|| self.entries.range(index..).map(|(_, entry)| entry))
+    }
+
+    /// The offset of the oldest entry.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.entries.front().map(|(_, entry)| entry.offset)
     }
 
     /// The place of a message that came before, if it is still there.

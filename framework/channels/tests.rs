@@ -9,9 +9,9 @@ use bytes::BytesMut;
 use tokio::sync::{Notify, oneshot};
 
 use super::members::{Part, Reply, Table};
-use super::protocol::{Ask, Key, Person, Position, Tell};
+use super::protocol::{Ask, Key, Person, Tell};
 use super::store::{Event, SETTLE, Store, WorkerId};
-use super::{Frame, GroupName, Limits, Message, Policy};
+use super::{Frame, GroupName, Limits, Message, Policy, Position};
 
 const WORKERS: usize = 3;
 const GROUPS: [&str; 2] = ["alpha", "beta"];
@@ -300,7 +300,7 @@ impl World {
                 return;
             }
             let text = text_of(&Frame::parse(out.freeze()).unwrap());
-            let position = worker.table.cursor(client.id, &client.group).unwrap();
+            let position = worker.table.cursor_of(client.id, &client.group).unwrap();
             if let Some((last, _)) = client.seen.last() {
                 let is_next = last.offset + 1 == position.offset && last.epoch <= position.epoch;
                 assert!(is_next, "seed {}: {position:?} after {last:?}", self.seed);

@@ -9,9 +9,10 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::GroupName;
 use super::frame::Frame;
-use super::protocol::{Ask, Entry, Key, Person, Position, Tell};
+use super::position::Lineage;
+use super::protocol::{Ask, Entry, Key, Person, Tell};
+use super::{GroupName, Position};
 
 /// Longest frame, bytes: a message of 16 MiB, or a roster of 8 MiB, with its fields.
 const FRAME_BYTES_MAX: usize = 20 * 1024 * 1024;
@@ -60,10 +61,11 @@ pub(super) fn encode_ask(ask: &Ask, out: &mut BytesMut) {
             out.put_u32_le(*version);
             out.put_u8(u8::from(*resumed));
         }
-        Ask::Announce { group, position } => {
+        Ask::Announce { group, position, lineage } => {
             out.put_u8(2);
             put_name(out, group);
             put_position(out, *position);
+            put_lineage(out, lineage);
         }
         Ask::AnnounceEntry { group, epoch, entry } => {
             out.put_u8(3);
@@ -102,15 +104,21 @@ pub(super) fn encode_ask(ask: &Ask, out: &mut BytesMut) {
             put_name(out, channel);
             put_frame(out, frame);
         }
+        Ask::History { request, group, since, limit } => {
+            put_numbered(out, 20, *request, group);
+            put_since(out, *since);
+            out.put_u32_le(*limit);
+        }
     });
 }
 
 /// Appends `tell` to `out`.
 pub(super) fn encode_tell(tell: &Tell, out: &mut BytesMut) {
     framed(out, |out| match tell {
-        Tell::Subscribed { request, group, position } => {
+        Tell::Subscribed { request, group, position, lineage } => {
             put_numbered(out, 1, *request, group);
             put_position(out, *position);
+            put_lineage(out, lineage);
         }
         Tell::Published { request, position } => {
             out.put_u8(2);
@@ -148,10 +156,19 @@ pub(super) fn encode_tell(tell: &Tell, out: &mut BytesMut) {
             put_name(out, group);
             put_position(out, *position);
         }
-        Tell::Renew { group, position } => {
+        Tell::Renew { group, position, lineage } => {
             out.put_u8(9);
             put_name(out, group);
             put_position(out, *position);
+            put_lineage(out, lineage);
+        }
+        Tell::History { request, top, recovered, entries } => {
+            out.put_u8(20);
+            out.put_u64_le(*request);
+            put_position(out, *top);
+            out.put_u8(u8::from(*recovered));
+            out.put_u32_le(u32::try_from(entries.len()).expect("bounded by their bytes"));
+            entries.iter().for_each(|entry| put_entry(out, entry));
         }
     });
 }
@@ -159,7 +176,10 @@ pub(super) fn encode_tell(tell: &Tell, out: &mut BytesMut) {
 fn read_ask(r: &mut Reader) -> Option<Ask> {
     Some(match r.u8()? {
         1 => Ask::Hello { version: r.u32()?, resumed: r.bool()? },
-        2 => Ask::Announce { group: r.name()?, position: r.position()? },
+        2 => {
+            let (group, position) = (r.name()?, r.position()?);
+            Ask::Announce { group, position, lineage: r.lineage()? }
+        }
         3 => Ask::AnnounceEntry { group: r.name()?, epoch: r.u64()?, entry: r.entry()? },
         4 => {
             let (connection, group) = r.numbered()?;
@@ -195,6 +215,12 @@ fn read_ask(r: &mut Reader) -> Option<Ask> {
             Ask::Cancel { request, channel }
         }
         13 => Ask::Return { channel: r.name()?, frame: r.frame()? },
+        20 => {
+            let (request, group) = r.numbered()?;
+            let (is_since, position) = (r.bool()?, r.position()?);
+            let since = is_since.then_some(position);
+            Ask::History { request, group, since, limit: r.u32()? }
+        }
         _ => return None,
     })
 }
@@ -203,7 +229,7 @@ fn read_tell(r: &mut Reader) -> Option<Tell> {
     Some(match r.u8()? {
         1 => {
             let (request, group) = r.numbered()?;
-            Tell::Subscribed { request, group, position: r.position()? }
+            Tell::Subscribed { request, group, position: r.position()?, lineage: r.lineage()? }
         }
         2 => Tell::Published { request: r.u64()?, position: r.position()? },
         3 => Tell::Entered {
@@ -221,7 +247,16 @@ fn read_tell(r: &mut Reader) -> Option<Tell> {
         }
         7 => Tell::Deliver { group: r.name()?, epoch: r.u64()?, entry: r.entry()? },
         8 => Tell::Gap { group: r.name()?, position: r.position()? },
-        9 => Tell::Renew { group: r.name()?, position: r.position()? },
+        9 => {
+            let (group, position) = (r.name()?, r.position()?);
+            Tell::Renew { group, position, lineage: r.lineage()? }
+        }
+        20 => Tell::History {
+            request: r.u64()?,
+            top: r.position()?,
+            recovered: r.bool()?,
+            entries: r.entries()?,
+        },
         _ => return None,
     })
 }
@@ -282,6 +317,16 @@ fn put_key(out: &mut BytesMut, key: Key) {
 fn put_position(out: &mut BytesMut, position: Position) {
     out.put_u64_le(position.epoch);
     out.put_u64_le(position.offset);
+}
+
+fn put_lineage(out: &mut BytesMut, lineage: &Lineage) {
+    out.put_u8(u8::try_from(lineage.ends().len()).expect("a few"));
+    lineage.ends().iter().for_each(|end| put_position(out, *end));
+}
+
+fn put_since(out: &mut BytesMut, since: Option<Position>) {
+    out.put_u8(u8::from(since.is_some()));
+    put_position(out, since.unwrap_or_default());
 }
 
 fn put_entry(out: &mut BytesMut, entry: &Entry) {
@@ -355,6 +400,16 @@ impl Reader {
 
     fn position(&mut self) -> Option<Position> {
         Some(Position { epoch: self.u64()?, offset: self.u64()? })
+    }
+
+    fn lineage(&mut self) -> Option<Lineage> {
+        let count = self.u8()?;
+        Lineage::new((0..count).map(|_| self.position()).collect::<Option<_>>()?)
+    }
+
+    fn entries(&mut self) -> Option<Vec<Entry>> {
+        let count = self.u32()?;
+        (0..count).map(|_| self.entry()).collect()
     }
 
     fn entry(&mut self) -> Option<Entry> {

@@ -98,6 +98,11 @@ impl Worker {
         self.seat.table()
     }
 
+    /// The table's time.
+    pub(super) fn now(&self) -> Duration {
+        self.seat.started.elapsed()
+    }
+
     /// How long a request may take.
     pub(super) fn wait(&self) -> Duration {
         self.wait
@@ -246,7 +251,7 @@ impl Drop for Request<'_> {
     }
 }
 
-fn unavailable() -> Error {
+pub(super) fn unavailable() -> Error {
     Error::of(Kind::LayerUnavailable, "the data store did not answer in time")
 }
 

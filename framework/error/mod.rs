@@ -73,6 +73,8 @@ pub(crate) enum Kind {
     Status(u16),
     /// A group or channel name breaks the rule.
     BadGroupName,
+    /// A text is no position in a group's order.
+    BadPosition,
     /// A message is larger than the layer takes.
     MessageTooLarge,
     /// A channel's queue is full.

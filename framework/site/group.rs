@@ -1,6 +1,6 @@
 //! `site.group("chat").send(..)`: sending to a group, with respect for transactions.
 
-use crate::channels::{GroupName, Message};
+use crate::channels::{GroupName, Message, Position};
 use crate::error::Result;
 use crate::site::Site;
 
@@ -22,12 +22,26 @@ impl Group {
     /// # Errors
     /// The name is bad, the message too large, or the store cannot be reached.
     pub async fn send(&self, message: impl Into<Message>) -> Result<()> {
+        self.publish(message).await.map(drop)
+    }
+
+    /// As [`send`](Self::send), with the message's place in the group's order: a client that is
+    /// told it knows when it has seen what it caused. `None` inside a transaction, where it has no
+    /// place before the commit.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn publish(&self, message: impl Into<Message>) -> Result<Option<Position>> {
         let name = GroupName::new(&self.name)?;
         let message = message.into();
+        if !self.site.in_transaction() {
+            return self.site.layer().publish(&name, message).await.map(Some);
+        }
         self.site
             .on_commit(
                 move |site| async move { site.layer().publish(&name, message).await.map(drop) },
             )
             .await
+            .map(|()| None)
     }
 }

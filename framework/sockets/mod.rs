@@ -36,4 +36,4 @@ pub use upgrade::socket;
 
 pub(crate) use io::{TakeOver, Taken};
 
-pub use crate::channels::{Entered, Message, Policy, Presence};
+pub use crate::channels::{Entered, Joined, Message, Policy, Position, Presence};

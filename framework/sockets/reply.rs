@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::frames::may_travel;
 use super::slot::{Close, Slot, closed};
 use super::wheel::Wheel;
-use crate::channels::{Connection, Entered, Frame, GroupName, Message, Policy, Presence};
+use crate::channels::{
+    Connection, Entered, Frame, GroupName, Joined, Message, Policy, Position, Presence,
+};
 use crate::error::{Error, Result};
 use crate::http::Request;
 use crate::site::Site;
@@ -154,6 +156,23 @@ impl Reply {
     pub async fn join_with(&self, group: impl AsRef<str> + Send, policy: Policy) -> Result<()> {
         let group = GroupName::new(group.as_ref())?;
         self.shared()?.connection.join_with(&group, policy).await
+    }
+
+    /// As [`join_with`](Self::join_with), for a client that comes back with the position of the
+    /// last message it has: what was sent after that comes first, all of it, once and in order. If
+    /// the group's history does not reach there, [`Joined::recovered`] is false and what comes
+    /// begins now: send it the state.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_at(
+        &self,
+        group: impl AsRef<str> + Send,
+        since: Option<Position>,
+        policy: Policy,
+    ) -> Result<Joined> {
+        let group = GroupName::new(group.as_ref())?;
+        self.shared()?.connection.join_at(&group, since, policy).await
     }
 
     /// Listens to `group`: its messages come to the consumer's `group_message`, from now on.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::Reply;
 use super::reply::{Shared, subprotocols};
-use crate::channels::{Entered, Message, Policy, Presence};
+use crate::channels::{Entered, Joined, Message, Policy, Position, Presence};
 use crate::error::Result;
 use crate::http::{Captured, Request};
 use crate::site::Site;
@@ -101,6 +101,19 @@ impl Socket {
     /// As [`join`](Self::join).
     pub async fn join_with(&mut self, group: impl AsRef<str> + Send, slow: Policy) -> Result<()> {
         self.reply.join_with(group, slow).await
+    }
+
+    /// As [`join_with`](Self::join_with), for a client that comes back; see [`Reply::join_at`].
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_at(
+        &mut self,
+        group: impl AsRef<str> + Send,
+        since: Option<Position>,
+        slow: Policy,
+    ) -> Result<Joined> {
+        self.reply.join_at(group, since, slow).await
     }
 
     /// Listens to `group`: its messages come to [`Consumer::group_message`](super::Consumer).

@@ -28,7 +28,7 @@ use super::reply::Shared;
 use super::slot::{Close, OUT_BYTES_MAX, Slot};
 use super::wheel::Wheel;
 use super::{Consumer, Socket};
-use crate::channels::{GroupName, Message};
+use crate::channels::{Delivery, GroupName};
 use crate::error::Result;
 
 /// How long the goodbye may take.
@@ -72,7 +72,7 @@ impl End {
 enum Happening {
     Text(String),
     Bytes(Vec<u8>),
-    Groups(Vec<(GroupName, Message)>),
+    Groups(Vec<(GroupName, Delivery)>),
     End(End),
 }
 
@@ -154,10 +154,10 @@ async fn tell<C: Consumer>(
     shared: &Shared,
     socket: &mut Socket,
     consumer: &mut C,
-    heard: Vec<(GroupName, Message)>,
+    heard: Vec<(GroupName, Delivery)>,
 ) -> Result<(), End> {
-    for (group, message) in heard {
-        let call = consumer.group_message(socket, group.as_str(), &message);
+    for (group, delivery) in heard {
+        let call = consumer.group_message(socket, group.as_str(), &delivery.message);
         drive(shared, Box::pin(AssertUnwindSafe(call).catch_unwind())).await?;
     }
     Ok(())

@@ -3,9 +3,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{Drained, Local, Member, Table};
-use crate::channels::protocol::Position;
 use crate::channels::ring::Ring;
-use crate::channels::{GroupName, Policy, Statistics, Written};
+use crate::channels::{Delivery, GroupName, Policy, Position, Statistics, Written};
 
 /// A tick ends for a group when it has this many bytes to hand out.
 pub(super) const BATCH_BYTES_MAX: usize = 64 * 1024;
@@ -100,12 +99,6 @@ impl Table {
             let (Some(member), Some(top)) = (member, local.position) else { return false };
             member.policy == Policy::Close && member.is_lost(&local.ring, top)
         })
-    }
-
-    /// The last message `id` has of `group`.
-    #[cfg(test)]
-    pub(crate) fn cursor(&self, id: u64, group: &GroupName) -> Option<Position> {
-        self.groups.get(group)?.members.get(&id)?.cursor
     }
 }
 
@@ -202,7 +195,10 @@ impl Member {
             }
             if self.is_listening {
                 drained.heard_bytes += entry.frame.len();
-                drained.heard.push((group.clone(), entry.frame.message()));
+                let position = Position { epoch: cursor.epoch, offset: entry.offset };
+                let (message, is_presence) = (entry.frame.message(), entry.is_presence);
+                let delivery = Delivery { position, message, is_presence };
+                drained.heard.push((group.clone(), delivery));
             }
             cursor.offset += 1;
         }

@@ -16,19 +16,23 @@
 mod flush;
 mod reconnect;
 mod requests;
+mod resume;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::sync::Semaphore;
 
-use super::protocol::{Ask, Entry, Person, Position};
+use super::position::Lineage;
+use super::protocol::{Ask, Entry, Person};
 use super::ring::Ring;
-use super::{GroupName, Limits, Message, Policy, Sink, Statistics};
+use super::{Delivery, GroupName, Limits, Policy, Position, Sink, Statistics};
 pub(super) use requests::{Pending, Reply};
+pub(super) use resume::{Missed, Start};
 
 /// Bytes of recent messages a worker keeps in all groups together; beyond it the group just
 /// delivered to keeps its newest message only.
@@ -61,11 +65,17 @@ pub(crate) struct Table {
 struct Local {
     /// Up to where this worker knows the group; `None` until the store has answered.
     position: Option<Position>,
+    /// What its positions were called by earlier stores.
+    lineage: Lineage,
     /// Up to where it was handed out.
     flushed: Option<Position>,
     /// Bytes behind that.
     waiting_bytes: usize,
     ring: Ring,
+    /// Held by who asks the store for older messages; none before the first who needs it.
+    turn: Option<Arc<Semaphore>>,
+    /// Members that get a cursor when it is clear what they missed.
+    resuming: BTreeSet<u64>,
     /// By connection.
     members: HashMap<u64, Member>,
 }
@@ -125,7 +135,7 @@ pub(crate) struct Drained {
     /// There is more than fitted.
     pub(crate) has_more: bool,
     /// What its consumer listens to.
-    pub(crate) heard: Vec<(GroupName, Message)>,
+    pub(crate) heard: Vec<(GroupName, Delivery)>,
     heard_bytes: usize,
     /// What its policy makes it miss.
     dropped: u64,
@@ -170,6 +180,15 @@ impl Table {
     /// Makes `id` take part in `group`. `true`: it does so already, with all that comes from now
     /// on; else it does once the request for a subscription, to be made now, is answered.
     pub(super) fn join(&mut self, id: u64, group: &GroupName, part: Part) -> Option<bool> {
+        let cursor = self.take_part(id, group, part)?.cursor;
+        let local = self.groups.get_mut(group)?;
+        let cursor = cursor.or(local.position.filter(|_| !local.resuming.contains(&id)));
+        local.members.get_mut(&id)?.cursor = cursor;
+        Some(cursor.is_some())
+    }
+
+    /// Makes `id` a member of `group`, with no cursor yet if it was none.
+    fn take_part(&mut self, id: u64, group: &GroupName, part: Part) -> Option<&mut Member> {
         let connection = self.connections.get_mut(&id)?;
         if !self.groups.contains_key(group) {
             self.groups.insert(group.clone(), Local::default());
@@ -191,13 +210,16 @@ impl Table {
             Part::Listen => member.is_listening = true,
             Part::Enter => {}
         }
-        member.cursor = member.cursor.or(local.position);
-        Some(member.cursor.is_some())
+        Some(member)
+    }
+
+    fn member(&self, id: u64, group: &GroupName) -> Option<&Member> {
+        self.groups.get(group)?.members.get(&id)
     }
 
     /// Whether `id` takes part in `group`.
     pub(super) fn is_member(&self, id: u64, group: &GroupName) -> bool {
-        self.groups.get(group).is_some_and(|local| local.members.contains_key(&id))
+        self.member(id, group).is_some()
     }
 
     /// Ends what `id` has in `group`; nothing if it has no part in it.
@@ -211,6 +233,7 @@ impl Table {
     fn end_part(&mut self, id: u64, group: &GroupName) {
         let Some(local) = self.groups.get_mut(group) else { return };
         let Some(member) = local.members.remove(&id) else { return };
+        local.resuming.remove(&id);
         let is_last = local.members.is_empty();
         if let Some(person) = member.person {
             self.ask_to_leave(id, group, Some(*person));
@@ -222,14 +245,17 @@ impl Table {
     }
 
     /// The store subscribed this worker.
-    fn subscribed(&mut self, group: &GroupName, position: Position) {
+    fn subscribed(&mut self, group: &GroupName, position: Position, lineage: Lineage) {
         let Some(local) = self.groups.get_mut(group) else { return };
         if local.position.is_none_or(|known| known != position) {
             self.gap(group, position);
         }
         let Some(local) = self.groups.get_mut(group) else { return };
-        for member in local.members.values_mut() {
-            member.cursor = member.cursor.or(Some(position));
+        local.lineage = lineage;
+        for (id, member) in &mut local.members {
+            if !local.resuming.contains(id) {
+                member.cursor = member.cursor.or(Some(position));
+            }
         }
     }
 
@@ -285,6 +311,9 @@ impl Table {
         let Some(local) = self.groups.get_mut(group) else { return };
         self.counted.history_bytes -= local.ring.bytes();
         local.ring.clear();
+        if local.position.is_some_and(|known| known.epoch != position.epoch) {
+            local.lineage = Lineage::default();
+        }
         local.position = Some(position);
         local.flushed = Some(position);
         for member in local.members.values_mut() {
@@ -294,8 +323,9 @@ impl Table {
     }
 
     /// The position this worker has is called `position` now.
-    fn renew(&mut self, group: &GroupName, position: Position) {
+    fn renew(&mut self, group: &GroupName, position: Position, lineage: Lineage) {
         let Some(local) = self.groups.get_mut(group) else { return };
+        local.lineage = lineage;
         let Some(known) = local.position else { return };
         if known.offset != position.offset {
             self.gap(group, position);
@@ -304,7 +334,8 @@ impl Table {
         local.position = Some(position);
         let cursors = local.members.values_mut().filter_map(|member| member.cursor.as_mut());
         for cursor in cursors.chain(local.flushed.as_mut()) {
-            if cursor.epoch == known.epoch {
+            // One that came back was ahead of this worker perhaps, and what it had is lost.
+            if local.lineage.leads_from(*cursor) {
                 cursor.epoch = position.epoch;
             }
         }

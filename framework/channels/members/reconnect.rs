@@ -29,7 +29,8 @@ impl Table {
         // In one order always, so that a simulated schedule can be replayed.
         for (group, local) in self.groups.iter().collect::<BTreeMap<_, _>>() {
             let Some(position) = local.position else { continue };
-            asks.push(Ask::Announce { group: group.clone(), position });
+            let lineage = local.lineage.clone();
+            asks.push(Ask::Announce { group: group.clone(), position, lineage });
             let mut bytes = 0;
             let tail = local.ring.iter().rev().take(TAIL_MESSAGES_MAX).take_while(|entry| {
                 bytes += entry.frame.len();

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::Table;
-use crate::channels::GroupName;
+use super::{Missed, Table};
 use crate::channels::frame::Frame;
-use crate::channels::protocol::{Ask, Key, Person, Position, Tell};
+use crate::channels::protocol::{Ask, Key, Person, Tell};
+use crate::channels::{GroupName, Position};
 
 /// The answer to a request.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(crate) enum Reply {
     Entered { first: bool, roster: Vec<Frame>, history: Vec<Frame> },
     Full,
     Received(GroupName, Frame),
+    Missed(Missed),
 }
 
 /// A request under way.
@@ -90,9 +91,9 @@ impl Table {
         match tell {
             Tell::Deliver { group, epoch, entry } => self.deliver(now, &group, epoch, entry),
             Tell::Gap { group, position } => self.gap(&group, position),
-            Tell::Renew { group, position } => self.renew(&group, position),
-            Tell::Subscribed { request, group, position } => {
-                self.subscribed(&group, position);
+            Tell::Renew { group, position, lineage } => self.renew(&group, position, lineage),
+            Tell::Subscribed { request, group, position, lineage } => {
+                self.subscribed(&group, position, lineage);
                 self.answer(request, Reply::Done);
             }
             Tell::Published { request, position } => {
@@ -104,6 +105,9 @@ impl Table {
             Tell::Entered { request, position, first, roster, history } => {
                 self.told_entered(request, position);
                 self.answer(request, Reply::Entered { first, roster, history });
+            }
+            Tell::History { request, top, recovered, entries } => {
+                self.answer(request, Reply::Missed(Missed { top, recovered, entries }));
             }
         }
     }

@@ -8,8 +8,11 @@ use bytes::BytesMut;
 use tokio::sync::Notify;
 
 use super::{Part, Table};
-use crate::channels::protocol::{Ask, Entry, Key, Position, Tell};
-use crate::channels::{Frame, GroupName, Limits, Message, Policy, Sink, Written};
+use crate::channels::position::Lineage;
+use crate::channels::protocol::{Ask, Entry, Key, Tell};
+use crate::channels::{
+    Delivery, Frame, GroupName, Limits, Message, Policy, Position, Sink, Written,
+};
 
 fn table() -> Table {
     let limits = Limits {
@@ -32,8 +35,13 @@ fn joined(part: Part) -> (Table, u64) {
     let id = table.connect(Arc::new(Notify::new()));
     assert_eq!(table.join(id, &name(), part), Some(false));
     let position = Position { epoch: 1, offset: 0 };
-    table.tell(Duration::ZERO, Tell::Subscribed { request: 0, group: name(), position });
+    subscribe(&mut table, position);
     (table, id)
+}
+
+fn subscribe(table: &mut Table, position: Position) {
+    let (group, lineage) = (name(), Lineage::default());
+    table.tell(Duration::ZERO, Tell::Subscribed { request: 0, group, position, lineage });
 }
 
 fn deliver(table: &mut Table, offset: u64) {
@@ -94,10 +102,12 @@ fn a_renamed_position_costs_nobody_a_message() {
     let (mut table, id) = joined(Part::Listen);
     deliver(&mut table, 1);
     let position = Position { epoch: 9, offset: 1 };
-    table.tell(Duration::ZERO, Tell::Renew { group: name(), position });
+    let lineage = Lineage::new(vec![Position { epoch: 1, offset: 1 }]).unwrap();
+    table.tell(Duration::ZERO, Tell::Renew { group: name(), position, lineage });
     let drained = table.drain(id, &mut BytesMut::new(), 1000);
     assert!(!drained.is_overrun);
-    assert_eq!(drained.heard, [(name(), Message::from("1"))]);
+    let delivery = Delivery { position, message: Message::from("1"), is_presence: false };
+    assert_eq!(drained.heard, [(name(), delivery)]);
 }
 
 #[test]
@@ -168,7 +178,7 @@ fn recorded(room: usize, policy: Policy) -> (Table, u64, Arc<Recorder>) {
     let id = table.connect(Arc::<Recorder>::clone(&sink));
     table.join(id, &name(), Part::Join(policy));
     let position = Position { epoch: 1, offset: 0 };
-    table.tell(Duration::ZERO, Tell::Subscribed { request: 0, group: name(), position });
+    subscribe(&mut table, position);
     sink.wakes.store(0, Ordering::Relaxed);
     assert!(table.open(id));
     (table, id, sink)

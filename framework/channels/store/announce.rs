@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{CATCH_UP_BYTES_MAX, Effect, Phase, Store, Topic, WorkerId, presence_entry};
 use crate::channels::GroupName;
-use crate::channels::protocol::{Ask, Entry, Position};
+use crate::channels::protocol::{Ask, Entry};
 
 impl Store {
     pub(super) fn announced(
@@ -15,9 +15,7 @@ impl Store {
         effects: &mut Vec<Effect>,
     ) {
         match ask {
-            Ask::Announce { group, position } => {
-                self.adopt(worker, &group, position, effects);
-            }
+            Ask::Announce { .. } => self.adopt(worker, ask, effects),
             Ask::AnnounceEntry { group, epoch, entry } => self.remember(&group, epoch, entry),
             Ask::AnnouncePerson { .. } => self.welcome(now, worker, ask, effects),
             _ => {}
@@ -26,15 +24,10 @@ impl Store {
 
     /// `worker` knows `group` up to `position`: take that over if it is the latest, and see that
     /// the worker gets what it misses.
-    fn adopt(
-        &mut self,
-        worker: WorkerId,
-        group: &GroupName,
-        position: Position,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn adopt(&mut self, worker: WorkerId, ask: Ask, effects: &mut Vec<Effect>) {
+        let Ask::Announce { group, position, lineage } = ask else { return };
         self.epoch_next = self.epoch_next.max(position.epoch + 1);
-        let is_known = self.topics.contains_key(group);
+        let is_known = self.topics.contains_key(&group);
         let topic = self.topics.entry(group.clone()).or_insert_with(|| Topic::new(0));
         if (self.phase.is_recovering() || !is_known) && position > topic.position() {
             if topic.epoch != position.epoch {
@@ -42,6 +35,7 @@ impl Store {
             }
             topic.epoch = position.epoch;
             topic.top = position.offset;
+            topic.lineage = lineage;
         }
         topic.subscribers.insert(worker, position);
         if !self.phase.is_recovering() {
@@ -49,9 +43,9 @@ impl Store {
                 topic.take_over(self.epoch_next);
                 self.epoch_next += 1;
             }
-            self.catch_up_one(worker, group, effects);
+            self.catch_up_one(worker, &group, effects);
         }
-        self.peer(worker, |peer| peer.subscribed.insert(group.clone()));
+        self.peer(worker, |peer| peer.subscribed.insert(group));
     }
 
     /// Keeps a message that a worker still held; only a store that is recovering needs it.

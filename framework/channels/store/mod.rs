@@ -22,8 +22,8 @@ mod tests;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use super::protocol::{Ask, Entry, Key, Position, Tell};
-use super::{GroupName, Limits};
+use super::protocol::{Ask, Entry, Key, Tell};
+use super::{GroupName, Limits, Position};
 use queue::{Queue, Sending, Sent};
 use topic::Topic;
 
@@ -219,6 +219,14 @@ impl Store {
             Ask::Send { .. } | Ask::Receive { .. } | Ask::Cancel { .. } | Ask::Return { .. } => {
                 self.queue(now, worker, ask, effects);
             }
+            Ask::History { request, group, since, limit } => {
+                let topic = topic_of(&mut self.topics, &mut self.epoch_next, &group);
+                if let Some(topic) = topic {
+                    let (recovered, entries) = topic.history(since, limit as usize);
+                    let top = topic.position();
+                    tell(effects, worker, Tell::History { request, top, recovered, entries });
+                }
+            }
             Ask::Hello { .. }
             | Ask::Announce { .. }
             | Ask::AnnounceEntry { .. }
@@ -236,8 +244,9 @@ impl Store {
         let Some(topic) = topic_of(&mut self.topics, &mut self.epoch_next, &group) else { return };
         let top = topic.position();
         let position = *topic.subscribers.entry(worker).or_insert(top);
+        let lineage = topic.lineage.clone();
         self.peer(worker, |peer| peer.subscribed.insert(group.clone()));
-        tell(effects, worker, Tell::Subscribed { request, group, position });
+        tell(effects, worker, Tell::Subscribed { request, group, position, lineage });
     }
 
     /// Gives `entry` the next offset and tells every subscriber that is up to date.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Event, Store, WorkerId};
-use crate::channels::protocol::{Ask, Key, Position, Tell};
-use crate::channels::{Frame, GroupName, Limits, Message};
+use crate::channels::position::Lineage;
+use crate::channels::protocol::{Ask, Key, Tell};
+use crate::channels::{Frame, GroupName, Limits, Message, Position};
 
 const WORKER: WorkerId = WorkerId(1);
 
@@ -142,7 +143,9 @@ fn a_settling_store_waits_for_what_its_workers_know() {
     store.step(at(100), Event::Connected(late));
     store.step(at(100), Event::Asked(late, Ask::Hello { version: 1, resumed: true }));
     let position = Position { epoch: 50, offset: 12 };
-    store.step(at(100), Event::Asked(late, Ask::Announce { group: name("g"), position }));
+    let lineage = Lineage::default();
+    let announce = Ask::Announce { group: name("g"), position, lineage };
+    store.step(at(100), Event::Asked(late, announce));
     assert!(store.step(at(250), Event::Tick).is_empty(), "a worker came back: a little longer");
     let told = store.step(at(350), Event::Tick);
     let subscribed = told.iter().find_map(|effect| match effect.tell {

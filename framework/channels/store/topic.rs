@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{Effect, WorkerId, tell};
-use crate::channels::GroupName;
 use crate::channels::frame::Frame;
-use crate::channels::protocol::{Entry, Person, Position, Tell};
+use crate::channels::position::Lineage;
+use crate::channels::protocol::{Entry, Person, Tell};
 use crate::channels::ring::Ring;
+use crate::channels::{GroupName, Position};
 
 /// Messages a newcomer is shown.
 const HISTORY_SHOWN_MAX: usize = 50;
@@ -14,6 +15,11 @@ const HISTORY_SHOWN_MAX: usize = 50;
 const HISTORY_SHOWN_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of the roster a newcomer gets; who does not fit is left out.
 const ROSTER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of one answer with messages; a link carries a little more in one piece.
+const HISTORY_BYTES_MAX: usize = 17 * 1024 * 1024;
+/// What an entry costs beside its frame on a link, bytes.
+const ENTRY_BYTES_MAX: usize = 32;
 
 /// A connection of a worker.
 type Owner = (WorkerId, u64);
@@ -23,8 +29,8 @@ pub(super) struct Topic {
     pub(super) epoch: u64,
     /// Offset of the last message.
     pub(super) top: u64,
-    /// The last position of the epoch before, given by an earlier store: offsets go on from there.
-    pub(super) before: Option<Position>,
+    /// Epochs given by earlier stores, whose offsets go on here.
+    pub(super) lineage: Lineage,
     pub(super) ring: Ring,
     /// Up to where each subscribed worker has been told.
     pub(super) subscribers: BTreeMap<WorkerId, Position>,
@@ -46,7 +52,7 @@ impl Topic {
         Self {
             epoch,
             top: 0,
-            before: None,
+            lineage: Lineage::default(),
             ring: Ring::default(),
             subscribers: BTreeMap::new(),
             present: BTreeMap::new(),
@@ -59,7 +65,7 @@ impl Topic {
     /// those we have heard cannot take what we add for what it has.
     pub(super) fn take_over(&mut self, epoch: u64) {
         if self.epoch != 0 {
-            self.before = Some(self.position());
+            self.lineage.end(self.position());
         }
         self.epoch = epoch;
     }
@@ -137,6 +143,29 @@ impl Topic {
         frames
     }
 
+    /// At most `limit` messages after `since`, oldest first, and whether none is missing before
+    /// them; without `since` the latest.
+    pub(super) fn history(&self, since: Option<Position>, limit: usize) -> (bool, Vec<Entry>) {
+        let mut bytes = 0;
+        let has_room = |entry: &&Entry| {
+            bytes += ENTRY_BYTES_MAX + entry.frame.len();
+            bytes <= HISTORY_BYTES_MAX
+        };
+        let Some(since) = since else {
+            let latest = self.ring.iter().rev().take(limit).take_while(has_room);
+            let mut latest: Vec<Entry> = latest.cloned().collect();
+            latest.reverse();
+            return (false, latest);
+        };
+        let Some(since) = self.lineage.renamed(since, self.position()) else {
+            return (false, Vec::new());
+        };
+        let Some(missed) = self.ring.after(since.offset) else {
+            return (since.offset == self.top, Vec::new());
+        };
+        (true, missed.take(limit).take_while(has_room).cloned().collect())
+    }
+
     /// Tells `worker` what comes after its cursor, or that it is lost; at most about `room` bytes.
     /// Answers with the room that is left: 0 means there is more.
     pub(super) fn catch_up(
@@ -148,9 +177,12 @@ impl Topic {
     ) -> usize {
         let top = self.position();
         let Some(cursor) = self.subscribers.get_mut(&worker) else { return room };
-        if self.before.is_some_and(|before| cursor.epoch == before.epoch && *cursor <= before) {
-            cursor.epoch = top.epoch;
-            tell(effects, worker, Tell::Renew { group: group.clone(), position: *cursor });
+        if let Some(position) = self.lineage.renamed(*cursor, top)
+            && position != *cursor
+        {
+            *cursor = position;
+            let (group, lineage) = (group.clone(), self.lineage.clone());
+            tell(effects, worker, Tell::Renew { group, position, lineage });
         }
         let is_held = cursor.offset >= top.offset || self.ring.get(cursor.offset + 1).is_some();
         if cursor.epoch != top.epoch || cursor.offset > top.offset || !is_held {

@@ -160,7 +160,7 @@ impl Member {
                 if heard.is_empty() {
                     self.wake.notified().await;
                 }
-                self.heard.extend(heard.into_iter().map(|(_, message)| message));
+                self.heard.extend(heard.into_iter().map(|(_, delivery)| delivery.message));
             }
         };
         let is_done = timeout(WAIT, hearing).await.is_ok();
@@ -206,7 +206,7 @@ pub(super) fn presence(key: &str) -> Presence {
 
 /// Sends to a group; the message's offset.
 pub(super) async fn publish(layer: &Layer, group: &str, text: impl Into<Message>) -> u64 {
-    layer.publish(&name(group), text.into()).await.unwrap()
+    layer.publish(&name(group), text.into()).await.unwrap().offset
 }
 
 pub(super) async fn send(layer: &Layer, channel: &str, text: impl Into<Message>) {

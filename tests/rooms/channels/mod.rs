@@ -31,4 +31,5 @@ mod names;
 mod order;
 mod presence;
 mod restart;
+mod resume;
 mod transactions;
