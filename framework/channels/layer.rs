@@ -107,6 +107,29 @@ impl Layer {
         }
     }
 
+    /// As [`publish`](Self::publish), once however often it is asked for: a message that comes again
+    /// with the same `name` (1 to 200 bytes, best the client's id and a number of its own) is not
+    /// sent, and the answer is the place of the first. So a sender that does not know whether its
+    /// message arrived says it again. Known as long as the group's history reaches, and as long as a
+    /// worker holds it also by the next store.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), or the name is empty or too long.
+    pub async fn publish_once(
+        &self,
+        group: &GroupName,
+        name: &str,
+        message: Message,
+    ) -> Result<Position> {
+        let (frame, named) = (self.frame(&message)?, Key::named(name)?);
+        let group = group.clone();
+        let make = |key: Key| Ask::PublishOnce { request: key.request, key: named, group, frame };
+        match self.0.worker.request(message.len(), make).await? {
+            Reply::Published(position) => Ok(position),
+            reply => Err(super::unexpected(&reply)),
+        }
+    }
+
     /// What `group` still has of what came after `since`, oldest first, at most `max` messages and
     /// 16 MiB; ask again from the last one on for more. Without `since`, the latest `max`.
     ///

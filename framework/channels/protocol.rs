@@ -1,18 +1,37 @@
 //! What a worker asks of the store, and what the store tells a worker.
 
+use sha2::{Digest, Sha256};
+
 use super::frame::Frame;
 use super::position::Lineage;
 use super::{GroupName, Position};
+use crate::error::{Error, Kind, Result};
+
+/// Longest name of a message, bytes.
+const NAME_BYTES_MAX: usize = 200;
 
 /// Protocol version in [`Ask::Hello`]; another one is refused.
 pub(crate) const VERSION: u32 = 2;
 
 /// Names one publish for ever, so that a repeated one is recognised: the sender's random session
-/// and the number of its request.
+/// and the number of its request; or a digest of the name a sender gave it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) session: u64,
     pub(crate) request: u64,
+}
+
+impl Key {
+    /// The key of what its sender calls `name`.
+    pub(super) fn named(name: &str) -> Result<Self> {
+        if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
+            let words = format!("the name of a message has 1 to {NAME_BYTES_MAX} bytes");
+            return Err(Error::of(Kind::BadGroupName, words));
+        }
+        let digest = Sha256::digest(name.as_bytes());
+        let half = |at: usize| u64::from_le_bytes(digest[at..at + 8].try_into().expect("8 bytes"));
+        Ok(Self { session: half(0), request: half(8) })
+    }
 }
 
 /// One message of a group, in its place.
@@ -102,6 +121,13 @@ pub(crate) enum Ask {
     /// A message of a channel reached this worker when nobody waited for it any more.
     Return {
         channel: GroupName,
+        frame: Frame,
+    },
+    /// A message that its sender named: it is published once, however often it comes.
+    PublishOnce {
+        request: u64,
+        key: Key,
+        group: GroupName,
         frame: Frame,
     },
     /// At most `limit` messages after `since`; without it the latest.

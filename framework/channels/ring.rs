@@ -1,18 +1,20 @@
 //! The latest messages of a group: bounded by count, bytes and age, offsets without a hole.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::Limits;
 use super::protocol::{Entry, Key};
 
-/// What an entry costs beside its frame, bytes (rounded up).
-const ENTRY_BYTES: usize = 96;
+/// What an entry costs beside its frame, its place in the index included, bytes (rounded up).
+const ENTRY_BYTES: usize = 144;
 
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
     entries: VecDeque<(Duration, Entry)>,
     bytes: usize,
+    /// The offsets of what senders named, once one of them has.
+    index: Option<Box<HashMap<Key, u64>>>,
 }
 
 impl Ring {
@@ -30,6 +32,9 @@ impl Ring {
             self.clear();
         }
         self.bytes += cost(&entry);
+        if let Some(index) = &mut self.index {
+            index.extend(named(&entry));
+        }
         self.entries.push_back((now, entry));
         self.trim(now, limits);
     }
@@ -40,34 +45,47 @@ impl Ring {
         let at = self.entries.front().map_or(now, |(at, _)| *at);
         for entry in entries.iter().rev() {
             self.bytes += cost(entry);
+            if let Some(index) = &mut self.index {
+                index.extend(named(entry));
+            }
             self.entries.push_front((at, entry.clone()));
         }
     }
 
     /// Drops what is over the limits; the newest entry goes for its age only.
     pub(crate) fn trim(&mut self, now: Duration, limits: &Limits) {
-        while let Some((at, entry)) = self.entries.front() {
+        while let Some((at, _)) = self.entries.front() {
             let over =
                 self.entries.len() > limits.history_messages || self.bytes > limits.history_bytes;
             let old = now.saturating_sub(*at) > limits.history_age;
             if !(old || (over && self.entries.len() > 1)) {
                 break;
             }
-            self.bytes -= cost(entry);
-            self.entries.pop_front();
+            self.drop_first();
         }
     }
 
     /// Drops the oldest `count`.
     pub(crate) fn drop_oldest(&mut self, count: usize) {
-        for (_, entry) in self.entries.drain(..count.min(self.entries.len())) {
-            self.bytes -= cost(&entry);
+        for _ in 0..count {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        let Some((_, entry)) = self.entries.pop_front() else { return };
+        self.bytes -= cost(&entry);
+        if let Some(index) = &mut self.index
+            && index.get(&entry.key) == Some(&entry.offset)
+        {
+            index.remove(&entry.key);
         }
     }
 
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.bytes = 0;
+        self.index = None;
     }
 
     /// The entry with this offset, if it is still there.
@@ -88,15 +106,28 @@ impl Ring {
         self.entries.front().map(|(_, entry)| entry.offset)
     }
 
-    /// The place of a message that came before, if it is still there.
+    /// The place of a message that came before, if it is still there; a look at each.
     pub(crate) fn find(&self, key: Key) -> Option<u64> {
         self.iter().rev().find(|entry| entry.key == key && !entry.is_presence).map(|e| e.offset)
+    }
+
+    /// The place of a message that came before, if it is still there; for senders that ask always.
+    pub(crate) fn find_named(&mut self, key: Key) -> Option<u64> {
+        let index = self.index.get_or_insert_with(|| {
+            Box::new(self.entries.iter().filter_map(|(_, entry)| named(entry)).collect())
+        });
+        index.get(&key).copied()
     }
 
     /// Oldest first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter().map(|(_, entry)| entry)
     }
+}
+
+/// What the index says of an entry.
+fn named(entry: &Entry) -> Option<(Key, u64)> {
+    (!entry.is_presence).then_some((entry.key, entry.offset))
 }
 
 fn cost(entry: &Entry) -> usize {

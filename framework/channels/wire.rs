@@ -104,6 +104,11 @@ pub(super) fn encode_ask(ask: &Ask, out: &mut BytesMut) {
             put_name(out, channel);
             put_frame(out, frame);
         }
+        Ask::PublishOnce { request, key, group, frame } => {
+            put_numbered(out, 21, *request, group);
+            put_key(out, *key);
+            put_frame(out, frame);
+        }
         Ask::History { request, group, since, limit } => {
             put_numbered(out, 20, *request, group);
             put_since(out, *since);
@@ -215,6 +220,10 @@ fn read_ask(r: &mut Reader) -> Option<Ask> {
             Ask::Cancel { request, channel }
         }
         13 => Ask::Return { channel: r.name()?, frame: r.frame()? },
+        21 => {
+            let (request, group) = r.numbered()?;
+            Ask::PublishOnce { request, group, key: r.key()?, frame: r.frame()? }
+        }
         20 => {
             let (request, group) = r.numbered()?;
             let (is_since, position) = (r.bool()?, r.position()?);

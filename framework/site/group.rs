@@ -25,6 +25,25 @@ impl Group {
         self.publish(message).await.map(drop)
     }
 
+    /// As [`send`](Self::send), once however often it is said: a message with a `name` that came
+    /// before is not sent again. See [`Layer::publish_once`](crate::channels::Layer::publish_once).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), or `name` has not 1 to 200 bytes.
+    pub async fn send_once(
+        &self,
+        name: impl Into<String>,
+        message: impl Into<Message>,
+    ) -> Result<()> {
+        let group = GroupName::new(&self.name)?;
+        let (name, message) = (name.into(), message.into());
+        self.site
+            .on_commit(move |site| async move {
+                site.layer().publish_once(&group, &name, message).await.map(drop)
+            })
+            .await
+    }
+
     /// As [`send`](Self::send), with the message's place in the group's order: a client that is
     /// told it knows when it has seen what it caused. `None` inside a transaction, where it has no
     /// place before the commit.

@@ -210,6 +210,17 @@ impl Store {
                     tell(effects, worker, Tell::Published { request: key.request, position });
                 }
             }
+            Ask::PublishOnce { request, key, group, frame } => {
+                let before = self.topics.get_mut(&group).and_then(|topic| {
+                    let offset = topic.ring.find_named(key)?;
+                    Some(Position { offset, ..topic.position() })
+                });
+                let entry = Entry { offset: 0, key, is_presence: false, frame };
+                let position = before.or_else(|| self.publish(now, &group, entry, effects));
+                if let Some(position) = position {
+                    tell(effects, worker, Tell::Published { request, position });
+                }
+            }
             Ask::Enter { .. } => self.enter(now, worker, ask, effects),
             Ask::Leave { request, group, connection } => {
                 self.leave(now, (worker, connection), &group, effects);

@@ -28,6 +28,7 @@ mod capacity;
 mod cluster;
 mod groups;
 mod names;
+mod once;
 mod order;
 mod presence;
 mod restart;
