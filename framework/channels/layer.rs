@@ -16,7 +16,7 @@ use super::protocol::{Ask, Key};
 use super::store::Store;
 use super::worker::Worker;
 use super::{
-    Connection, Delivery, GroupName, History, Limits, Message, Position, Sink, Statistics,
+    Connection, Delivery, GroupName, History, Limits, Message, Position, Sink, Statistics, Values,
     epoch_now,
 };
 use crate::conf;
@@ -148,6 +148,12 @@ impl Layer {
             Reply::Missed(missed) => Ok(history(missed)),
             reply => Err(super::unexpected(&reply)),
         }
+    }
+
+    /// Values, counters and locks all processes of the site share.
+    #[must_use]
+    pub fn values(&self) -> Values {
+        Values::new(Arc::clone(&self.0.worker), self.0.message_bytes_max)
     }
 
     /// Sends to the one reader of `channel`. `Ok` once it waits there.

@@ -29,6 +29,7 @@ mod sink;
 mod store;
 #[cfg(test)]
 mod tests;
+mod values;
 mod wire;
 mod worker;
 
@@ -47,6 +48,7 @@ pub use position::Position;
 pub use serve::serve;
 pub use sink::Policy;
 pub(crate) use sink::{Sink, Written};
+pub use values::{Counted, Lock, Token, Value, Values, Version};
 
 /// Largest message whatever the settings say, bytes: what a link carries in one piece.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;

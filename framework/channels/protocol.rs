@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::frame::Frame;
 use super::position::Lineage;
+use super::values::calls::{Outcome, ValueAsk};
 use super::{GroupName, Position};
 use crate::error::{Error, Kind, Result};
 
@@ -59,6 +60,8 @@ pub(crate) enum Ask {
     Hello {
         version: u32,
         resumed: bool,
+        /// The largest epoch, version or token it has seen: later ones are larger.
+        latest: u64,
     },
     /// After a new link: this worker has members of `group` and knows it up to `position`.
     Announce {
@@ -123,6 +126,8 @@ pub(crate) enum Ask {
         channel: GroupName,
         frame: Frame,
     },
+    /// Something of the values, counters and locks.
+    Value(ValueAsk),
     /// A message that its sender named: it is published once, however often it comes.
     PublishOnce {
         request: u64,
@@ -189,6 +194,10 @@ pub(crate) enum Tell {
     Gap {
         group: GroupName,
         position: Position,
+    },
+    Valued {
+        request: u64,
+        outcome: Outcome,
     },
     /// The messages follow `since` without a hole if they are `recovered`.
     History {

@@ -12,6 +12,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use super::frame::Frame;
 use super::position::Lineage;
 use super::protocol::{Ask, Entry, Key, Person, Tell};
+use super::values::calls::{Outcome, ValueAsk};
 use super::{GroupName, Position};
 
 /// Longest frame, bytes: a message of 16 MiB, or a roster of 8 MiB, with its fields.
@@ -56,10 +57,11 @@ fn read_whole<T>(frame: Bytes, read: fn(&mut Reader) -> Option<T>) -> Result<T, 
 /// Appends `ask` to `out`.
 pub(super) fn encode_ask(ask: &Ask, out: &mut BytesMut) {
     framed(out, |out| match ask {
-        Ask::Hello { version, resumed } => {
+        Ask::Hello { version, resumed, latest } => {
             out.put_u8(1);
             out.put_u32_le(*version);
             out.put_u8(u8::from(*resumed));
+            out.put_u64_le(*latest);
         }
         Ask::Announce { group, position, lineage } => {
             out.put_u8(2);
@@ -103,6 +105,10 @@ pub(super) fn encode_ask(ask: &Ask, out: &mut BytesMut) {
             out.put_u8(13);
             put_name(out, channel);
             put_frame(out, frame);
+        }
+        Ask::Value(ask) => {
+            out.put_u8(24);
+            ask.encode(out);
         }
         Ask::PublishOnce { request, key, group, frame } => {
             put_numbered(out, 21, *request, group);
@@ -167,6 +173,11 @@ pub(super) fn encode_tell(tell: &Tell, out: &mut BytesMut) {
             put_position(out, *position);
             put_lineage(out, lineage);
         }
+        Tell::Valued { request, outcome } => {
+            out.put_u8(24);
+            out.put_u64_le(*request);
+            outcome.encode(out);
+        }
         Tell::History { request, top, recovered, entries } => {
             out.put_u8(20);
             out.put_u64_le(*request);
@@ -180,7 +191,7 @@ pub(super) fn encode_tell(tell: &Tell, out: &mut BytesMut) {
 
 fn read_ask(r: &mut Reader) -> Option<Ask> {
     Some(match r.u8()? {
-        1 => Ask::Hello { version: r.u32()?, resumed: r.bool()? },
+        1 => Ask::Hello { version: r.u32()?, resumed: r.bool()?, latest: r.u64()? },
         2 => {
             let (group, position) = (r.name()?, r.position()?);
             Ask::Announce { group, position, lineage: r.lineage()? }
@@ -220,6 +231,7 @@ fn read_ask(r: &mut Reader) -> Option<Ask> {
             Ask::Cancel { request, channel }
         }
         13 => Ask::Return { channel: r.name()?, frame: r.frame()? },
+        24 => Ask::Value(ValueAsk::read(r)?),
         21 => {
             let (request, group) = r.numbered()?;
             Ask::PublishOnce { request, group, key: r.key()?, frame: r.frame()? }
@@ -260,6 +272,7 @@ fn read_tell(r: &mut Reader) -> Option<Tell> {
             let (group, position) = (r.name()?, r.position()?);
             Tell::Renew { group, position, lineage: r.lineage()? }
         }
+        24 => Tell::Valued { request: r.u64()?, outcome: Outcome::read(r)? },
         20 => Tell::History {
             request: r.u64()?,
             top: r.position()?,
@@ -303,7 +316,7 @@ fn put_name(out: &mut BytesMut, name: &GroupName) {
     put_short(out, name.as_str());
 }
 
-fn put_short(out: &mut BytesMut, text: &str) {
+pub(super) fn put_short(out: &mut BytesMut, text: &str) {
     out.put_u8(u8::try_from(text.len()).expect("names and keys are checked when made"));
     out.put_slice(text.as_bytes());
 }
@@ -318,7 +331,7 @@ fn put_frames(out: &mut BytesMut, frames: &[Frame]) {
     frames.iter().for_each(|frame| put_frame(out, frame));
 }
 
-fn put_key(out: &mut BytesMut, key: Key) {
+pub(super) fn put_key(out: &mut BytesMut, key: Key) {
     out.put_u64_le(key.session);
     out.put_u64_le(key.request);
 }
@@ -352,10 +365,10 @@ fn put_person(out: &mut BytesMut, person: &Person) {
 }
 
 /// What is left of a frame. `None`: it ends too early or breaks a rule.
-struct Reader(Bytes);
+pub(super) struct Reader(Bytes);
 
 impl Reader {
-    fn take(&mut self, length: usize) -> Option<Bytes> {
+    pub(super) fn take(&mut self, length: usize) -> Option<Bytes> {
         (length <= self.0.len()).then(|| self.0.split_to(length))
     }
 
@@ -363,11 +376,11 @@ impl Reader {
         self.take(N)?.as_ref().try_into().ok()
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(super) fn u8(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    fn bool(&mut self) -> Option<bool> {
+    pub(super) fn bool(&mut self) -> Option<bool> {
         match self.u8()? {
             0 => Some(false),
             1 => Some(true),
@@ -375,11 +388,11 @@ impl Reader {
         }
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(super) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(super) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
@@ -403,7 +416,12 @@ impl Reader {
         (0..count).map(|_| self.frame()).collect()
     }
 
-    fn key(&mut self) -> Option<Key> {
+    /// A short text.
+    pub(super) fn text(&mut self) -> Option<Box<str>> {
+        Some(std::str::from_utf8(&self.short()?).ok()?.into())
+    }
+
+    pub(super) fn key(&mut self) -> Option<Key> {
         Some(Key { session: self.u64()?, request: self.u64()? })
     }
 
@@ -431,8 +449,7 @@ impl Reader {
     }
 
     fn person(&mut self) -> Option<Person> {
-        let key = std::str::from_utf8(&self.short()?).ok()?.into();
-        Some(Person { key, joined: self.frame()?, left: self.frame()? })
+        Some(Person { key: self.text()?, joined: self.frame()?, left: self.frame()? })
     }
 
     fn numbered(&mut self) -> Option<(u64, GroupName)> {

@@ -79,6 +79,8 @@ pub(crate) enum Kind {
     MessageTooLarge,
     /// A channel's queue is full.
     ChannelFull,
+    /// The data store holds as many values as it may.
+    StoreFull,
     /// The data store is away.
     LayerUnavailable,
     /// The socket is closed.

@@ -18,7 +18,7 @@ mod reverse;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::channels::Layer;
+use crate::channels::{Layer, Values};
 use crate::conf::Settings;
 use crate::db::{Connection, Database};
 use crate::error::Result;
@@ -148,6 +148,13 @@ impl Site {
     #[must_use]
     pub fn channel(&self, name: impl Into<String>) -> Channel {
         Channel::new(self.clone(), name.into())
+    }
+
+    /// Values, counters and locks that all processes of the site share, in the data store's memory.
+    /// Transactions have no part in them: what is done here is done at once.
+    #[must_use]
+    pub fn values(&self) -> Values {
+        self.layer().values()
     }
 
     /// What an app keeps for as long as the site runs (a pool, an index): one value a type, made by

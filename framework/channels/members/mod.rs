@@ -50,6 +50,8 @@ pub(crate) struct Table {
     /// Asked and not answered, by number; they are asked again over a new link.
     requests: BTreeMap<u64, Pending>,
     request_last: u64,
+    /// The largest epoch, version or token the store gave.
+    latest: u64,
     /// What the store must hear, in order. Bounded: requests by their permits, the rest by what
     /// was joined before.
     pub(super) outgoing: VecDeque<Ask>,
@@ -153,6 +155,7 @@ impl Table {
             connection_last: 0,
             requests: BTreeMap::new(),
             request_last: 0,
+            latest: 0,
             outgoing: VecDeque::new(),
             counted: Statistics::default(),
             dirty: Vec::new(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Table;
 use crate::channels::protocol::{Ask, VERSION};
+use crate::channels::values::calls::ValueAsk;
 
 /// Messages of each group offered to a store that may have lost its memory.
 const TAIL_MESSAGES_MAX: usize = 1024;
@@ -16,7 +17,7 @@ impl Table {
         self.counted.links += 1;
         // All of it is either announced below, asked again, or no longer true.
         let returned = std::mem::take(&mut self.outgoing);
-        let mut asks = vec![Ask::Hello { version: VERSION, resumed }];
+        let mut asks = vec![Ask::Hello { version: VERSION, resumed, latest: self.latest }];
         self.announce_groups(&mut asks);
         self.announce_people(&mut asks);
         self.requests.retain(|_, pending| pending.is_wanted());
@@ -69,8 +70,11 @@ impl Table {
 /// The same request, marked as one that may have arrived before.
 fn again(ask: &Ask, retry: bool) -> Ask {
     let mut ask = ask.clone();
-    if let Ask::Publish { retry: is_retry, .. } | Ask::Send { retry: is_retry, .. } = &mut ask {
-        *is_retry = retry;
+    match &mut ask {
+        Ask::Publish { retry: is_retry, .. }
+        | Ask::Send { retry: is_retry, .. }
+        | Ask::Value(ValueAsk { retry: is_retry, .. }) => *is_retry = retry,
+        _ => {}
     }
     ask
 }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::{Missed, Table};
 use crate::channels::frame::Frame;
 use crate::channels::protocol::{Ask, Key, Person, Tell};
+use crate::channels::values::calls::{Action, Outcome, ValueAsk};
 use crate::channels::{GroupName, Position};
 
 /// The answer to a request.
@@ -14,10 +15,17 @@ use crate::channels::{GroupName, Position};
 pub(crate) enum Reply {
     Done,
     Published(Position),
-    Entered { first: bool, roster: Vec<Frame>, history: Vec<Frame> },
+    Entered {
+        first: bool,
+        roster: Vec<Frame>,
+        history: Vec<Frame>,
+    },
     Full,
     Received(GroupName, Frame),
     Missed(Missed),
+    Valued(Outcome),
+    /// The name of a lock and the token of its taking.
+    Locked(Box<str>, u64),
 }
 
 /// A request under way.
@@ -63,8 +71,22 @@ impl Table {
             Some(Ask::Enter { group, connection, person, .. }) => {
                 self.ask_to_leave(connection, &group, Some(person));
             }
+            Some(Ask::Value(ValueAsk {
+                key: asked, name, action: Action::Lock { .. }, ..
+            })) => {
+                self.order_value(name, Action::Abandon { asked });
+            }
             _ => {}
         }
+    }
+
+    /// Asks for what nobody waits for; it is repeated over a new link all the same.
+    pub(crate) fn order(&mut self, make: impl FnOnce(Key) -> Ask) {
+        self.ask(make, None, None);
+    }
+
+    fn order_value(&mut self, name: Box<str>, action: Action) {
+        self.order(|key| Ask::Value(ValueAsk { key, retry: false, name, action }));
     }
 
     pub(super) fn ask_to_leave(&mut self, connection: u64, group: &GroupName, of: Option<Person>) {
@@ -92,11 +114,14 @@ impl Table {
             Tell::Deliver { group, epoch, entry } => self.deliver(now, &group, epoch, entry),
             Tell::Gap { group, position } => self.gap(&group, position),
             Tell::Renew { group, position, lineage } => self.renew(&group, position, lineage),
+            Tell::Valued { request, outcome } => self.valued(request, outcome),
             Tell::Subscribed { request, group, position, lineage } => {
+                self.latest = self.latest.max(position.epoch);
                 self.subscribed(&group, position, lineage);
                 self.answer(request, Reply::Done);
             }
             Tell::Published { request, position } => {
+                self.latest = self.latest.max(position.epoch);
                 self.answer(request, Reply::Published(position));
             }
             Tell::Done { request } => self.answer(request, Reply::Done),
@@ -117,8 +142,27 @@ impl Table {
             && let Some(waiting) = pending.reply
         {
             // The one who asked may have given up meanwhile.
-            let _ = waiting.send(reply);
+            if let Err(reply) = waiting.send(reply) {
+                self.give_back(reply);
+            }
         }
+    }
+
+    fn valued(&mut self, request: u64, outcome: Outcome) {
+        let asked = self.requests.get(&request).map(|pending| &pending.ask);
+        let reply = match (outcome, asked) {
+            (Outcome::Locked { token }, Some(Ask::Value(ask))) => {
+                self.latest = self.latest.max(token);
+                Reply::Locked(ask.name.clone(), token)
+            }
+            (outcome, _) => {
+                if let Outcome::Done { version } | Outcome::Found { version, .. } = &outcome {
+                    self.latest = self.latest.max(*version);
+                }
+                Reply::Valued(outcome)
+            }
+        };
+        self.answer(request, reply);
     }
 
     /// Notes the presence with its connection; ends it at once if that is gone meanwhile.
@@ -143,10 +187,15 @@ impl Table {
         }
     }
 
-    /// The answer came to somebody who had just given up; a channel's message is for another.
+    /// The answer came to somebody who had just given up; a channel's message is for another, as is
+    /// a lock.
     pub(crate) fn give_back(&mut self, reply: Reply) {
-        if let Reply::Received(channel, frame) = reply {
-            self.outgoing.push_back(Ask::Return { channel, frame });
+        match reply {
+            Reply::Received(channel, frame) => {
+                self.outgoing.push_back(Ask::Return { channel, frame });
+            }
+            Reply::Locked(name, token) => self.order_value(name, Action::Unlock { token }),
+            _ => {}
         }
     }
 }

@@ -15,6 +15,7 @@
 mod announce;
 mod queue;
 mod topic;
+mod values;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use super::protocol::{Ask, Entry, Key, Tell};
 use super::{GroupName, Limits, Position};
 use queue::{Queue, Sending, Sent};
 use topic::Topic;
+use values::Values;
 
 /// How long a store process waits for announcements from its first link on, before it orders
 /// messages: workers that have lost a store try again after 10, 20, 40 ms ..
@@ -82,6 +84,7 @@ pub(crate) struct Store {
     settle: Duration,
     topics: HashMap<GroupName, Topic>,
     channels: HashMap<GroupName, Queue>,
+    values: Values,
     workers: HashMap<WorkerId, Peer>,
     /// What was asked while recovering, in order; `None`: the worker's link ended.
     deferred: VecDeque<(WorkerId, Option<Ask>)>,
@@ -127,6 +130,7 @@ impl Store {
             settle,
             topics: HashMap::new(),
             channels: HashMap::new(),
+            values: Values::default(),
             workers: HashMap::new(),
             deferred: VecDeque::new(),
             history_bytes: 0,
@@ -171,7 +175,8 @@ impl Store {
             return;
         }
         match ask {
-            Ask::Hello { resumed, .. } => {
+            Ask::Hello { resumed, latest, .. } => {
+                self.epoch_next = self.epoch_next.max(latest + 1);
                 if let Phase::Recovering { until, latest } = &mut self.phase
                     && resumed
                 {
@@ -209,6 +214,11 @@ impl Store {
                 if let Some(position) = position {
                     tell(effects, worker, Tell::Published { request: key.request, position });
                 }
+            }
+            Ask::Value(ask) => {
+                let request = ask.key.request;
+                let outcome = self.values.act(now, worker, ask, &mut self.epoch_next);
+                tell(effects, worker, Tell::Valued { request, outcome });
             }
             Ask::PublishOnce { request, key, group, frame } => {
                 let before = self.topics.get_mut(&group).and_then(|topic| {
@@ -384,6 +394,7 @@ impl Store {
             return;
         }
         let Some(peer) = self.workers.remove(&worker) else { return };
+        self.values.forget(worker);
         for group in peer.subscribed {
             if let Some(topic) = self.topics.get_mut(&group) {
                 topic.subscribers.remove(&worker);
@@ -425,6 +436,7 @@ impl Store {
             self.history_bytes += topic.ring.bytes();
             !topic.is_idle()
         });
+        self.values.advance(now);
         self.channels.retain(|_, queue| {
             queue.expire(now);
             !queue.is_idle()

@@ -141,7 +141,7 @@ fn a_settling_store_waits_for_what_its_workers_know() {
     assert!(told.is_empty(), "not before it knows the order");
     let late = WorkerId(2);
     store.step(at(100), Event::Connected(late));
-    store.step(at(100), Event::Asked(late, Ask::Hello { version: 1, resumed: true }));
+    store.step(at(100), Event::Asked(late, Ask::Hello { version: 1, resumed: true, latest: 0 }));
     let position = Position { epoch: 50, offset: 12 };
     let lineage = Lineage::default();
     let announce = Ask::Announce { group: name("g"), position, lineage };

@@ -34,3 +34,4 @@ mod presence;
 mod restart;
 mod resume;
 mod transactions;
+mod values;

@@ -1,0 +1,287 @@
+//! The store's values, counters and locks.
+//!
+//! Invariants:
+//! - Bounded in number and bytes: values with an end make room, soonest first; all else is refused.
+//! - What is over is over at its moment, whenever it is looked at; it is dropped soon after.
+//! - Versions and tokens come from the store's one growing number, as epochs do.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::WorkerId;
+use crate::channels::protocol::Key;
+use crate::channels::values::calls::{Action, Outcome, ValueAsk, When};
+
+/// Values, counters and locks together.
+const COUNT_MAX: usize = 1_000_000;
+/// Bytes of them all.
+const BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What each costs beside its bytes and twice its name, bytes (rounded up).
+const SLOT_BYTES: usize = 160;
+/// Answers remembered for those who ask again over a new link.
+const REMEMBERED_MAX: usize = 4096;
+
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    values: HashMap<Box<str>, Slot>,
+    counters: HashMap<Box<str>, Counter>,
+    locks: HashMap<Box<str>, Held>,
+    /// When values end.
+    ends: BTreeSet<(Duration, Box<str>)>,
+    /// When counters and locks end.
+    due: BTreeSet<(Duration, Kind, Box<str>)>,
+    bytes: usize,
+    remembered: VecDeque<(Key, Outcome)>,
+    /// Values that made room for others, since the start.
+    pub(super) evicted: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Counter,
+    Lock,
+}
+
+#[derive(Debug)]
+struct Slot {
+    bytes: Bytes,
+    version: u64,
+    end: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Counter {
+    value: i64,
+    end: Duration,
+}
+
+#[derive(Debug)]
+struct Held {
+    by: WorkerId,
+    token: u64,
+    end: Duration,
+}
+
+impl Values {
+    pub(super) fn len(&self) -> usize {
+        self.values.len() + self.counters.len() + self.locks.len()
+    }
+
+    /// Does what `worker` asks for. `number` only grows.
+    pub(super) fn act(
+        &mut self,
+        now: Duration,
+        worker: WorkerId,
+        ask: ValueAsk,
+        number: &mut u64,
+    ) -> Outcome {
+        let ValueAsk { key, retry, name, action } = ask;
+        let is_known = |known: &&(Key, Outcome)| known.0 == key;
+        if retry && let Some((_, outcome)) = self.remembered.iter().rev().find(is_known) {
+            return outcome.clone();
+        }
+        self.advance(now);
+        if action == Action::Get {
+            return self.get(now, &name);
+        }
+        let outcome = match action {
+            Action::Get => Outcome::No,
+            Action::Set { bytes, lasts, when } => {
+                let end = lasts.map(|lasts| now + lasts);
+                self.set(name, Slot { bytes, version: 0, end }, when, number)
+            }
+            Action::Remove => done(self.take(&name).is_some()),
+            Action::Touch { lasts } => self.touch(&name, lasts.map(|lasts| now + lasts)),
+            Action::Count { by, window } => self.count(now, name, by, window),
+            Action::Lock { lasts } => self.lock(worker, name, now + lasts, number),
+            Action::Extend { token, lasts } => self.extend(&name, token, now + lasts),
+            Action::Unlock { token } => done(self.unlock(&name, token)),
+            Action::Abandon { asked } => {
+                let taken = self.remembered.iter().rev().find(|known| known.0 == asked);
+                match taken {
+                    Some((_, Outcome::Locked { token })) => {
+                        let token = *token;
+                        done(self.unlock(&name, token))
+                    }
+                    _ => Outcome::No,
+                }
+            }
+        };
+        if self.remembered.len() >= REMEMBERED_MAX {
+            self.remembered.pop_front();
+        }
+        self.remembered.push_back((key, outcome.clone()));
+        outcome
+    }
+
+    /// Frees what `worker` has locked.
+    pub(super) fn forget(&mut self, worker: WorkerId) {
+        let held = self.locks.iter().filter(|(_, held)| held.by == worker);
+        let names: Vec<Box<str>> = held.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.free(&name);
+        }
+    }
+
+    /// Drops what is over.
+    pub(super) fn advance(&mut self, now: Duration) {
+        while self.ends.first().is_some_and(|(end, _)| *end <= now) {
+            let Some((_, name)) = self.ends.pop_first() else { break };
+            self.take(&name);
+        }
+        while self.due.first().is_some_and(|(end, ..)| *end <= now) {
+            match self.due.pop_first() {
+                Some((_, Kind::Counter, name)) => {
+                    self.counters.remove(&name);
+                    self.bytes -= cost(&name, 0);
+                }
+                Some((_, Kind::Lock, name)) => self.free(&name),
+                None => break,
+            }
+        }
+    }
+
+    fn get(&self, now: Duration, name: &str) -> Outcome {
+        match self.values.get(name) {
+            None => Outcome::No,
+            Some(slot) => Outcome::Found {
+                bytes: slot.bytes.clone(),
+                version: slot.version,
+                left: slot.end.map(|end| end.saturating_sub(now)),
+            },
+        }
+    }
+
+    fn set(&mut self, name: Box<str>, slot: Slot, when: When, number: &mut u64) -> Outcome {
+        let version = self.values.get(&name).map(|slot| slot.version);
+        let may = match when {
+            When::Always => true,
+            When::Absent => version.is_none(),
+            When::At(from) => version == Some(from),
+        };
+        if !may {
+            return Outcome::No;
+        }
+        let before = self.take(&name);
+        if !self.make_room(cost(&name, slot.bytes.len())) {
+            // What was there stays.
+            if let Some(before) = before {
+                self.put(name, before);
+            }
+            return Outcome::Full;
+        }
+        let version = next(number);
+        self.put(name, Slot { version, ..slot });
+        Outcome::Done { version }
+    }
+
+    fn put(&mut self, name: Box<str>, slot: Slot) {
+        self.bytes += cost(&name, slot.bytes.len());
+        if let Some(end) = slot.end {
+            self.ends.insert((end, name.clone()));
+        }
+        self.values.insert(name, slot);
+    }
+
+    fn take(&mut self, name: &str) -> Option<Slot> {
+        let slot = self.values.remove(name)?;
+        self.bytes -= cost(name, slot.bytes.len());
+        if let Some(end) = slot.end {
+            self.ends.remove(&(end, name.into()));
+        }
+        Some(slot)
+    }
+
+    fn touch(&mut self, name: &str, end: Option<Duration>) -> Outcome {
+        match self.take(name) {
+            None => Outcome::No,
+            Some(slot) => {
+                self.put(name.into(), Slot { end, ..slot });
+                done(true)
+            }
+        }
+    }
+
+    fn count(&mut self, now: Duration, name: Box<str>, by: i64, window: Duration) -> Outcome {
+        if let Some(counter) = self.counters.get_mut(&name) {
+            counter.value = counter.value.saturating_add(by);
+            let left = counter.end.saturating_sub(now);
+            return Outcome::Counted { value: counter.value, left };
+        }
+        if by != 0 && !window.is_zero() {
+            if !self.make_room(cost(&name, 0)) {
+                return Outcome::Full;
+            }
+            let end = now + window;
+            self.bytes += cost(&name, 0);
+            self.due.insert((end, Kind::Counter, name.clone()));
+            self.counters.insert(name, Counter { value: by, end });
+        }
+        Outcome::Counted { value: by, left: window }
+    }
+
+    fn lock(&mut self, by: WorkerId, name: Box<str>, end: Duration, number: &mut u64) -> Outcome {
+        if self.locks.contains_key(&name) {
+            return Outcome::No;
+        }
+        if !self.make_room(cost(&name, 0)) {
+            return Outcome::Full;
+        }
+        let token = next(number);
+        self.bytes += cost(&name, 0);
+        self.due.insert((end, Kind::Lock, name.clone()));
+        self.locks.insert(name, Held { by, token, end });
+        Outcome::Locked { token }
+    }
+
+    fn extend(&mut self, name: &str, token: u64, end: Duration) -> Outcome {
+        let Some(held) = self.locks.get_mut(name).filter(|held| held.token == token) else {
+            return Outcome::No;
+        };
+        self.due.remove(&(held.end, Kind::Lock, name.into()));
+        held.end = end;
+        self.due.insert((end, Kind::Lock, name.into()));
+        done(true)
+    }
+
+    fn unlock(&mut self, name: &str, token: u64) -> bool {
+        let is_its = self.locks.get(name).is_some_and(|held| held.token == token);
+        if is_its {
+            self.free(name);
+        }
+        is_its
+    }
+
+    fn free(&mut self, name: &str) {
+        if let Some(held) = self.locks.remove(name) {
+            self.due.remove(&(held.end, Kind::Lock, name.into()));
+            self.bytes -= cost(name, 0);
+        }
+    }
+
+    /// Makes room for one more of so many bytes; whether there is.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        while self.len() >= COUNT_MAX || self.bytes + bytes > BYTES_MAX {
+            let Some((_, name)) = self.ends.pop_first() else { return false };
+            self.take(&name);
+            self.evicted += 1;
+        }
+        true
+    }
+}
+
+fn cost(name: &str, bytes: usize) -> usize {
+    SLOT_BYTES + 2 * name.len() + bytes
+}
+
+fn done(is_done: bool) -> Outcome {
+    if is_done { Outcome::Done { version: 0 } } else { Outcome::No }
+}
+
+fn next(number: &mut u64) -> u64 {
+    let taken = *number;
+    *number += 1;
+    taken
+}
