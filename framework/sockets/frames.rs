@@ -116,8 +116,11 @@ impl Parser {
             match there {
                 0 => self.check_first(byte)?,
                 1 => check_second(self.head[0], byte)?,
-                _ if there + 1 == wanted - 4 => drop(self.length(message_max)?),
                 _ => {}
+            }
+            // Only the mask is still to come.
+            if there + 5 == head_bytes(&self.head[..=there]) {
+                self.length(message_max)?;
             }
         }
     }
