@@ -1,16 +1,48 @@
 //! Headers that are kept for long: one piece of memory until somebody asks for the map.
 //!
 //! A map is a hundred bytes a header, and its values are slices of what hyper read: one small value
-//! would keep all 8 KiB of that.
+//! would keep all 8 KiB of that. Usual names are one byte.
 
 use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+/// Names that are one byte: those of a browser's handshake first. What is kept lives no longer than
+/// its process, so the list may change.
+const NAMES: [&str; 24] = [
+    "host",
+    "connection",
+    "upgrade",
+    "user-agent",
+    "origin",
+    "cookie",
+    "accept",
+    "accept-language",
+    "accept-encoding",
+    "sec-websocket-version",
+    "sec-websocket-key",
+    "sec-websocket-extensions",
+    "sec-websocket-protocol",
+    "cache-control",
+    "pragma",
+    "referer",
+    "authorization",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "forwarded",
+];
+/// The byte before a name that is written out.
+const OTHER: u8 = u8::MAX;
+
 /// The headers of a request.
 #[derive(Debug)]
 pub(super) struct Headers {
-    /// Name and value of each, both behind their lengths; nothing if the map was there at first.
+    /// Name and value of each; nothing if the map was there at first. A name is its place in
+    /// [`NAMES`], or [`OTHER`] and the name; name and value are behind their lengths.
     packed: Box<[u8]>,
     /// Boxed: a connection that never asks for it should not hold its place.
     map: OnceLock<Box<HeaderMap>>,
@@ -26,7 +58,7 @@ impl Headers {
     pub(super) fn pack(map: &HeaderMap) -> Self {
         let mut packed = Vec::new();
         for (name, value) in map {
-            put(&mut packed, name.as_str().as_bytes());
+            put_name(&mut packed, name.as_str());
             put(&mut packed, value.as_bytes());
         }
         Self { packed: packed.into_boxed_slice(), map: OnceLock::new() }
@@ -37,7 +69,7 @@ impl Headers {
         self.map.get_or_init(|| {
             let mut map = HeaderMap::new();
             for (name, value) in self.pairs() {
-                let name = HeaderName::from_bytes(name).expect("it was a name");
+                let name = HeaderName::try_from(name).expect("it was a name");
                 map.append(name, HeaderValue::from_bytes(value).expect("it was a value"));
             }
             Box::new(map)
@@ -49,27 +81,60 @@ impl Headers {
         if let Some(map) = self.map.get() {
             return map.get(name)?.to_str().ok();
         }
-        let is_it = |(known, _): &(&[u8], &[u8])| known.eq_ignore_ascii_case(name.as_bytes());
+        let is_it = |(known, _): &(&str, &[u8])| known.eq_ignore_ascii_case(name);
         let (_, value) = self.pairs().find(is_it)?;
         let is_visible = |byte: &u8| matches!(byte, b'\t' | 0x20..=0x7E);
         value.iter().all(is_visible).then(|| std::str::from_utf8(value).ok())?
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    fn pairs(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let mut rest = &self.packed[..];
-        std::iter::from_fn(move || Some((take(&mut rest)?, take(&mut rest)?)))
+        std::iter::from_fn(move || Some((take_name(&mut rest)?, take(&mut rest)?)))
     }
 }
 
+fn put_name(packed: &mut Vec<u8>, name: &str) {
+    match NAMES.iter().position(|known| *known == name) {
+        Some(place) => packed.push(place as u8),
+        None => {
+            packed.push(OTHER);
+            put(packed, name.as_bytes());
+        }
+    }
+}
+
+/// Lengths below 255 are one byte, others 255 and four.
 fn put(packed: &mut Vec<u8>, text: &[u8]) {
-    // A whole head has at most 32 KiB.
-    packed.extend(u32::try_from(text.len()).unwrap_or(0).to_le_bytes());
+    match u8::try_from(text.len()) {
+        Ok(length) if length < u8::MAX => packed.push(length),
+        _ => {
+            packed.push(u8::MAX);
+            // A whole head has at most 32 KiB.
+            packed.extend(u32::try_from(text.len()).unwrap_or(0).to_le_bytes());
+        }
+    }
     packed.extend(text);
 }
 
+fn take_name<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let (place, behind) = rest.split_first()?;
+    *rest = behind;
+    match NAMES.get(usize::from(*place)) {
+        Some(name) => Some(name),
+        None => std::str::from_utf8(take(rest)?).ok(),
+    }
+}
+
 fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, behind) = rest.split_first_chunk()?;
-    let (text, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let (length, behind) = rest.split_first()?;
+    let (length, behind) = match *length {
+        u8::MAX => {
+            let (length, behind) = behind.split_first_chunk()?;
+            (u32::from_le_bytes(*length) as usize, behind)
+        }
+        length => (usize::from(length), behind),
+    };
+    let (text, behind) = behind.split_at_checked(length)?;
     *rest = behind;
     Some(text)
 }
@@ -87,6 +152,10 @@ mod tests {
         {
             let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
             map.append(HeaderName::from_static(name), value);
+        }
+        for length in [0, 1, 254, 255, 256, 30_000] {
+            let value = HeaderValue::from_bytes(&vec![b'v'; length]).unwrap();
+            map.append(HeaderName::from_static("x-long"), value);
         }
         map
     }

@@ -14,6 +14,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -134,13 +135,10 @@ async fn talk<C: Consumer>(life: &mut Life<C>) -> End {
     loop {
         let done = match poll_fn(|cx| reader.poll(shared, cx)).await {
             Happening::End(end) => return end,
-            Happening::Text(text) => {
-                let call = AssertUnwindSafe(consumer.receive(socket, &text)).catch_unwind();
-                drive(shared, Box::pin(call)).await
-            }
+            // Each with all it needs in one box: this future is there for ever, they are not.
+            Happening::Text(text) => Box::pin(receive(shared, socket, consumer, text)).await,
             Happening::Bytes(bytes) => {
-                let call = AssertUnwindSafe(consumer.receive_bytes(socket, &bytes)).catch_unwind();
-                drive(shared, Box::pin(call)).await
+                Box::pin(receive_bytes(shared, socket, consumer, bytes)).await
             }
             Happening::Groups(heard) => Box::pin(tell(shared, socket, consumer, heard)).await,
         };
@@ -148,6 +146,26 @@ async fn talk<C: Consumer>(life: &mut Life<C>) -> End {
             return end;
         }
     }
+}
+
+async fn receive<C: Consumer>(
+    shared: &Shared,
+    socket: &mut Socket,
+    consumer: &mut C,
+    text: String,
+) -> Result<(), End> {
+    let call = AssertUnwindSafe(consumer.receive(socket, &text)).catch_unwind();
+    drive(shared, pin!(call)).await
+}
+
+async fn receive_bytes<C: Consumer>(
+    shared: &Shared,
+    socket: &mut Socket,
+    consumer: &mut C,
+    bytes: Vec<u8>,
+) -> Result<(), End> {
+    let call = AssertUnwindSafe(consumer.receive_bytes(socket, &bytes)).catch_unwind();
+    drive(shared, pin!(call)).await
 }
 
 async fn tell<C: Consumer>(
@@ -158,7 +176,7 @@ async fn tell<C: Consumer>(
 ) -> Result<(), End> {
     for (group, delivery) in heard {
         let call = consumer.group_message(socket, group.as_str(), &delivery.message);
-        drive(shared, Box::pin(AssertUnwindSafe(call).catch_unwind())).await?;
+        drive(shared, pin!(AssertUnwindSafe(call).catch_unwind())).await?;
     }
     Ok(())
 }

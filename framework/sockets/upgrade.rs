@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{MatchedPath, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -21,7 +21,7 @@ use super::{Consumer, Socket};
 use crate::http::Request;
 use crate::middleware::is_allowed_origin;
 use crate::site::Site;
-use crate::urls::{Route, path};
+use crate::urls::{Resolver, Route, path};
 
 /// How long `connect` may take, and then the switch of protocols.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
@@ -51,6 +51,9 @@ async fn upgrade<C: Consumer>(
     let (mut parts, _) = request.into_parts();
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
     let take_over = parts.extensions.remove::<TakeOver>();
+    // Of no use after the answer.
+    parts.extensions.remove::<MatchedPath>();
+    parts.extensions.remove::<Resolver>();
     let request = Request::new(site, &parts);
     if let Err(refused) = check_origin(&request) {
         return refused.into_response();
