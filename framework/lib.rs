@@ -36,6 +36,8 @@ pub mod apps;
 
 pub mod contrib;
 
+pub mod streams;
+
 pub mod server;
 
 pub mod test;

@@ -16,4 +16,5 @@ pub use crate::models::{
 };
 pub use crate::site::Site;
 pub use crate::sockets::{Consumer, Event, Message, Presence, Routing, Socket, route, socket};
+pub use crate::streams::{Stream, Streams, stream};
 pub use crate::urls::{Urls, include, path};

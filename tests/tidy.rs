@@ -21,6 +21,7 @@ const ROWS: &[&[&str]] = &[
     &["urls", "forms", "middleware", "sockets"],
     &["apps"],
     &["contrib"],
+    &["streams"],
     &["server"],
     &["test"],
 ];

@@ -8,7 +8,9 @@ use super::frame::Frame;
 use super::members::{Drained, Part, Reply, Start};
 use super::protocol::{Ask, Key, Person};
 use super::worker::{Worker, unavailable};
-use super::{Delivery, Entered, GroupName, Joined, Message, Policy, Position, Presence, Sink};
+use super::{
+    Delivery, Entered, Envelope, GroupName, Joined, Message, Policy, Position, Presence, Sink,
+};
 use crate::error::{Error, Kind, Result};
 
 /// Longest key of a presence, bytes.
@@ -76,6 +78,12 @@ impl Connection {
     /// As [`join`](Self::join).
     pub async fn listen_at(&self, group: &GroupName, since: Option<Position>) -> Result<Joined> {
         self.take_part_at(group, since, Part::Listen).await
+    }
+
+    /// From now on the messages of `group` come in `envelope`; nothing if it has no part in it. To
+    /// be called before its sink is opened: frames that are on their way stay as they are.
+    pub(crate) fn address(&self, group: &GroupName, envelope: Envelope) {
+        self.worker.table().address(self.id, group, envelope);
     }
 
     /// Ends its part in `group`, presence included; nothing if it has none.

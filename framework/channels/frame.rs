@@ -46,6 +46,15 @@ impl Frame {
         self.bytes.len()
     }
 
+    /// What the header stands before.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.bytes[usize::from(self.header)..]
+    }
+
+    pub(crate) fn is_text(&self) -> bool {
+        self.bytes[0] == TEXT
+    }
+
     /// The message back. Text was UTF-8 when it was encoded; anything else reads with `U+FFFD`.
     pub(crate) fn message(&self) -> Message {
         let payload = self.bytes.slice(usize::from(self.header)..);
@@ -53,6 +62,19 @@ impl Frame {
             Message::Text(String::from_utf8_lossy(&payload).into_owned())
         } else {
             Message::Binary(payload)
+        }
+    }
+}
+
+/// Calls `hear` with each text among `frames`, which are whole and unmasked.
+pub(crate) fn frame_texts(frames: &Bytes, mut hear: impl FnMut(&str)) {
+    let mut rest = frames.clone();
+    while !rest.is_empty() {
+        let frame = rest.split_to(frame_bytes(&rest));
+        if let Some(frame) = Frame::parse(frame)
+            && let Ok(text) = std::str::from_utf8(frame.payload())
+        {
+            hear(text);
         }
     }
 }
@@ -71,6 +93,11 @@ fn lengths(bytes: &[u8]) -> Option<(u8, u64)> {
         127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)),
         _ => return None,
     })
+}
+
+/// Writes the header of a text of this length.
+pub(super) fn put_text_header(out: &mut BytesMut, length: usize) {
+    put_header(out, TEXT, length);
 }
 
 /// Writes an unmasked header with the shortest form of the length.

@@ -14,6 +14,7 @@
 //! - Knows no user, session or table.
 
 mod connection;
+mod envelope;
 mod frame;
 mod hub;
 mod layer;
@@ -39,7 +40,8 @@ use crate::conf;
 use crate::error::{Error, Kind};
 
 pub use connection::Connection;
-pub(crate) use frame::{Frame, frame_bytes};
+pub(crate) use envelope::Envelope;
+pub(crate) use frame::{Frame, frame_bytes, frame_texts};
 pub use layer::Layer;
 pub use link::socket_path;
 pub use message::{Delivery, Entered, History, Joined, Message, Presence, Statistics};

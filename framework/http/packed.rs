@@ -39,7 +39,7 @@ const NAMES: [&str; 24] = [
 const OTHER: u8 = u8::MAX;
 
 /// The headers of a request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Headers {
     /// Name and value of each; nothing if the map was there at first. A name is its place in
     /// [`NAMES`], or [`OTHER`] and the name; name and value are behind their lengths.

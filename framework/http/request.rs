@@ -27,7 +27,7 @@ pub struct Secure;
 #[derive(Clone, Debug)]
 struct Moved;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Head {
     method: Method,
     uri: Uri,
@@ -65,6 +65,13 @@ impl Request {
             extensions,
         };
         Self { site, head: Arc::new(head) }
+    }
+
+    /// The same request with `value` beside it.
+    pub(crate) fn with<T: Clone + Send + Sync + 'static>(&self, value: T) -> Self {
+        let mut head = Head::clone(&self.head);
+        head.extensions.insert(value);
+        Self { site: self.site.clone(), head: Arc::new(head) }
     }
 
     /// The site that answers.

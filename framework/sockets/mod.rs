@@ -35,5 +35,6 @@ pub use socket::Socket;
 pub use upgrade::socket;
 
 pub(crate) use io::{TakeOver, Taken};
+pub(crate) use upgrade::{Vouched, is_handshake, upgrade};
 
 pub use crate::channels::{Entered, Joined, Message, Policy, Position, Presence};

@@ -1,7 +1,7 @@
 //! The handle of a connection: what can be done to it, from its consumer or from elsewhere.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::frames::may_travel;
 use super::slot::{Close, Slot, closed};
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) request: Request,
     pub(super) connection: Connection,
     pub(super) slot: Arc<Slot>,
+    /// What the client is told when the server goes away.
+    pub(super) farewell: OnceLock<fn(&Site) -> Message>,
     accepted: Mutex<Accepted>,
 }
 
@@ -48,7 +50,7 @@ impl Shared {
     pub(super) fn new(request: Request) -> Self {
         let slot = Arc::new(Slot::new(Wheel::of(request.site())));
         let connection = request.site().layer().connect_sink(Arc::<Slot>::clone(&slot));
-        Self { request, connection, slot, accepted: Mutex::default() }
+        Self { request, connection, slot, farewell: OnceLock::new(), accepted: Mutex::default() }
     }
 
     pub(super) fn accepted(&self) -> Accepted {

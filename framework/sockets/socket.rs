@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::Reply;
 use super::reply::{Shared, subprotocols};
-use crate::channels::{Entered, Joined, Message, Policy, Position, Presence};
+use crate::channels::{Connection, Entered, Joined, Message, Policy, Position, Presence};
 use crate::error::Result;
 use crate::http::{Captured, Request};
 use crate::site::Site;
@@ -39,6 +39,17 @@ impl Socket {
             Some(captured) => captured.parse(),
             None => Captured::default().parse(),
         }
+    }
+
+    /// Its part in groups.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.shared.connection
+    }
+
+    /// What to tell the client when the server goes away, before it is closed with 1001.
+    pub(crate) fn on_drain(&self, words: fn(&Site) -> Message) {
+        // Said once, when it connects.
+        let _ = self.shared.farewell.set(words);
     }
 
     /// A handle that can be kept and cloned, for tasks of the site's own.

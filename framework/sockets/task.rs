@@ -29,7 +29,7 @@ use super::reply::Shared;
 use super::slot::{Close, OUT_BYTES_MAX, Slot};
 use super::wheel::Wheel;
 use super::{Consumer, Socket};
-use crate::channels::{Delivery, GroupName};
+use crate::channels::{Delivery, Frame, GroupName};
 use crate::error::Result;
 
 /// How long the goodbye may take.
@@ -222,6 +222,9 @@ impl Reader {
         let slot = &shared.slot;
         slot.register(cx);
         if slot.is_draining() {
+            if let Some(words) = shared.farewell.get() {
+                slot.append(Frame::new(&words(shared.request.site())).bytes());
+            }
             let end = End::server(1001, "the server is going away");
             return Poll::Ready(Happening::End(end));
         }

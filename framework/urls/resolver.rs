@@ -62,7 +62,11 @@ impl Resolver {
     #[must_use]
     pub fn resolve(&self, path: &str) -> Option<Matched> {
         let decoded = percent_decode_str(path).decode_utf8().ok()?;
-        let path = decoded.strip_prefix('/')?;
+        self.resolve_text(decoded.strip_prefix('/')?)
+    }
+
+    /// The first line that this text fits as it is.
+    pub(crate) fn resolve_text(&self, path: &str) -> Option<Matched> {
         if path.len() > PATH_BYTES_MAX || path.contains('\0') {
             return None;
         }

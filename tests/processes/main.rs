@@ -17,4 +17,5 @@ mod pulse_faults;
 mod pulse_start;
 mod pulse_stop;
 mod squash;
+mod streams;
 mod terminal;

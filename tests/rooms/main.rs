@@ -19,6 +19,7 @@ mod site;
 mod sockets;
 mod staticfiles;
 mod streaming;
+mod streams;
 mod template;
 mod testing;
 mod urls;

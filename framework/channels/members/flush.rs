@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Drained, Local, Member, Table};
 use crate::channels::ring::Ring;
-use crate::channels::{Delivery, GroupName, Policy, Position, Statistics, Written};
+use crate::channels::{Delivery, Envelope, GroupName, Policy, Position, Statistics, Written};
 
 /// A tick ends for a group when it has this many bytes to hand out.
 pub(super) const BATCH_BYTES_MAX: usize = 64 * 1024;
@@ -37,12 +37,18 @@ impl Table {
             return;
         }
         let batch = batch(&local.ring, from, top, &mut self.batch);
-        let Local { ring, members, .. } = local;
+        let Local { ring, members, envelopes, .. } = local;
         for member in members.values_mut() {
             let is_in_step = member.cursor == Some(from) && !member.is_lagging;
             match &batch {
-                Some(batch) if is_in_step && member.is_joined && !member.is_listening => {
-                    member.hand(batch, top);
+                Some(raw) if is_in_step && member.is_joined && !member.is_listening => {
+                    match member.envelope {
+                        None => member.hand(raw, top),
+                        Some(place) => match envelopes.batch(place, ring, (from, top)) {
+                            Some(sealed) => member.hand(&sealed, top),
+                            None => member.note(top),
+                        },
+                    }
                 }
                 _ => member.note(top),
             }
@@ -50,6 +56,7 @@ impl Table {
                 member.look_back(ring, top, &mut self.counted);
             }
         }
+        envelopes.forget_batches();
         self.batch.clear();
     }
 
@@ -65,7 +72,8 @@ impl Table {
             member.look_back(&local.ring, top, &mut self.counted);
             drained.top = top;
             let room = (&mut *out, bytes_max);
-            member.drain(group, &local.ring, room, &mut drained);
+            let envelope = member.envelope.and_then(|place| local.envelopes.get(place));
+            member.drain((group, &local.ring, envelope), room, &mut drained);
             self.counted.dropped += std::mem::take(&mut drained.dropped);
             self.counted.overruns += u64::from(drained.is_overrun);
             if drained.is_overrun || drained.has_more {
@@ -168,8 +176,7 @@ impl Member {
     /// Moves what follows its cursor to `out` or to what is heard, as far as there is room.
     fn drain(
         &mut self,
-        group: &GroupName,
-        ring: &Ring,
+        (group, ring, envelope): (&GroupName, &Ring, Option<&Envelope>),
         (out, bytes_max): (&mut BytesMut, usize),
         drained: &mut Drained,
     ) {
@@ -190,8 +197,10 @@ impl Member {
                 *cursor = drained.top;
                 break;
             }
-            if self.is_joined {
-                out.extend_from_slice(entry.frame.bytes());
+            match envelope {
+                Some(envelope) if self.is_joined => envelope.seal(cursor.epoch, entry, out),
+                None if self.is_joined => out.extend_from_slice(entry.frame.bytes()),
+                _ => {}
             }
             if self.is_listening {
                 drained.heard_bytes += entry.frame.len();

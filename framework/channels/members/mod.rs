@@ -13,6 +13,7 @@
 //!   follows from, so the two never disagree about the order.
 //! - Pure: the caller brings the time and carries `outgoing`.
 
+mod envelopes;
 mod flush;
 mod reconnect;
 mod requests;
@@ -31,6 +32,7 @@ use super::position::Lineage;
 use super::protocol::{Ask, Entry, Person};
 use super::ring::Ring;
 use super::{Delivery, GroupName, Limits, Policy, Position, Sink, Statistics};
+use envelopes::{Envelopes, Wrapping};
 pub(super) use requests::{Pending, Reply};
 pub(super) use resume::{Missed, Start};
 
@@ -80,6 +82,8 @@ struct Local {
     resuming: BTreeSet<u64>,
     /// By connection.
     members: HashMap<u64, Member>,
+    /// What members want their messages in.
+    envelopes: Envelopes,
 }
 
 #[derive(Debug)]
@@ -101,6 +105,8 @@ struct Member {
     /// It knows that there is more behind its cursor, and drains before it is written to again.
     is_lagging: bool,
     policy: Policy,
+    /// What its messages come in, of its group's; as they are without one.
+    envelope: Option<Wrapping>,
     person: Option<Box<Person>>,
 }
 
@@ -113,6 +119,7 @@ impl Member {
             is_listening: false,
             is_lagging: false,
             policy: Policy::default(),
+            envelope: None,
             person: None,
         }
     }
@@ -237,6 +244,7 @@ impl Table {
         let Some(local) = self.groups.get_mut(group) else { return };
         let Some(member) = local.members.remove(&id) else { return };
         local.resuming.remove(&id);
+        local.envelopes.give_back(member.envelope);
         let is_last = local.members.is_empty();
         if let Some(person) = member.person {
             self.ask_to_leave(id, group, Some(*person));

@@ -10,6 +10,7 @@ use axum::response::Response;
 use serde::{Serialize, Serializer};
 
 use super::models::{HashFit, User};
+use crate::contrib::sessions;
 use crate::error::Result;
 use crate::http::Request;
 
@@ -114,6 +115,12 @@ impl Known {
 pub async fn auth(mut request: AxumRequest, next: Next) -> Response {
     request.extensions_mut().insert(Known::default());
     next.run(request).await
+}
+
+/// The request with its session and user to be read again: for a connection that outlives a logout,
+/// a new password, a permission taken away.
+pub(crate) fn afresh(request: &Request) -> Request {
+    sessions::afresh(request).with(Known::default())
 }
 
 impl Request {

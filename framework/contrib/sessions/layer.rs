@@ -18,6 +18,7 @@ use super::Touched;
 use super::store::Rows;
 use crate::conf;
 use crate::error::Error;
+use crate::http::Request as Seen;
 use crate::site::Site;
 
 /// Gives every request its session (a middleware for `axum::middleware::from_fn_with_state`).
@@ -51,6 +52,24 @@ pub async fn sessions(State(site): State<Site>, mut request: Request, next: Next
         Outcome::Ended => set_cookie(&mut response, &dead_cookie(settings)),
     }
     response
+}
+
+/// The request with its session to be read again: for a connection that outlives changes made
+/// elsewhere.
+pub(crate) fn afresh(request: &Seen) -> Seen {
+    let Some(touched) = request.extension::<Touched>() else { return request.clone() };
+    let touched = Touched::of(request.site(), touched.session.id());
+    let session = touched.session.clone();
+    request.with(touched).with(session)
+}
+
+impl Touched {
+    /// The session of this id, not read yet; a new one without.
+    pub(super) fn of(site: &Site, id: Option<Id>) -> Self {
+        let rows = Arc::new(Rows::new(site.clone()));
+        let session = Session::new(id, rows, Some(expiry(&site.settings().sessions)));
+        Self { session, by_view: Arc::default() }
+    }
 }
 
 /// A session without a request: for tests.

@@ -12,10 +12,12 @@
 mod layer;
 pub mod models;
 mod store;
+mod tickets;
 
-pub(crate) use layer::new_session;
 pub use layer::sessions;
+pub(crate) use layer::{afresh, new_session};
 pub use models::clear_expired;
+pub(crate) use tickets::admit_ticket;
 pub use tower_sessions::Session;
 
 use std::sync::Arc;
@@ -60,4 +62,9 @@ impl Request {
         touched.by_view.store(true, Ordering::Relaxed);
         &touched.session
     }
+}
+
+/// The id of the session a request came with, whether the table knows it or not.
+pub(crate) fn id_of(request: &Request) -> Option<String> {
+    request.extension::<Touched>()?.session.id().map(|id| id.to_string())
 }

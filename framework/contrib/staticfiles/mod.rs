@@ -2,7 +2,7 @@
 //!
 //! Flow: [`StaticFiles::of`] notes the folders and the embedded files, once → [`serve`] (a
 //! middleware) answers what lies below `settings.static_files.url` → `settings` folders, the
-//! project's `static/`, then what the project and its apps embed; first wins.
+//! project's `static/`, then what the project, its apps and the framework embed; first wins.
 //!
 //! Invariants:
 //! - Nothing outside a `static/` folder is ever read, whatever the path says or links point to.
@@ -26,7 +26,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use crate::apps::{App as Install, Project};
+use crate::apps::{App as Install, Assets, Project};
 use crate::error::{Error, Result};
 use crate::site::Site;
 use disk::Folder;
@@ -41,6 +41,12 @@ impl Install for App {
         "staticfiles"
     }
 }
+
+/// The static files the framework ships: `hulse/hulse.js`.
+#[derive(rust_embed::RustEmbed)]
+#[folder = "static"]
+#[prefix = "static/"]
+struct Own;
 
 /// Where a site's static files are. A cheap clone.
 #[derive(Clone, Debug)]
@@ -74,7 +80,8 @@ impl StaticFiles {
         let named = settings.static_files.dirs.iter().map(|path| settings.resolve(path));
         let folders = named.chain([project.folder().join("static")]).map(Folder::new).collect();
         let assets = std::iter::once(project.embedded())
-            .chain(project.apps().iter().map(|app| app.assets()));
+            .chain(project.apps().iter().map(|app| app.assets()))
+            .chain([Assets::of::<Own>()]);
         let embedded = Embedded::of(assets);
         let url = settings.static_files.url.clone();
         Self(Arc::new(Places { url, folders, embedded }))

@@ -1,14 +1,18 @@
-//! The site that tests of the server start: slow views, views that hang, views that write.
+//! The site that tests of the server start: slow views, views that hang, views that write, a page
+//! with streams.
 
 use std::path::Path as FilePath;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use hulse::contrib::staticfiles;
 use hulse::db::Sql;
-use hulse::http::Path;
+use hulse::http::{Path, Request, Response, header};
+use hulse::streams::{Stream, Streams, stream};
 use hulse::urls::{Urls, path};
-use hulse::{Project, Result, http::Request};
+use hulse::{Project, Result};
+use serde_json::json;
 
 /// While this file is in the current folder, workers die before they serve.
 const DIE_AT_START: &str = "die-at-start";
@@ -18,7 +22,8 @@ fn main() -> ExitCode {
     if is_worker && FilePath::new(DIE_AT_START).exists() {
         std::process::abort();
     }
-    hulse_manage::run(Project::new("testsite", std::env::temp_dir()).urls(urls()))
+    let project = Project::new("testsite", std::env::temp_dir()).install(staticfiles::App);
+    hulse_manage::run(project.urls(urls()))
 }
 
 fn urls() -> Urls {
@@ -27,6 +32,9 @@ fn urls() -> Urls {
         path("process/", process).name("process"),
         path("slow/<int:milliseconds>/", slow).name("slow"),
         path("hang/<int:milliseconds>/", hang).name("hang"),
+        Streams::new([stream("chat/<slug:room>", chat)]).at("stream/"),
+        path("live/", live),
+        path("live.js", async || ([(header::CONTENT_TYPE, "text/javascript")], LIVE_SCRIPT)),
         path("rows/", rows).name("rows"),
         path("rows/<int:number>/", insert).name("insert"),
     ])
@@ -34,6 +42,52 @@ fn urls() -> Urls {
 
 async fn hello() -> &'static str {
     "Hello World!\n"
+}
+
+/// A page as strict as it can be: scripts come from the site and nowhere else.
+async fn live() -> Response {
+    let policy = (header::CONTENT_SECURITY_POLICY, "default-src 'self'; img-src data:");
+    let page = "<!doctype html><title>live</title><link rel=icon href=data:,>\
+                <script type=module src=/live.js></script>";
+    let mut response = Response::new(page.into());
+    let html = (header::CONTENT_TYPE, "text/html; charset=utf-8");
+    for (name, value) in [policy, html] {
+        response.headers_mut().insert(name, value.parse().expect("a header"));
+    }
+    response
+}
+
+/// What a test drives: `start`, then `chat`, `heard`, `states`.
+const LIVE_SCRIPT: &str = r#"
+import { connect } from "/static/hulse/hulse.js";
+window.heard = [];
+window.joined = [];
+window.states = [];
+window.start = (name, options) => {
+  window.live = connect(`/stream/?as=${name}`, {
+    ...options,
+    status: (state, more) => states.push({ state, ...more }),
+  });
+  window.chat = live.join("chat/a", {
+    data: (data) => heard.push(data),
+    joined: (info) => joined.push(info),
+    presence: (people) => { window.people = people.map((who) => who.key).join(); },
+  });
+};
+window.say = async (from, to) => {
+  for (let number = from; number < to; number += 1) await chat.send(number);
+};
+window.ready = true;
+"#;
+
+/// Who it is says the URL; without a name nobody is told.
+async fn chat(request: Request, room: String) -> Result<Stream> {
+    let stream = Stream::group(format!("chat-{room}"))
+        .on_send(|sender, data| async move { sender.publish(data).await.map(drop) });
+    Ok(match request.query("as").filter(|name| !name.is_empty()) {
+        Some(name) => stream.presence(name, json!({})),
+        None => stream,
+    })
 }
 
 /// For the test to wait for.

@@ -1,0 +1,103 @@
+//! Streams as answers to questions: for who gets nothing through but plain requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use http::{StatusCode, header};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::frames::{self, Refusal, Why};
+use super::socket::return_window;
+use super::transport::Wanted;
+use super::visit::Visit;
+use crate::channels::{Connection, frame_texts};
+
+/// How long a question waits for something to be said.
+const WAIT: Duration = Duration::from_secs(25);
+/// What one answer holds at most, bytes: the next question gets the rest.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// Joins what is wanted, waits for something to say and says it.
+pub(super) async fn answer(mut visit: Visit, wanted: &Wanted) -> Response {
+    let wake = Arc::new(Notify::new());
+    let connection = visit.request().layer().connect(Arc::clone(&wake));
+    let mut said = Vec::new();
+    let mut refused = None;
+    let mut has_joined = false;
+    for (name, at) in &wanted.streams {
+        match visit.join(&connection, name, at.as_deref()).await {
+            Ok(welcome) => {
+                has_joined = true;
+                if !welcome.recovered {
+                    said.push(welcome.joined);
+                    said.extend(welcome.history);
+                }
+            }
+            Err(refusal) => {
+                said.push(refusal.text());
+                refused.get_or_insert(refusal.why.status());
+            }
+        }
+    }
+    if said.is_empty() {
+        let wait = patience(wanted.wait);
+        // Who hears nothing is answered with nothing.
+        let _in_time = timeout(wait, heard(&visit, &connection, &wake, &mut said)).await;
+    } else {
+        take(&connection, &mut said);
+    }
+    let status = refused.filter(|_| !has_joined).unwrap_or(StatusCode::OK);
+    let list = format!("[{}]\n", said.join(","));
+    (status, [(header::CONTENT_TYPE, "application/json")], list).into_response()
+}
+
+/// Ends when there is something to say.
+async fn heard(visit: &Visit, connection: &Connection, wake: &Notify, said: &mut Vec<String>) {
+    let lifecycle = visit.request().lifecycle();
+    loop {
+        take(connection, said);
+        if !said.is_empty() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = lifecycle.draining() => {
+                said.push(frames::drain(return_window(visit.request())));
+                return;
+            }
+            () = wake.notified() => {}
+        }
+    }
+}
+
+/// Adds what the groups have.
+fn take(connection: &Connection, said: &mut Vec<String>) {
+    let mut frames = BytesMut::new();
+    let drained = connection.drain(&mut frames, ANSWER_BYTES_MAX);
+    frame_texts(&frames.freeze(), |text| said.push(text.to_owned()));
+    if drained.is_overrun {
+        said.push(Refusal::new(Why::Unavailable).text());
+    }
+}
+
+/// How long to wait if `seconds` are asked for.
+fn patience(seconds: Option<u64>) -> Duration {
+    seconds.map_or(WAIT, Duration::from_secs).min(WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::patience;
+
+    #[test]
+    fn a_question_waits_for_25_seconds_at_most() {
+        let check = |asked, expected| assert_eq!(patience(asked).as_secs(), expected);
+        check(None, 25);
+        check(Some(0), 0);
+        check(Some(24), 24);
+        check(Some(u64::MAX), 25);
+    }
+}

@@ -1,0 +1,279 @@
+//! One client's streams, whatever it reads them over.
+//!
+//! Invariants:
+//! - A connection is in a group under one name at most.
+//! - While a join is answered, nothing of its group reaches the client; what came meanwhile follows
+//!   the answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::frames::{Refusal, Said, Sent, Why};
+use super::stream::presence;
+use super::table::Table;
+use super::{Sender, Stream, frames};
+use crate::channels::{Connection, Delivery, Envelope, Frame, GroupName, Policy, Position};
+use crate::contrib::{auth, sessions};
+use crate::error::Result;
+use crate::http::Request;
+
+/// Streams of one connection.
+pub(super) const STREAMS_MAX: usize = 100;
+/// How often a group's latest messages are read again because it ran away meanwhile.
+const HISTORY_ATTEMPTS_MAX: usize = 3;
+
+/// A client and the streams it has joined.
+#[derive(Debug)]
+pub(super) struct Visit {
+    table: Arc<Table>,
+    request: Request,
+    joined: BTreeMap<String, GroupName>,
+    /// What it says it is, so that its keys are known again.
+    client: Option<String>,
+    /// What it is if it says nothing and has no session: a connection like no other.
+    number: u128,
+}
+
+/// What a client is told that has joined.
+#[derive(Debug)]
+pub(super) struct Welcome {
+    /// The frame that says so.
+    pub(super) joined: String,
+    /// Frames that follow it.
+    pub(super) history: Vec<String>,
+    /// It has missed nothing.
+    pub(super) recovered: bool,
+}
+
+impl Visit {
+    pub(super) fn new(table: Arc<Table>, request: Request) -> Self {
+        Self { table, request, joined: BTreeMap::new(), client: None, number: rand::random() }
+    }
+
+    pub(super) fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// What to say to a frame of the client.
+    pub(super) async fn hear(&mut self, connection: &Connection, text: &str) -> Vec<String> {
+        let answer = match frames::read(text) {
+            Ok(said) => self.answer(connection, said).await,
+            Err(refusal) => Err(refusal),
+        };
+        answer.unwrap_or_else(|refusal| vec![refusal.text()])
+    }
+
+    async fn answer(
+        &mut self,
+        connection: &Connection,
+        said: Said,
+    ) -> Result<Vec<String>, Refusal> {
+        match said {
+            Said::Hello(client) => {
+                self.client = Some(client);
+                Ok(Vec::new())
+            }
+            Said::Join { stream, at } => {
+                let welcome = self.join(connection, &stream, at.as_deref()).await?;
+                let mut frames = vec![welcome.joined];
+                frames.extend(welcome.history);
+                Ok(frames)
+            }
+            Said::Leave(stream) => {
+                self.leave(connection, &stream);
+                Ok(vec![frames::left(&stream)])
+            }
+            Said::Send(sent) => {
+                let was_in = self.joined.contains_key(&sent.stream);
+                let said = self.send_joined(connection, &sent).await;
+                let is_out = was_in && !self.joined.contains_key(&sent.stream);
+                let mut frames = vec![said.unwrap_or_else(|refusal| refusal.text())];
+                frames.extend(is_out.then(|| frames::left(&sent.stream)));
+                Ok(frames)
+            }
+        }
+    }
+
+    /// Joins `stream`, again if it has joined it already.
+    pub(super) async fn join(
+        &mut self,
+        connection: &Connection,
+        stream: &str,
+        at: Option<&str>,
+    ) -> Result<Welcome, Refusal> {
+        self.leave(connection, stream);
+        if self.joined.len() >= STREAMS_MAX {
+            return Err(Refusal::new(Why::TooMany).stream(stream));
+        }
+        let answer = self.ask(stream).await?;
+        let group = group_of(&answer).map_err(|refusal| refusal.stream(stream))?;
+        if self.joined.values().any(|known| *known == group) {
+            return Err(Refusal::new(Why::Taken).stream(stream));
+        }
+        let arrival = Arrival { connection, request: &self.request, stream, group: &group };
+        match arrival.welcome(answer, at).await {
+            Ok(welcome) => {
+                self.joined.insert(stream.to_owned(), group);
+                Ok(welcome)
+            }
+            Err(error) => {
+                connection.leave(&group);
+                Err(Refusal::of(&error, "joining").stream(stream))
+            }
+        }
+    }
+
+    fn leave(&mut self, connection: &Connection, stream: &str) {
+        if let Some(group) = self.joined.remove(stream) {
+            connection.leave(&group);
+        }
+    }
+
+    /// A send over a connection: only to what it has joined. Who may not join any more is out.
+    async fn send_joined(
+        &mut self,
+        connection: &Connection,
+        sent: &Sent,
+    ) -> Result<String, Refusal> {
+        let refuse = |refusal: Refusal| refusal.key(sent.key.as_deref());
+        let Some(group) = self.joined.get(&sent.stream) else {
+            return Err(refuse(Refusal::new(Why::Denied).stream(&sent.stream)));
+        };
+        match self.ask(&sent.stream).await {
+            Ok(stream) if stream.group == group.as_str() => self.send(stream, sent).await,
+            asked => {
+                if asked.as_ref().err().is_none_or(|refusal| refusal.is_final()) {
+                    self.leave(connection, &sent.stream);
+                }
+                let refusal = asked.err().unwrap_or_else(|| Refusal::new(Why::Denied));
+                Err(refuse(refusal.stream(&sent.stream)))
+            }
+        }
+    }
+
+    /// A send by itself: whoever may join may send.
+    pub(super) async fn send_alone(&self, sent: &Sent) -> Result<String, Refusal> {
+        let stream = self.ask(&sent.stream).await.map_err(|r| r.key(sent.key.as_deref()))?;
+        self.send(stream, sent).await
+    }
+
+    async fn send(&self, stream: Stream, sent: &Sent) -> Result<String, Refusal> {
+        let refuse = |refusal: Refusal| refusal.stream(&sent.stream).key(sent.key.as_deref());
+        let group = group_of(&stream).map_err(refuse)?;
+        let Some(on_send) = stream.on_send else { return Err(refuse(Refusal::new(Why::Denied))) };
+        let key = self.key(sent, &group);
+        let request = auth::afresh(&self.request);
+        let sender = Sender { request, group, key, done: Arc::default() };
+        let heard = on_send(sender.clone(), sent.data.clone()).await;
+        heard.map_err(|error| refuse(Refusal::of(&error, "sending to")))?;
+        Ok(frames::sent(sent, sender.last()))
+    }
+
+    /// Asks the site what `stream` is for this client, as it is now.
+    async fn ask(&self, stream: &str) -> Result<Stream, Refusal> {
+        let Some(found) = self.table.find(stream) else {
+            return Err(Refusal::new(Why::Unknown).stream(stream));
+        };
+        let asked = found.ask(auth::afresh(&self.request)).await;
+        asked.map_err(|error| Refusal::of(&error, "asking for").stream(stream))
+    }
+
+    /// The name of a send for ever. A client's key counts among its own only: those of its session
+    /// or ticket, and of the secret it made up.
+    fn key(&self, sent: &Sent, group: &GroupName) -> Option<String> {
+        let key = sent.key.as_ref()?;
+        let client = sent.client.as_deref().or(self.client.as_deref()).unwrap_or_default();
+        let who = sessions::id_of(&self.request).unwrap_or_default();
+        let who = match who.is_empty() && client.is_empty() {
+            true => format!("connection {:032x}", self.number),
+            false => who,
+        };
+        let text = json!([who, client, group.as_str(), key]).to_string();
+        GroupName::hashed("send", &text).ok().map(|name| name.to_string())
+    }
+}
+
+/// A client on its way into a group.
+struct Arrival<'a> {
+    connection: &'a Connection,
+    request: &'a Request,
+    stream: &'a str,
+    group: &'a GroupName,
+}
+
+impl Arrival<'_> {
+    async fn welcome(&self, stream: Stream, at: Option<&str>) -> Result<Welcome> {
+        let Self { connection, group, .. } = *self;
+        let since = at.and_then(|text| text.parse::<Position>().ok());
+        let mut came = connection.join_at(group, since, stream.policy).await?;
+        let mut history = Vec::new();
+        if !came.recovered && stream.history > 0 {
+            (came.position, history) = self.latest(stream.history, stream.policy).await?;
+        }
+        let envelope = Envelope::new(self.stream);
+        let frames = history
+            .iter()
+            .map(|old: &Delivery| envelope.text(old.position, "data", &Frame::new(&old.message)));
+        let history = frames.collect();
+        connection.address(group, envelope);
+        let mut frame = json!({});
+        if let Some((key, data)) = &stream.presence {
+            frame["present"] = self.enter(key, data).await?;
+        }
+        if let Some(snapshot) = stream.snapshot.filter(|_| !came.recovered) {
+            frame["snapshot"] = snapshot().await?;
+        }
+        let joined = joined(self.stream, came.position, came.recovered, &frame);
+        Ok(Welcome { joined, history, recovered: came.recovered })
+    }
+
+    /// The group's latest messages, what they begin behind, and the connection right after them.
+    async fn latest(&self, max: usize, policy: Policy) -> Result<(Position, Vec<Delivery>)> {
+        let Self { connection, request, group, .. } = *self;
+        let mut latest = (Position::default(), Vec::new());
+        for _ in 0..HISTORY_ATTEMPTS_MAX {
+            let history = request.layer().history(group, None, max).await?;
+            // Anew: who takes part goes on from where it is.
+            connection.leave(group);
+            let came = connection.join_at(group, Some(history.top), policy).await?;
+            let mut messages = history.messages;
+            messages.retain(|message| !message.is_presence);
+            let first = messages.first().map_or(history.top, |message| message.position);
+            let offset = first.offset.saturating_sub(u64::from(!messages.is_empty()));
+            latest = (Position { offset, ..first }, messages);
+            if came.recovered {
+                break;
+            }
+        }
+        Ok(latest)
+    }
+
+    /// Counts the client as present; who is there, itself included.
+    async fn enter(&self, key: &str, data: &Value) -> Result<Value> {
+        let own = presence(key, data);
+        let entered = self.connection.enter(self.group, &own).await?;
+        let texts = entered.roster.iter().filter_map(|message| message.text());
+        let others = texts.filter_map(|text| serde_json::from_str::<Value>(text).ok());
+        let mut present: Vec<Value> = others.map(|mut who| who["joined"].take()).collect();
+        present.push(json!({ "key": key, "data": data }));
+        present.sort_by(|a, b| a["key"].as_str().cmp(&b["key"].as_str()));
+        Ok(present.into())
+    }
+}
+
+/// `{"joined": ..}`, with the place second, where [`frames::place`] looks for it.
+fn joined(stream: &str, at: Position, recovered: bool, more: &Value) -> String {
+    let mut text = format!("{{\"joined\":{},\"at\":\"{at}\"", Value::from(stream));
+    text.push_str(&format!(",\"recovered\":{recovered}"));
+    for (name, value) in more.as_object().into_iter().flatten() {
+        text.push_str(&format!(",\"{name}\":{value}"));
+    }
+    text.push('}');
+    text
+}
+
+fn group_of(stream: &Stream) -> Result<GroupName, Refusal> {
+    GroupName::new(&stream.group).map_err(|error| Refusal::of(&error, "naming the group of"))
+}

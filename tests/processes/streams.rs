@@ -1,0 +1,200 @@
+//! `hulse.js` in a real browser, against a real `pulse` whose processes are killed.
+
+use hulse_tests::{Browser, Pulse, Screen, Window};
+use rustix::process::{Signal, kill_process};
+
+/// Lets a test take the page's ways to the server away and give them back.
+const BLOCKABLE: &str = "
+    window.blocked = new Set();
+    window.WebSocket = class extends WebSocket {
+      constructor(...all) {
+        if (blocked.has('websocket')) throw new Error('blocked');
+        super(...all);
+      }
+    };
+    const plain = window.fetch;
+    window.fetch = (url, options) => {
+      const accept = options?.headers?.accept;
+      const kind = accept === 'text/event-stream' ? 'events' : accept ? 'poll' : 'post';
+      if (blocked.has(kind)) return Promise.reject(new TypeError('blocked'));
+      return plain(url, options);
+    };";
+
+const IS_OPEN: &str = "window.joined?.length > 0 && live.state === 'open'";
+
+/// Opens the page and joins as `name`.
+async fn open(window: &mut Window, pulse: &Pulse, name: &str, options: &str) {
+    window.before_each_page(BLOCKABLE).await;
+    window.goto(&pulse.url("/live/")).await;
+    window.wait_for("window.ready").await;
+    window.evaluate(&format!("start({name:?}, {options})")).await;
+    window.wait_for(IS_OPEN).await;
+}
+
+async fn transport(window: &mut Window) -> String {
+    let transport = window.evaluate("live.transport").await;
+    transport.as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits until the page has heard so many numbers, and says whether they are the right ones.
+async fn hears_all(window: &mut Window, count: usize) {
+    window.wait_for(&format!("heard.length >= {count}")).await;
+    let wrong = "heard.filter((number, index) => number !== index)";
+    assert_eq!(window.evaluate(wrong).await, serde_json::json!([]), "not each once and in order");
+    assert_eq!(window.evaluate("heard.length").await, count);
+}
+
+#[tokio::test]
+async fn every_message_comes_once_in_order_whoever_is_killed() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = Pulse::start_testsite(&["-w", "3"]).await;
+    let mut sender = browser.window(Screen::DESKTOP).await;
+    let mut reader = browser.window(Screen::DESKTOP).await;
+    let mut listener = browser.window(Screen::DESKTOP).await;
+    open(&mut sender, &pulse, "", "{}").await;
+    open(&mut reader, &pulse, "", "{}").await;
+    open(&mut listener, &pulse, "", "{ transports: ['events'] }").await;
+
+    sender.evaluate("void (window.said = say(0, 600))").await;
+    for (round, count) in [60, 120, 180, 240, 300].into_iter().enumerate() {
+        reader.wait_for(&format!("heard.length > {count}")).await;
+        let victim = match round {
+            2 => pulse.store().expect("there is a store"),
+            _ => pulse.workers()[round % 3],
+        };
+        kill_process(victim, Signal::KILL).unwrap();
+    }
+    sender.evaluate("said").await;
+    for window in [&mut sender, &mut reader, &mut listener] {
+        hears_all(window, 600).await;
+        let gaps = "joined.slice(1).filter((info) => !info.recovered).length";
+        assert_eq!(window.evaluate(gaps).await, 0, "nobody was told of a gap");
+    }
+    assert_eq!(transport(&mut reader).await, "websocket");
+    assert_eq!(transport(&mut listener).await, "events");
+}
+
+#[tokio::test]
+async fn what_is_blocked_is_gone_around() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let mut ann = browser.window(Screen::DESKTOP).await;
+    open(&mut ann, &pulse, "", "{}").await;
+    assert_eq!(transport(&mut ann).await, "websocket");
+    for (number, (blocked, way)) in
+        [("['websocket']", "events"), ("['websocket', 'events']", "poll")].into_iter().enumerate()
+    {
+        let mut bob = browser.window(Screen::DESKTOP).await;
+        let script = format!("{BLOCKABLE} blocked = new Set({blocked});");
+        bob.before_each_page(&script).await;
+        bob.goto(&pulse.url("/live/")).await;
+        bob.wait_for("window.ready").await;
+        bob.evaluate("start('', {})").await;
+        bob.wait_for(IS_OPEN).await;
+        assert_eq!(transport(&mut bob).await, way);
+        // Each hears the other, once; an answer says where it stands.
+        let sent = bob.evaluate(&format!("chat.send('{way}')")).await;
+        assert_eq!(sent["at"], bob.evaluate("chat.at").await);
+        ann.wait_for(&format!("heard.length === {}", 2 * number + 1)).await;
+        ann.evaluate("chat.send('answer')").await;
+        bob.wait_for("heard.length === 2").await;
+        assert_eq!(bob.evaluate("heard.join()").await, format!("{way},answer"));
+        assert_eq!(bob.complaints(), [""; 0]);
+        browser.close(bob).await;
+    }
+    ann.wait_for("heard.length === 4").await;
+    assert_eq!(ann.complaints(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_page_whose_socket_is_blocked_later_falls_back_without_a_hole() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let mut ann = browser.window(Screen::DESKTOP).await;
+    let mut bob = browser.window(Screen::DESKTOP).await;
+    open(&mut ann, &pulse, "", "{}").await;
+    open(&mut bob, &pulse, "", "{}").await;
+    ann.evaluate("say(0, 10)").await;
+    hears_all(&mut bob, 10).await;
+    bob.evaluate("blocked.add('websocket'), live.restart()").await;
+    ann.evaluate("say(10, 20)").await;
+    bob.wait_for("live.transport === 'events' && live.state === 'open'").await;
+    hears_all(&mut bob, 20).await;
+    bob.evaluate("blocked.add('events'), live.restart()").await;
+    ann.evaluate("say(20, 30)").await;
+    bob.wait_for("live.transport === 'poll' && live.state === 'open'").await;
+    hears_all(&mut bob, 30).await;
+    bob.evaluate("blocked.clear(), live.restart()").await;
+    bob.evaluate("say(30, 40)").await;
+    hears_all(&mut bob, 40).await;
+    hears_all(&mut ann, 40).await;
+}
+
+#[tokio::test]
+async fn what_is_said_offline_is_said_once_there_is_a_way() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let mut ann = browser.window(Screen::DESKTOP).await;
+    let mut bob = browser.window(Screen::DESKTOP).await;
+    open(&mut ann, &pulse, "", "{ queue: 10 }").await;
+    open(&mut bob, &pulse, "", "{}").await;
+    let block = "['websocket', 'events', 'poll', 'post'].forEach((way) => blocked.add(way)), \
+                 live.restart()";
+    ann.evaluate(block).await;
+    ann.wait_for("live.state === 'waiting'").await;
+    let said = "void (window.said = Promise.allSettled(Array.from({ length: 12 }, (_, number) => \
+                chat.send(number))))";
+    ann.evaluate(said).await;
+    ann.evaluate("blocked.clear(), dispatchEvent(new Event('online'))").await;
+    let results = ann.evaluate("said.then((all) => all.map((one) => one.status[0]).join(''))");
+    assert_eq!(results.await, "ffffffffffrr", "more than ten do not wait");
+    let why = ann.evaluate("said.then((all) => all[11].reason.error)").await;
+    assert_eq!(why, "queue_full");
+    hears_all(&mut bob, 10).await;
+    hears_all(&mut ann, 10).await;
+}
+
+#[tokio::test]
+async fn two_tabs_are_one_person() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let mut ann = browser.window(Screen::DESKTOP).await;
+    open(&mut ann, &pulse, "ann", "{}").await;
+    ann.wait_for("people === 'ann'").await;
+    let mut bob = browser.window(Screen::DESKTOP).await;
+    open(&mut bob, &pulse, "bob", "{}").await;
+    let mut tab = browser.tab_beside(&bob).await;
+    open(&mut tab, &pulse, "bob", "{ transports: ['events'] }").await;
+    ann.wait_for("people === 'ann,bob'").await;
+    bob.wait_for("people === 'ann,bob'").await;
+    tab.wait_for("people === 'ann,bob'").await;
+    bob.evaluate("live.close()").await;
+    assert_eq!(bob.evaluate("live.state").await, "closed");
+    // What is said behind it comes when it has been heard.
+    tab.evaluate("chat.send('still here')").await;
+    ann.wait_for("heard.length === 1").await;
+    assert_eq!(ann.evaluate("people").await, "ann,bob");
+    tab.evaluate("chat.leave()").await;
+    ann.wait_for("people === 'ann'").await;
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_in_order_says_when_to_come_back() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let mut ann = browser.window(Screen::DESKTOP).await;
+    let mut bob = browser.window(Screen::DESKTOP).await;
+    open(&mut ann, &pulse, "", "{}").await;
+    open(&mut bob, &pulse, "", "{ transports: ['events'] }").await;
+    ann.evaluate("void (window.said = say(0, 300))").await;
+    for (round, count) in [50, 150].into_iter().enumerate() {
+        bob.wait_for(&format!("heard.length > {count}")).await;
+        kill_process(pulse.workers()[round], Signal::TERM).unwrap();
+    }
+    ann.evaluate("said").await;
+    for window in [&mut ann, &mut bob] {
+        hears_all(window, 300).await;
+        let late = "states.filter((status) => status.state === 'waiting' && status.wait > 500)";
+        assert_eq!(window.evaluate(late).await, serde_json::json!([]));
+    }
+}

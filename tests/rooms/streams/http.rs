@@ -1,0 +1,143 @@
+//! Streams as plain requests: polls and POSTs, and whose pages may ask.
+
+use std::time::Instant;
+
+use hulse::http::Method;
+use serde_json::{Value, json};
+
+use super::{URL, join, member, site};
+
+#[tokio::test]
+async fn a_poll_without_a_place_says_where_the_stream_is() {
+    let site = site().await;
+    for number in 1..=5 {
+        site.group("kept-a").send(json!(number)).await.unwrap();
+    }
+    let answer = site.client().get("/stream/?join=kept/a").await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let frames: Vec<Value> = answer.assert_status(200).json();
+    assert_eq!(frames[0]["joined"], "kept/a");
+    let data: Vec<_> = frames[1..].iter().map(|frame| &frame["data"]).collect();
+    assert_eq!(data, [3, 4, 5]);
+}
+
+#[tokio::test]
+async fn a_poll_waits_for_what_comes_after_its_place() {
+    let site = site().await;
+    let client = site.client();
+    let frames: Vec<Value> = client.get("/stream/?join=open/a&join=open/b").await.json();
+    assert_eq!(frames.len(), 2);
+    let at = |index: usize| frames[index]["at"].as_str().unwrap().to_owned();
+    let next = format!("/stream/?join=open/a&at={}&join=open/b&at={}", at(0), at(1));
+    let waiting = tokio::spawn({
+        let (client, next) = (client.clone(), next.clone());
+        async move { client.get(&next).await.json::<Vec<Value>>() }
+    });
+    while site.layer().statistics().groups < 2 {
+        tokio::task::yield_now().await;
+    }
+    site.group("open-b").send(json!("now")).await.unwrap();
+    let heard = waiting.await.unwrap();
+    assert_eq!((heard.len(), &heard[0]["data"]), (1, &json!("now")));
+    // The same question again has the same answer, at once.
+    let again: Vec<Value> = client.get(&next).await.json();
+    assert_eq!(again, heard);
+    assert_eq!(site.layer().statistics().connections, 0);
+}
+
+#[tokio::test]
+async fn a_poll_that_hears_nothing_is_answered_with_nothing() {
+    let site = site().await;
+    let client = site.client();
+    let frames: Vec<Value> = client.get("/stream/?join=open/a").await.json();
+    let at = frames[0]["at"].as_str().unwrap();
+    let begun = Instant::now();
+    let answer = client.get(&format!("/stream/?join=open/a&at={at}&wait=1")).await;
+    assert_eq!(answer.assert_status(200).json::<Vec<Value>>(), [Value::Null; 0]);
+    assert!(begun.elapsed().as_millis() >= 1000);
+}
+
+#[tokio::test]
+async fn a_poll_of_what_is_not_for_this_visitor_is_refused() {
+    let site = site().await;
+    let client = site.client();
+    let refused = client.get("/stream/?join=staff").await;
+    let denied = json!([{ "error": "denied", "stream": "staff" }]);
+    assert_eq!(refused.assert_status(403).json::<Value>(), denied);
+    client.get("/stream/?join=blog/a").await.assert_status(404);
+    client.get(URL).await.assert_status(400);
+    let (member, _) = member(&site, "ann", true).await;
+    member.get("/stream/?join=staff").await.assert_status(200);
+    client.call(Method::PUT, URL).await.assert_status(405);
+}
+
+#[tokio::test]
+async fn a_send_can_be_posted() {
+    let site = site().await;
+    let mut listener = site.socket(URL).await;
+    join(&mut listener, "open/a").await;
+    let client = site.client().enforce_csrf_checks();
+    let send = json!({
+        "send": "open/a", "key": "k1", "data": 1, "client": "0123456789abcdef",
+    });
+    let first: Value = client.post_json(URL, &send).await.assert_status(200).json();
+    let again: Value = client.post_json(URL, &send).await.assert_status(200).json();
+    assert_eq!((&first["sent"], &first), (&json!("k1"), &again));
+    let heard: Value = listener.receive_json().await;
+    assert_eq!((&heard["data"], &heard["at"]), (&json!(1), &first["at"]));
+    let two = json!([{ "send": "open/a", "data": 2 }, { "send": "staff", "data": 3 }]);
+    let answers: Vec<Value> = client.post_json(URL, &two).await.assert_status(200).json();
+    assert_eq!((&answers[0]["stream"], &answers[1]["error"]), (&json!("open/a"), &json!("denied")));
+    assert_eq!(listener.receive_json::<Value>().await["data"], 2);
+}
+
+#[tokio::test]
+async fn a_bad_post_says_what_is_wrong() {
+    let site = site().await;
+    let client = site.client();
+    let check = async |body: Value, status: u16, word: &str| {
+        let answer = client.post_json(URL, &body).await;
+        assert_eq!(answer.assert_status(status).json::<Value>()["error"], word, "{body}");
+    };
+    check(json!({ "send": "staff", "data": 1 }), 403, "denied").await;
+    check(json!({ "send": "nothing", "data": 1 }), 404, "unknown").await;
+    check(json!({ "join": "open/a" }), 400, "bad").await;
+    check(json!("text"), 400, "bad").await;
+    check(json!({ "send": "open/a", "data": "x".repeat(70_000) }), 413, "too_large").await;
+    let form = client.post(URL, &[("send", "open/a"), ("data", "1")]).await;
+    form.assert_status(415);
+}
+
+#[tokio::test]
+async fn a_page_of_a_foreign_site_may_neither_read_nor_send() {
+    let site = site().await;
+    let (client, _) = member(&site, "ann", true).await;
+    let foreign = "https://evil.example";
+    let get = client.get("/stream/?join=staff").header("origin", foreign).await;
+    assert_eq!(get.assert_status(403).header("access-control-allow-origin"), "");
+    let send = json!({ "send": "staff", "data": 1 });
+    client.post_json(URL, &send).header("origin", foreign).await.assert_status(403);
+    client.post_json(URL, &send).header("origin", "null").await.assert_status(403);
+    let preflight = client.call(Method::OPTIONS, URL).header("origin", foreign).await;
+    preflight.assert_status(403);
+    let own = client.post_json(URL, &send).header("origin", "http://testserver").await;
+    own.assert_status(200);
+}
+
+#[tokio::test]
+async fn a_page_of_a_trusted_site_may() {
+    let site = hulse::test::TestSite::with(super::project(), |settings| {
+        settings.csrf.trusted_origins = vec!["https://partner.example".to_owned()];
+    })
+    .await;
+    let client = site.client();
+    let partner = "https://partner.example";
+    let answer = client.get("/stream/?join=open/a").header("origin", partner).await;
+    answer.assert_status(200);
+    assert_eq!(answer.header("access-control-allow-origin"), partner);
+    assert_eq!(answer.header("access-control-allow-credentials"), "true");
+    let preflight = client.call(Method::OPTIONS, URL).header("origin", partner).await;
+    preflight.assert_status(204);
+    assert!(preflight.header("access-control-allow-headers").contains("content-type"));
+}

@@ -1,0 +1,125 @@
+//! What clients say: acknowledged, counted once, and only by those who may.
+
+use hulse::streams::Position;
+use serde_json::{Value, json};
+
+use super::{SILENCE, URL, join, member, site};
+
+const CLIENT: &str = "0123456789abcdef0123456789abcdef";
+
+fn send(stream: &str, key: &str, data: &Value) -> Value {
+    json!({ "send": stream, "key": key, "data": data })
+}
+
+#[tokio::test]
+async fn a_send_is_acknowledged_with_its_place() {
+    let site = site().await;
+    let mut ann = site.socket(URL).await;
+    let mut bob = site.socket(URL).await;
+    join(&mut ann, "open/a").await;
+    join(&mut bob, "open/a").await;
+    ann.send_json(&send("open/a", "k1", &json!({ "text": "hi" }))).await;
+    let sent: Value = ann.receive_json().await;
+    assert_eq!((&sent["sent"], &sent["stream"]), (&json!("k1"), &json!("open/a")));
+    for socket in [&mut ann, &mut bob] {
+        let said: Value = socket.receive_json().await;
+        assert_eq!((&said["data"], &said["at"]), (&json!({ "text": "hi" }), &sent["at"]));
+    }
+    assert!(sent["at"].as_str().unwrap().parse::<Position>().is_ok());
+    ann.send_json(&json!({ "send": "open/a", "data": 1 })).await;
+    assert_eq!(ann.receive_json::<Value>().await["sent"], Value::Null);
+}
+
+#[tokio::test]
+async fn only_who_has_joined_and_may_send_is_heard() {
+    let site = site().await;
+    let mut socket = site.socket(URL).await;
+    let mut listener = site.socket(URL).await;
+    join(&mut listener, "open/a").await;
+    socket.send_json(&send("open/a", "k1", &json!(1))).await;
+    let denied = json!({ "error": "denied", "stream": "open/a", "key": "k1" });
+    assert_eq!(socket.receive_json::<Value>().await, denied);
+    join(&mut socket, "kept/a").await;
+    socket.send_json(&send("kept/a", "k2", &json!(1))).await;
+    let denied = json!({ "error": "denied", "stream": "kept/a", "key": "k2" });
+    assert_eq!(socket.receive_json::<Value>().await, denied);
+    join(&mut socket, "open/a").await;
+    socket.send_json(&send("open/a", "k3", &json!("forbidden"))).await;
+    let bad = json!({ "error": "bad", "stream": "open/a", "key": "k3" });
+    assert_eq!(socket.receive_json::<Value>().await, bad);
+    listener.receive_nothing(SILENCE).await;
+}
+
+#[tokio::test]
+async fn who_may_no_more_is_out_at_the_next_send() {
+    let site = site().await;
+    let (client, mut user) = member(&site, "ann", true).await;
+    let mut ann = client.socket(URL).await;
+    join(&mut ann, "staff").await;
+    ann.send_json(&send("staff", "k1", &json!(1))).await;
+    assert_eq!(ann.receive_json::<Value>().await["sent"], "k1");
+    assert_eq!(ann.receive_json::<Value>().await["data"], 1);
+    user.is_staff = false;
+    user.save(site.site()).await.unwrap();
+    ann.send_json(&send("staff", "k2", &json!(2))).await;
+    assert_eq!(ann.receive_json::<Value>().await["error"], "denied");
+    assert_eq!(ann.receive_json::<Value>().await, json!({ "left": "staff" }));
+    site.group("staff").send(json!("secret")).await.unwrap();
+    ann.receive_nothing(SILENCE).await;
+}
+
+#[tokio::test]
+async fn the_same_key_after_a_reconnect_is_the_same_message() {
+    let site = site().await;
+    let mut listener = site.socket(URL).await;
+    join(&mut listener, "open/a").await;
+    let mut places = Vec::new();
+    for _ in 0..3 {
+        let mut ann = site.socket(URL).await;
+        ann.send_json(&json!({ "hello": CLIENT })).await;
+        join(&mut ann, "open/a").await;
+        ann.send_json(&send("open/a", "k1", &json!("once"))).await;
+        let mut frame: Value = ann.receive_json().await;
+        if frame.get("sent").is_none() {
+            frame = ann.receive_json().await;
+        }
+        places.push(frame["at"].clone());
+    }
+    assert_eq!(places[0], places[1]);
+    assert_eq!(places[0], places[2]);
+    assert_eq!(listener.receive_json::<Value>().await["data"], "once");
+    listener.receive_nothing(SILENCE).await;
+}
+
+#[tokio::test]
+async fn a_key_of_one_client_is_nothing_to_another() {
+    let site = site().await;
+    let mut listener = site.socket(URL).await;
+    join(&mut listener, "open/a").await;
+    let (member, _) = member(&site, "ann", false).await;
+    let other = "fedcba9876543210fedcba9876543210";
+    let visitors = [(site.client(), None), (site.client(), None), (member.clone(), None)];
+    let told = [(site.client(), Some(CLIENT)), (site.client(), Some(other)), (member, Some(other))];
+    for (number, (client, hello)) in visitors.into_iter().chain(told).enumerate() {
+        let mut socket = client.socket(URL).await;
+        if let Some(hello) = hello {
+            socket.send_json(&json!({ "hello": hello })).await;
+        }
+        join(&mut socket, "open/a").await;
+        socket.send_json(&send("open/a", "k1", &json!(number))).await;
+        assert_eq!(listener.receive_json::<Value>().await["data"], number);
+    }
+}
+
+#[tokio::test]
+async fn one_key_in_two_streams_is_two_messages() {
+    let site = site().await;
+    let mut ann = site.socket(URL).await;
+    ann.send_json(&json!({ "hello": CLIENT })).await;
+    for stream in ["open/a", "open/b"] {
+        join(&mut ann, stream).await;
+        ann.send_json(&send(stream, "k1", &json!(stream))).await;
+        assert_eq!(ann.receive_json::<Value>().await["sent"], "k1");
+        assert_eq!(ann.receive_json::<Value>().await["data"], stream);
+    }
+}
