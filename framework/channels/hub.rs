@@ -8,12 +8,14 @@
 //! - An outbox over its bound blocks its worker in the store; what it misses waits in the rings.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use super::protocol::Tell;
 use super::store::{Effect, Event, Store, WorkerId};
@@ -28,6 +30,8 @@ const OUTBOX_BYTES_LOW: usize = 1024 * 1024;
 pub(super) struct Hub {
     started: Instant,
     inner: Mutex<Inner>,
+    /// Something is due earlier than before.
+    rescheduled: Notify,
 }
 
 struct Inner {
@@ -73,7 +77,7 @@ impl Outbox {
 impl Hub {
     pub(super) fn new(store: Store) -> Self {
         let inner = Inner { store, ports: HashMap::new(), worker_last: 0 };
-        Self { started: Instant::now(), inner: Mutex::new(inner) }
+        Self { started: Instant::now(), inner: Mutex::new(inner), rescheduled: Notify::new() }
     }
 
     /// Adds a worker of this process.
@@ -125,12 +129,37 @@ impl Hub {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.started.elapsed();
         let Inner { store, ports, .. } = &mut *inner;
+        let due = store.next_due();
         let mut full = Vec::new();
         for effect in store.step(now, event) {
             hand_out(ports, &effect, &mut full);
         }
         for worker in full {
             store.step(now, Event::Blocked(worker));
+        }
+        if store.next_due().is_some_and(|next| due.is_none_or(|due| next < due)) {
+            self.rescheduled.notify_waiters();
+        }
+    }
+
+    fn next_due(&self) -> Option<Duration> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).store.next_due()
+    }
+
+    /// Lets the store know whenever something is due, as long as it is awaited.
+    pub(super) async fn turn(&self) -> Infallible {
+        loop {
+            let rescheduled = self.rescheduled.notified();
+            tokio::pin!(rescheduled);
+            // From here on nothing is missed.
+            rescheduled.as_mut().enable();
+            match self.next_due() {
+                None => rescheduled.await,
+                Some(due) => tokio::select! {
+                    () = rescheduled => {}
+                    () = sleep_until(self.started + due) => self.step(Event::Tick),
+                },
+            }
         }
     }
 

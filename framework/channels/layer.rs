@@ -8,16 +8,19 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::asker::no_answer;
+use super::calls::ChannelAsk;
 use super::frame::Frame;
 use super::hub::Hub;
 use super::link;
 use super::members::{Missed, Reply, Table};
+use super::pattern::Capacities;
 use super::protocol::{Ask, Key};
 use super::store::Store;
 use super::worker::Worker;
 use super::{
-    Connection, Delivery, GroupName, History, Limits, Message, Position, Sink, Statistics, Values,
-    epoch_now,
+    Asker, ChannelStatistics, Connection, DELAY_MAX, Delivery, GroupName, History, Limits, Message,
+    Position, Received, Sink, Statistics, Values, epoch_now, too_large,
 };
 use crate::conf;
 use crate::error::{Error, Kind, Result};
@@ -68,9 +71,23 @@ impl Layer {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn pulse(path: &Path, settings: &conf::Channels) -> Self {
+        Self::linked(link::Place::Socket(path.to_owned()), settings)
+    }
+
+    /// A layer over whichever store process listens in `folder`, the latest if there are several:
+    /// for processes beside a server, which may be stopped and started again.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn pulse_in(folder: &Path, settings: &conf::Channels) -> Self {
+        Self::linked(link::Place::Folder(folder.to_owned()), settings)
+    }
+
+    fn linked(place: link::Place, settings: &conf::Channels) -> Self {
         let worker = Arc::new(Worker::linked(table(settings), wait(settings)));
         let link = link::State::default();
-        let task = tokio::spawn(link::run(path.to_owned(), Arc::clone(&worker), link.clone()));
+        let task = tokio::spawn(link::run(place, Arc::clone(&worker), link.clone()));
         let kind = LayerKind::Pulse { link, _task: AbortOnDropHandle::new(task) };
         Self::new(worker, settings, kind)
     }
@@ -107,11 +124,11 @@ impl Layer {
         }
     }
 
-    /// As [`publish`](Self::publish), once however often it is asked for: a message that comes again
-    /// with the same `name` (1 to 200 bytes, best the client's id and a number of its own) is not
-    /// sent, and the answer is the place of the first. So a sender that does not know whether its
-    /// message arrived says it again. Known as long as the group's history reaches, and as long as a
-    /// worker holds it also by the next store.
+    /// As [`publish`](Self::publish), once however often it is asked for: a message that comes
+    /// again with the same `name` (1 to 200 bytes, best the client's id and a number of its own) is
+    /// not sent, and the answer is the place of the first. So a sender that does not know whether
+    /// its message arrived says it again. Known as long as the group's history reaches, and as long
+    /// as a worker holds it also by the next store.
     ///
     /// # Errors
     /// As [`publish`](Self::publish), or the name is empty or too long.
@@ -165,24 +182,133 @@ impl Layer {
         let make = |key| Ask::Send { key, retry: false, channel: channel.clone(), frame };
         match self.0.worker.request(message.len(), make).await? {
             Reply::Done => Ok(()),
-            Reply::Full => Err(Error::of(
-                Kind::ChannelFull,
-                format!("channel {channel} is full: its reader is slower than its senders"),
-            )),
+            Reply::Full => Err(full(channel)),
             reply => Err(super::unexpected(&reply)),
         }
     }
 
+    /// As [`send`](Self::send), but the message comes to the channel only after `delay`, at most a
+    /// week. Until then it waits in the store: it survives the end of its sender, but like all
+    /// messages of channels not that of the store. When it is due it goes in, also if the channel
+    /// is full.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); `delay` is more than a week; or as many messages are delayed as may
+    /// be (`channels.delayed_messages`, 64 MiB in all: `is_channel_full`).
+    pub async fn send_after(
+        &self,
+        channel: &GroupName,
+        delay: Duration,
+        message: Message,
+    ) -> Result<()> {
+        if delay > DELAY_MAX {
+            let words = format!("a message cannot be delayed for {delay:?}: at most {DELAY_MAX:?}");
+            return Err(Error::new(words));
+        }
+        let (frame, bytes) = (self.frame(&message)?, message.len());
+        let make = |key| {
+            let channel = channel.clone();
+            Ask::Channel(ChannelAsk::SendAfter { key, retry: false, channel, frame, delay })
+        };
+        match self.0.worker.request(bytes, make).await? {
+            Reply::Done => Ok(()),
+            Reply::Full => {
+                let words = format!("channel {channel}: too many messages are delayed already");
+                Err(Error::of(Kind::ChannelFull, words))
+            }
+            reply => Err(super::unexpected(&reply)),
+        }
+    }
+
+    /// Sends to the one reader of `channel` and waits for its answer, which nobody else gets. After
+    /// `wait` an answer goes nowhere; the message may still be read.
+    ///
+    /// # Errors
+    /// There is no answer (`is_no_answer`): not in time, or its reader ended without one; or as
+    /// [`send`](Self::send).
+    pub async fn ask(
+        &self,
+        channel: &GroupName,
+        message: Message,
+        wait: Duration,
+    ) -> Result<Message> {
+        let (frame, bytes) = (self.frame(&message)?, message.len());
+        let make = |key| {
+            let channel = channel.clone();
+            Ask::Channel(ChannelAsk::Call { key, retry: false, channel, frame })
+        };
+        match self.0.worker.call(bytes, wait, make).await? {
+            Some(Reply::Answered(Some(frame))) => Ok(frame.message()),
+            Some(Reply::Answered(None)) => Err(no_answer(format!(
+                "asking channel {channel}: it was dropped, or its handler ended, without an answer"
+            ))),
+            Some(Reply::Full) => Err(full(channel)),
+            Some(reply) => Err(super::unexpected(&reply)),
+            None => Err(no_answer(format!("asking channel {channel}: no answer within {wait:?}"))),
+        }
+    }
+
     /// Waits for the next message of `channel`, as long as it takes. Dropping the future loses
-    /// nothing.
+    /// nothing. Who asked for an answer is told that there will be none; see
+    /// [`take`](Self::take).
     ///
     /// # Errors
     /// The layer is being closed.
     pub async fn receive(&self, channel: &GroupName) -> Result<Message> {
+        self.take(channel).await.map(|received| received.message)
+    }
+
+    /// As [`receive`](Self::receive), with the way back to who asked.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub async fn take(&self, channel: &GroupName) -> Result<Received> {
         let channel = channel.clone();
         let make = |key: Key| Ask::Receive { request: key.request, channel };
-        match self.0.worker.ask(make).answer().await? {
-            Reply::Received(_, frame) => Ok(frame.message()),
+        match self.0.worker.wait_for(make).await? {
+            Reply::Received(_, frame, asker) => {
+                let (worker, max) = (&self.0.worker, self.0.message_bytes_max);
+                let asker = asker.map(|key| Asker::new(Arc::clone(worker), max, key));
+                Ok(Received { message: frame.message(), asker })
+            }
+            reply => Err(super::unexpected(&reply)),
+        }
+    }
+
+    /// Numbers of `channel`: all 0 if nobody has used it for an hour.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    pub async fn channel_statistics(&self, channel: &GroupName) -> Result<ChannelStatistics> {
+        self.inspect(Some(channel.clone())).await
+    }
+
+    /// Numbers of all channels together; `oldest` is the oldest of all.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    pub async fn channels_statistics(&self) -> Result<ChannelStatistics> {
+        self.inspect(None).await
+    }
+
+    async fn inspect(&self, channel: Option<GroupName>) -> Result<ChannelStatistics> {
+        let make = |key: Key| Ask::Channel(ChannelAsk::Inspect { request: key.request, channel });
+        match self.0.worker.request(0, make).await? {
+            Reply::Inspected(numbers) => Ok(numbers),
+            reply => Err(super::unexpected(&reply)),
+        }
+    }
+
+    /// Drops what waits in `channel`, delayed messages too. Who waits for an answer to one of them
+    /// is told that there is none.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    pub async fn flush_channel(&self, channel: &GroupName) -> Result<()> {
+        let channel = channel.clone();
+        let make = |key: Key| Ask::Channel(ChannelAsk::Flush { request: key.request, channel });
+        match self.0.worker.request(0, make).await? {
+            Reply::Done => Ok(()),
             reply => Err(super::unexpected(&reply)),
         }
     }
@@ -213,20 +339,20 @@ impl Layer {
     }
 
     fn frame(&self, message: &Message) -> Result<Frame> {
-        let (length, max) = (message.len(), self.0.message_bytes_max);
-        if length > max {
-            return Err(Error::of(
-                Kind::MessageTooLarge,
-                format!("a message of {length} bytes: at most {max} are carried"),
-            ));
-        }
+        too_large(message, self.0.message_bytes_max)?;
         Ok(Frame::new(message))
     }
 }
 
+fn full(channel: &GroupName) -> Error {
+    let words = format!("channel {channel} is full: its reader is slower than its senders");
+    Error::of(Kind::ChannelFull, words)
+}
+
 /// A store in this process: no earlier one can have left workers behind.
 fn hub(settings: &conf::Channels) -> Arc<Hub> {
-    Arc::new(Hub::new(Store::new(Limits::new(settings), epoch_now(), Duration::ZERO)))
+    let store = Store::new(Limits::new(settings), epoch_now(), Duration::ZERO);
+    Arc::new(Hub::new(store.with_capacities(Capacities::new(settings))))
 }
 
 fn history(missed: Missed) -> History {

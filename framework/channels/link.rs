@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -53,12 +53,74 @@ impl State {
     }
 }
 
+/// Where a store listens.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// At this socket.
+    Socket(PathBuf),
+    /// At one of this folder's; it has another name after each start of the server.
+    Folder(PathBuf),
+}
+
+impl Place {
+    async fn connect(&self) -> io::Result<UnixStream> {
+        match self {
+            Self::Socket(path) => UnixStream::connect(path).await,
+            Self::Folder(folder) => {
+                let mut ended = io::Error::from(io::ErrorKind::NotFound);
+                for path in sockets(folder) {
+                    match UnixStream::connect(path).await {
+                        Ok(stream) => return Ok(stream),
+                        Err(error) => ended = error,
+                    }
+                }
+                Err(ended)
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        let (Self::Socket(path) | Self::Folder(path)) = self;
+        path
+    }
+}
+
+/// The sockets of stores in `folder`, those of dead ones too; the latest first.
+fn sockets(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut found: Vec<(SystemTime, PathBuf)> = entries
+        .flatten()
+        .filter(|entry| is_store_socket(&entry.file_name().to_string_lossy()))
+        .map(|entry| {
+            let made = entry.metadata().and_then(|data| data.modified());
+            (made.unwrap_or(SystemTime::UNIX_EPOCH), entry.path())
+        })
+        .collect();
+    found.sort();
+    found.into_iter().rev().map(|(_, path)| path).collect()
+}
+
+/// Whether a store listens in `folder`.
+pub(crate) fn has_store(folder: &Path) -> bool {
+    sockets(folder).iter().any(|path| std::os::unix::net::UnixStream::connect(path).is_ok())
+}
+
+/// The name of the socket of a server's store; `server` is its process id.
+pub(crate) fn store_socket(server: u32) -> String {
+    format!("store-{server}.sock")
+}
+
+/// Whether a file of this name is a store's socket.
+pub(crate) fn is_store_socket(name: &str) -> bool {
+    name.starts_with("store-") && name.ends_with(".sock")
+}
+
 /// Keeps the link; ends only when it is dropped.
-pub(super) async fn run(path: PathBuf, worker: Arc<Worker>, state: State) {
+pub(super) async fn run(place: Place, worker: Arc<Worker>, state: State) {
     let mut pause = PAUSE_MIN;
     let mut resumed = false;
     loop {
-        match UnixStream::connect(&path).await {
+        match place.connect().await {
             Ok(stream) => {
                 let Err(error) = carry(stream, &worker, resumed, &state).await;
                 state.0.send_replace(false);
@@ -66,7 +128,7 @@ pub(super) async fn run(path: PathBuf, worker: Arc<Worker>, state: State) {
                 resumed = true;
                 pause = PAUSE_MIN;
             }
-            Err(error) => log_absence(&error, &path, pause),
+            Err(error) => log_absence(&error, place.path(), pause),
         }
         tokio::time::sleep(jittered(pause)).await;
         pause = (pause * 2).min(PAUSE_MAX);

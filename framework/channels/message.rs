@@ -1,5 +1,7 @@
 //! What travels through the layer, as a site writes it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Position;
@@ -152,4 +154,43 @@ pub struct Statistics {
     pub in_flight: usize,
     /// Times the link to the store was set up, since the start; always 0 without a store process.
     pub links: u64,
+}
+
+/// What a named channel, or all of them, hold and have done since they were first used. A store
+/// that restarts begins anew, and forgets a channel that nobody has used for an hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChannelStatistics {
+    /// Channels counted here.
+    pub channels: u64,
+    /// Messages that wait for a reader.
+    pub pending: u64,
+    /// Messages that come later.
+    pub delayed: u64,
+    /// Readers that wait for a message.
+    pub readers: u64,
+    /// How long the oldest pending message has waited.
+    pub oldest: Option<Duration>,
+    /// Messages that were taken, delayed ones included.
+    pub messages: u64,
+    /// Messages that a reader got.
+    pub delivered: u64,
+    /// Messages that nobody read in time.
+    pub expired: u64,
+    /// Messages that were not taken: the channel was full.
+    pub refused: u64,
+}
+
+impl ChannelStatistics {
+    /// Adds those of another channel.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.channels += other.channels;
+        self.pending += other.pending;
+        self.delayed += other.delayed;
+        self.readers += other.readers;
+        self.oldest = self.oldest.max(other.oldest);
+        self.messages += other.messages;
+        self.delivered += other.delivered;
+        self.expired += other.expired;
+        self.refused += other.refused;
+    }
 }

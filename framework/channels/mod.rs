@@ -11,8 +11,11 @@
 //! - At most once. A slow connection lags in a ring and is closed when that leaves it behind; it
 //!   never holds up others.
 //! - What a connection holds ends with it; what a worker holds ends with its link.
+//! - A message of a named channel has one reader, a question one answer, which only who asked gets.
 //! - Knows no user, session or table.
 
+mod asker;
+mod calls;
 mod connection;
 mod envelope;
 mod frame;
@@ -22,6 +25,7 @@ mod link;
 mod members;
 mod message;
 mod name;
+mod pattern;
 mod position;
 mod protocol;
 mod ring;
@@ -37,15 +41,20 @@ mod worker;
 use std::time::{Duration, SystemTime};
 
 use crate::conf;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 
+pub use asker::{Asker, Received};
 pub use connection::Connection;
 pub(crate) use envelope::Envelope;
 pub(crate) use frame::{Frame, frame_bytes, frame_texts};
 pub use layer::Layer;
 pub use link::socket_path;
-pub use message::{Delivery, Entered, History, Joined, Message, Presence, Statistics};
+pub(crate) use link::{has_store, is_store_socket, store_socket};
+pub use message::{
+    ChannelStatistics, Delivery, Entered, History, Joined, Message, Presence, Statistics,
+};
 pub use name::GroupName;
+pub(crate) use pattern::fits;
 pub use position::Position;
 pub use serve::serve;
 pub use sink::Policy;
@@ -54,6 +63,9 @@ pub use values::{Counted, Lock, Token, Value, Values, Version};
 
 /// Largest message whatever the settings say, bytes: what a link carries in one piece.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Longest time a message may be delayed: longer ones belong into a table.
+const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How much is kept, and how long.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +80,8 @@ pub(crate) struct Limits {
     pub(crate) capacity: usize,
     /// How long it holds them.
     pub(crate) expiry: Duration,
+    /// Delayed messages in all channels.
+    pub(crate) delayed: usize,
 }
 
 impl Limits {
@@ -78,6 +92,7 @@ impl Limits {
             history_age: Duration::from_secs(settings.history_seconds),
             capacity: settings.capacity,
             expiry: Duration::from_secs(settings.expiry_seconds),
+            delayed: settings.delayed_messages,
         }
     }
 }
@@ -87,6 +102,16 @@ impl Limits {
 fn epoch_now() -> u64 {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX >> 12) << 12
+}
+
+/// An error if `message` is larger than `max` bytes.
+fn too_large(message: &Message, max: usize) -> Result<()> {
+    let length = message.len();
+    if length <= max {
+        return Ok(());
+    }
+    let words = format!("a message of {length} bytes: at most {max} are carried");
+    Err(Error::of(Kind::MessageTooLarge, words))
 }
 
 /// The store answered something else than was asked: a defect of this room.

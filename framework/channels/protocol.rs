@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::calls::{ChannelAsk, ChannelTell};
 use super::frame::Frame;
 use super::position::Lineage;
 use super::values::calls::{Outcome, ValueAsk};
@@ -142,6 +143,8 @@ pub(crate) enum Ask {
         since: Option<Position>,
         limit: u32,
     },
+    /// More about named channels.
+    Channel(ChannelAsk),
 }
 
 /// From the store.
@@ -206,4 +209,6 @@ pub(crate) enum Tell {
         recovered: bool,
         entries: Vec<Entry>,
     },
+    /// More about named channels.
+    Channel(ChannelTell),
 }

@@ -16,6 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinError, JoinSet};
 
 use super::hub::{Hub, Outbox};
+use super::pattern::Capacities;
 use super::protocol::{Ask, VERSION};
 use super::store::{Event, SETTLE, Store, WorkerId};
 use super::{Limits, epoch_now, wire};
@@ -41,15 +42,19 @@ pub async fn serve(
     settings: &conf::Channels,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<()> {
-    let hub = Arc::new(Hub::new(Store::new(Limits::new(settings), epoch_now(), SETTLE)));
+    let store = Store::new(Limits::new(settings), epoch_now(), SETTLE);
+    let store = store.with_capacities(Capacities::new(settings));
+    let hub = Arc::new(Hub::new(store));
     let mut links = JoinSet::new();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    tokio::pin!(shutdown);
+    let turning = hub.turn();
+    tokio::pin!(shutdown, turning);
     loop {
         tokio::select! {
             () = &mut shutdown => return Ok(()),
             _ = tick.tick() => hub.step(Event::Tick),
+            never = &mut turning => match never {},
             Some(ended) = links.join_next(), if !links.is_empty() => log_failed(ended),
             stream = accept(&listener), if links.len() < LINKS_MAX => {
                 links.spawn(link(stream, Arc::clone(&hub)));

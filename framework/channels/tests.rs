@@ -25,6 +25,7 @@ fn limits() -> Limits {
         history_age: Duration::from_secs(300),
         capacity: 5,
         expiry: Duration::from_secs(60),
+        delayed: 3,
     }
 }
 

@@ -9,6 +9,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::calls::{ChannelAsk, ChannelTell};
 use super::frame::Frame;
 use super::position::Lineage;
 use super::protocol::{Ask, Entry, Key, Person, Tell};
@@ -120,6 +121,7 @@ pub(super) fn encode_ask(ask: &Ask, out: &mut BytesMut) {
             put_since(out, *since);
             out.put_u32_le(*limit);
         }
+        Ask::Channel(ask) => ask.encode(out),
     });
 }
 
@@ -186,6 +188,7 @@ pub(super) fn encode_tell(tell: &Tell, out: &mut BytesMut) {
             out.put_u32_le(u32::try_from(entries.len()).expect("bounded by their bytes"));
             entries.iter().for_each(|entry| put_entry(out, entry));
         }
+        Tell::Channel(tell) => tell.encode(out),
     });
 }
 
@@ -242,7 +245,7 @@ fn read_ask(r: &mut Reader) -> Option<Ask> {
             let since = is_since.then_some(position);
             Ask::History { request, group, since, limit: r.u32()? }
         }
-        _ => return None,
+        tag => Ask::Channel(ChannelAsk::read(tag, r)?),
     })
 }
 
@@ -279,7 +282,7 @@ fn read_tell(r: &mut Reader) -> Option<Tell> {
             recovered: r.bool()?,
             entries: r.entries()?,
         },
-        _ => return None,
+        tag => Tell::Channel(ChannelTell::read(tag, r)?),
     })
 }
 
@@ -299,7 +302,7 @@ fn put_numbered(out: &mut BytesMut, tag: u8, number: u64, name: &GroupName) {
     put_name(out, name);
 }
 
-fn put_message(
+pub(super) fn put_message(
     out: &mut BytesMut,
     (tag, key, retry): (u8, Key, bool),
     name: &GroupName,
@@ -312,7 +315,7 @@ fn put_message(
     put_frame(out, frame);
 }
 
-fn put_name(out: &mut BytesMut, name: &GroupName) {
+pub(super) fn put_name(out: &mut BytesMut, name: &GroupName) {
     put_short(out, name.as_str());
 }
 
@@ -321,7 +324,7 @@ pub(super) fn put_short(out: &mut BytesMut, text: &str) {
     out.put_slice(text.as_bytes());
 }
 
-fn put_frame(out: &mut BytesMut, frame: &Frame) {
+pub(super) fn put_frame(out: &mut BytesMut, frame: &Frame) {
     out.put_u32_le(u32::try_from(frame.len()).expect("messages are far below 4 GiB"));
     out.put_slice(frame.bytes());
 }
@@ -401,11 +404,11 @@ impl Reader {
         self.take(usize::from(length))
     }
 
-    fn name(&mut self) -> Option<GroupName> {
+    pub(super) fn name(&mut self) -> Option<GroupName> {
         GroupName::new(std::str::from_utf8(&self.short()?).ok()?).ok()
     }
 
-    fn frame(&mut self) -> Option<Frame> {
+    pub(super) fn frame(&mut self) -> Option<Frame> {
         let length = self.u32()? as usize;
         // A copy: a slice would keep the whole read buffer for as long as the group's history.
         Frame::parse(Bytes::copy_from_slice(&self.take(length)?))
@@ -456,7 +459,7 @@ impl Reader {
         Some((self.u64()?, self.name()?))
     }
 
-    fn message(&mut self) -> Option<(Key, bool, GroupName, Frame)> {
+    pub(super) fn message(&mut self) -> Option<(Key, bool, GroupName, Frame)> {
         Some((self.key()?, self.bool()?, self.name()?, self.frame()?))
     }
 }

@@ -12,9 +12,10 @@
 //! - Who lets messages in ends the tick: the link after each read, in-process whoever asked.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use super::hub::Hub;
 use super::members::{Reply, Table};
@@ -148,10 +149,7 @@ impl Worker {
         make: impl FnOnce(Key) -> Ask,
     ) -> Result<Reply> {
         let asked = async {
-            let permits = u32::try_from(1 + bytes / PERMIT_BYTES).unwrap_or(u32::MAX);
-            let permits = permits.min(u32::try_from(PERMITS).expect("fits"));
-            // The semaphore is never closed.
-            let _permit = self.permits.acquire_many(permits).await.map_err(|_| unavailable())?;
+            let _permit = self.permits(bytes).await?;
             let tick = self.own_tick();
             let request = self.start(make);
             if tick.is_some() && self.is_dirty() {
@@ -163,10 +161,57 @@ impl Worker {
         tokio::time::timeout(self.wait, asked).await.unwrap_or_else(|_| Err(unavailable()))
     }
 
-    /// Asks the store; dropping the request withdraws it.
-    pub(super) fn ask(&self, make: impl FnOnce(Key) -> Ask) -> Request<'_> {
-        let _tick = self.own_tick();
-        self.start(make)
+    /// Asks the store for what may take as long as it takes. Dropping the future withdraws it.
+    pub(super) async fn wait_for(&self, make: impl FnOnce(Key) -> Ask) -> Result<Reply> {
+        let request = {
+            let _tick = self.own_tick();
+            self.start(make)
+        };
+        self.let_time_pass(request.answer()).await
+    }
+
+    /// Puts a question and waits for its answer at most for `wait`. `Ok(None)`: it waits in
+    /// its channel or is being worked on.
+    pub(super) async fn call(
+        &self,
+        bytes: usize,
+        wait: Duration,
+        make: impl FnOnce(Key) -> Ask,
+    ) -> Result<Option<Reply>> {
+        let deadline = Instant::now() + wait;
+        let permit = timeout_at(deadline, self.permits(bytes)).await;
+        let _permit = permit.unwrap_or_else(|_| Err(unavailable()))?;
+        let request = {
+            let _tick = self.own_tick();
+            self.start(make)
+        };
+        let number = request.number;
+        let answer = self.let_time_pass(request.answer());
+        tokio::pin!(answer);
+        match timeout_at(deadline, &mut answer).await {
+            Ok(reply) => reply.map(Some),
+            Err(_) if self.table().is_called(number) => Ok(None),
+            Err(_) => Err(unavailable()),
+        }
+    }
+
+    /// In one process there is no other clock: who waits here sees to what is due meanwhile.
+    async fn let_time_pass<T>(&self, work: impl Future<Output = T>) -> T {
+        match &self.way {
+            Way::Link { .. } => work.await,
+            Way::Hub { hub, .. } => tokio::select! {
+                biased;
+                value = work => value,
+                never = hub.turn() => match never {},
+            },
+        }
+    }
+
+    async fn permits(&self, bytes: usize) -> Result<SemaphorePermit<'_>> {
+        let permits = u32::try_from(1 + bytes / PERMIT_BYTES).unwrap_or(u32::MAX);
+        let permits = permits.min(u32::try_from(PERMITS).expect("fits"));
+        // The semaphore is never closed.
+        self.permits.acquire_many(permits).await.map_err(|_| unavailable())
     }
 
     fn start(&self, make: impl FnOnce(Key) -> Ask) -> Request<'_> {

@@ -28,9 +28,14 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
         ("server.connections_max", server.connections_max as u64),
         ("server.ping_interval", server.ping_interval),
         ("database.connections_max", settings.database.connections_max.into()),
+        ("channels.capacity", settings.channels.capacity as u64),
     ];
     if let Some((key, _)) = above_zero.iter().find(|(_, value)| *value == 0) {
         return wrong(settings, key, "must be more than 0");
+    }
+    let capacities = &settings.channels.capacities.0;
+    if let Some((pattern, _)) = capacities.iter().find(|(_, capacity)| *capacity == 0) {
+        return wrong(settings, &format!("channels.capacities.{pattern}"), "must be more than 0");
     }
     let url = &settings.static_files.url;
     if !(url.len() > 1 && url.starts_with('/') && url.ends_with('/')) {

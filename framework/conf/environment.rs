@@ -65,5 +65,5 @@ impl Environment {
 
 fn leaf(name: &str, key: &str, value: &str) -> Table {
     let origin = Origin::Variable(name.into());
-    tree::at(key, Node { value: Value::Loose(value.to_owned()), origin })
+    tree::at(key, Node::new(Value::Loose(value.to_owned()), origin))
 }

@@ -95,7 +95,8 @@ impl Lines<'_> {
             .map(|(key, value)| {
                 let origin = self.origin(key.span().start);
                 let value = self.value(value.get_ref()).map_err(|e| e.context(&origin))?;
-                Ok((key.get_ref().to_string(), Node { value, origin }))
+                let place = key.span().start;
+                Ok((key.get_ref().to_string(), Node { value, origin, place }))
             })
             .collect()
     }
@@ -118,7 +119,7 @@ impl Lines<'_> {
                     .iter()
                     .map(|item| {
                         let origin = self.origin(item.span().start);
-                        Ok(Node { value: self.value(item.get_ref())?, origin })
+                        Ok(Node::new(self.value(item.get_ref())?, origin))
                     })
                     .collect::<Result<_>>()?,
             ),

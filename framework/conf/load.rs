@@ -41,15 +41,15 @@ impl Override {
     /// The setting `key` (`server.workers`) has this value because of `flag` (`--workers`).
     pub fn new(key: &'static str, flag: &'static str, value: impl Into<String>) -> Self {
         let value = Value::Loose(value.into());
-        Self { key, node: Node { value, origin: Origin::Flag(flag) } }
+        Self { key, node: Node::new(value, Origin::Flag(flag)) }
     }
 
     /// The same, for a flag that is given several times.
     pub fn list(key: &'static str, flag: &'static str, values: &[String]) -> Self {
         let origin = Origin::Flag(flag);
-        let item = |v: &String| Node { value: Value::Loose(v.clone()), origin: origin.clone() };
+        let item = |v: &String| Node::new(Value::Loose(v.clone()), origin.clone());
         let value = Value::Array(values.iter().map(item).collect());
-        Self { key, node: Node { value, origin } }
+        Self { key, node: Node::new(value, origin) }
     }
 }
 

@@ -29,8 +29,8 @@ pub use load::{Override, Sources, load};
 pub use nearest::nearest;
 pub use sections::{Section, Sections};
 pub use settings::{
-    Auth, Channels, Csrf, Databases, FetchMode, Http, Log, Secret, Security, Server, Sessions,
-    Settings, StaticFiles,
+    Auth, Capacities, Channels, Csrf, Databases, FetchMode, Http, Log, Secret, Security, Server,
+    Sessions, Settings, StaticFiles,
 };
 pub use superuser::{Superuser, login_name};
 pub use tree::Origin;

@@ -200,7 +200,7 @@ fn loose_items(text: &str, origin: &Origin) -> Vec<Node> {
     {
         return nodes;
     }
-    let item = |t: &str| Node { value: Value::Loose(t.trim().to_owned()), origin: origin.clone() };
+    let item = |t: &str| Node::new(Value::Loose(t.trim().to_owned()), origin.clone());
     text.split(',').filter(|item| !item.trim().is_empty()).map(item).collect()
 }
 
@@ -214,7 +214,9 @@ struct TableReader<'a> {
 
 impl<'a> TableReader<'a> {
     fn entries(self) -> Entries<'a> {
-        Entries { entries: self.table.iter(), path: self.path, next: None }
+        let mut entries: Vec<(&String, &Node)> = self.table.iter().collect();
+        entries.sort_by_key(|(_, node)| node.place);
+        Entries { entries: entries.into_iter(), path: self.path, next: None }
     }
 
     fn refuse_unknown(&self, fields: &'static [&'static str]) -> Result<(), Wrong> {
@@ -256,7 +258,7 @@ impl<'de> Deserializer<'de> for TableReader<'_> {
 }
 
 struct Entries<'a> {
-    entries: std::collections::btree_map::Iter<'a, String, Node>,
+    entries: std::vec::IntoIter<(&'a String, &'a Node)>,
     path: String,
     next: Option<(&'a String, &'a Node)>,
 }

@@ -317,6 +317,11 @@ pub struct Channels {
     pub history_seconds: u64,
     /// Unread messages a channel holds.
     pub capacity: usize,
+    /// Other capacities by patterns of names, in which `*` stands for any characters and `?` for
+    /// one: `{ "tiny*" = 1, "emails" = 1000 }`. The first that fits counts.
+    pub capacities: Capacities,
+    /// Delayed messages in all channels.
+    pub delayed_messages: usize,
     /// An unread message is dropped after this, seconds.
     pub expiry_seconds: u64,
     /// How long a sender waits for an unreachable store, seconds.
@@ -331,9 +336,43 @@ impl Default for Channels {
             history_bytes: 4_194_304,
             history_seconds: 300,
             capacity: 100,
+            capacities: Capacities::default(),
+            delayed_messages: 10_000,
             expiry_seconds: 60,
             send_wait_seconds: 5,
         }
+    }
+}
+
+/// Patterns and what they stand for, in the order they are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capacities(pub Vec<(String, usize)>);
+
+impl Serialize for Capacities {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(pattern, capacity)| (pattern, capacity)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Capacities {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> de::Visitor<'de> for InOrder {
+            type Value = Capacities;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of patterns and numbers")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Capacities, A::Error> {
+                let mut patterns = Vec::new();
+                while let Some(pattern) = map.next_entry()? {
+                    patterns.push(pattern);
+                }
+                Ok(Capacities(patterns))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
     }
 }
 
@@ -355,6 +394,10 @@ pub struct Server {
     pub graceful_timeout: u64,
     /// Connections a worker holds at once; beyond it accepting pauses.
     pub connections_max: usize,
+    /// Named channels its workers read, by names or patterns (`*`, `?`); none: all.
+    pub only_channels: Vec<String>,
+    /// Named channels its workers leave to `manage runworker`, by names or patterns.
+    pub exclude_channels: Vec<String>,
     /// Folder of the store's socket, relative to the settings' folder.
     pub runtime_dir: PathBuf,
     /// WebSocket ping interval, seconds.
@@ -375,6 +418,8 @@ impl Default for Server {
             timeout: 10,
             graceful_timeout: 30,
             connections_max: 10_000,
+            only_channels: Vec::new(),
+            exclude_channels: Vec::new(),
             runtime_dir: ".hulse".into(),
             ping_interval: 20,
             ping_timeout: 30,

@@ -38,6 +38,14 @@ impl fmt::Display for Origin {
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) origin: Origin,
+    /// Where its key begins in its file: tables are read in this order.
+    pub(super) place: usize,
+}
+
+impl Node {
+    pub(super) fn new(value: Value, origin: Origin) -> Self {
+        Self { value, origin, place: 0 }
+    }
 }
 
 pub(super) type Table = BTreeMap<String, Node>;
@@ -60,7 +68,7 @@ pub(super) fn merge(under: &mut Table, over: Table) {
         match (under.get_mut(&key).map(|old| &mut old.value), node.value) {
             (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
             (_, value) => {
-                under.insert(key, Node { value, origin: node.origin });
+                under.insert(key, Node { value, origin: node.origin, place: node.place });
             }
         }
     }
@@ -72,7 +80,7 @@ pub(super) fn at(key: &str, node: Node) -> Table {
         None => Table::from([(key.to_owned(), node)]),
         Some((first, rest)) => {
             let origin = node.origin.clone();
-            Table::from([(first.to_owned(), Node { value: Value::Table(at(rest, node)), origin })])
+            Table::from([(first.to_owned(), Node::new(Value::Table(at(rest, node)), origin))])
         }
     }
 }

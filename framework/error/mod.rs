@@ -81,6 +81,8 @@ pub(crate) enum Kind {
     ChannelFull,
     /// The data store holds as many values as it may.
     StoreFull,
+    /// A question got no answer.
+    NoAnswer,
     /// The data store is away.
     LayerUnavailable,
     /// The socket is closed.

@@ -28,6 +28,7 @@ impl Error {
             Kind::DatabaseUnavailable | Kind::LayerUnavailable | Kind::ChannelFull => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Kind::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
             // A row that a view took for granted and that is not there is the site's error, as in
             // Django; `get_object_or_404` makes it the visitor's.
             _ => StatusCode::INTERNAL_SERVER_ERROR,

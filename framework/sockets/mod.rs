@@ -27,7 +27,7 @@ mod tests;
 mod upgrade;
 mod wheel;
 
-pub use background::run_background;
+pub use background::{background_channels, choose_channels, run_background, run_channels};
 pub use consumer::Consumer;
 pub use reply::Reply;
 pub use routing::{Event, EventRoute, Routing, route};

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 
 use super::{Consumer, Reply, Socket, socket};
-use crate::channels::{GroupName, Message};
+use crate::channels::{Asker, GroupName, Message, Received};
 use crate::error::{Error, Result};
 use crate::http::Request;
 use crate::site::Site;
@@ -33,11 +33,43 @@ pub struct Event {
     pub code: Option<u16>,
     /// The connection; of an event from a named channel nobody's (its calls are errors).
     pub reply: Reply,
+    /// Who waits for an answer.
+    asker: Mutex<Option<Asker>>,
 }
 
 impl Event {
     fn new(name: &str, message: Message, reply: Reply) -> Self {
-        Self { name: name.to_owned(), message, group: None, code: None, reply }
+        Self {
+            name: name.to_owned(),
+            message,
+            group: None,
+            code: None,
+            reply,
+            asker: Mutex::default(),
+        }
+    }
+
+    /// Answers who asked (`site.channel(..).ask(..)`). Who does not wait any more is not told. An
+    /// event that is dropped without an answer tells who asked that there is none.
+    ///
+    /// # Errors
+    /// Nobody asked, or it is answered already; the answer is too large; the store cannot be
+    /// reached.
+    pub async fn answer(&self, message: impl Into<Message> + Send) -> Result<()> {
+        let asker = self.asker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match asker {
+            Some(asker) => asker.answer(message).await,
+            None => {
+                let words = format!("answering a {} event: nobody waits for an answer", self.name);
+                Err(Error::new(words))
+            }
+        }
+    }
+
+    /// Whether somebody asked and is not answered yet.
+    #[must_use]
+    pub fn is_question(&self) -> bool {
+        self.asker.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// The message's text; empty if it is bytes.
@@ -134,8 +166,16 @@ impl Routing {
     }
 
     /// Calls the handler of a channel's message.
-    pub(super) async fn receive(&self, site: Site, channel: &str, message: Message) -> Result<()> {
-        self.call(Event::new(channel, message, Reply::nobody(site))).await.map(drop)
+    pub(super) async fn receive(
+        &self,
+        site: Site,
+        channel: &str,
+        received: Received,
+    ) -> Result<()> {
+        let Received { message, asker } = received;
+        let mut event = Event::new(channel, message, Reply::nobody(site));
+        event.asker = Mutex::new(asker);
+        self.call(event).await.map(drop)
     }
 
     /// Whether there was a handler.

@@ -34,6 +34,7 @@ pub struct Urls {
     routes: Vec<Route>,
     app_name: Option<String>,
     converters: Vec<Converter>,
+    attached: Vec<Attached>,
 }
 
 /// One line of the table.
@@ -74,6 +75,15 @@ impl Urls {
     #[must_use]
     pub fn converter(mut self, name: &'static str, fits: fn(&str) -> bool) -> Self {
         self.converters.push(Converter { name, fits, slashes: false });
+        self
+    }
+
+    /// Lets the table carry a value that belongs to no line, such as a
+    /// [`Routing`](crate::sockets::Routing) that only reads channels; found again with
+    /// [`Resolver::attached`].
+    #[must_use]
+    pub fn attach<T: Any + Send + Sync>(mut self, value: T) -> Self {
+        self.attached.push(Arc::new(value));
         self
     }
 

@@ -26,6 +26,8 @@ pub(super) type View =
 pub struct Resolver {
     lines: Arc<[Line]>,
     reverse: Reverse,
+    /// What tables carry beside their lines.
+    attached: Arc<[Attached]>,
 }
 
 /// One line of the finished table.
@@ -52,7 +54,9 @@ impl Resolver {
         let mut reverse = Reverse::default();
         let outer = Outer::default();
         flatten(urls, &outer, &mut lines, &mut reverse)?;
-        Ok(Self { lines: lines.into(), reverse })
+        let mut attached = Vec::new();
+        gather(urls, &mut attached);
+        Ok(Self { lines: lines.into(), reverse, attached: attached.into() })
     }
 
     /// The first line that `path` (percent-encoded, as it came) fits.
@@ -88,9 +92,11 @@ impl Resolver {
         &self.reverse
     }
 
-    /// Everything of type `T` that lines carry (see [`Route::attach`]), in order.
+    /// Everything of type `T` that lines and tables carry (see [`Route::attach`] and
+    /// [`Urls::attach`]), in order, lines first.
     pub fn attached<T: Any + Send + Sync>(&self) -> impl Iterator<Item = &T> {
-        self.lines.iter().filter_map(Line::attached)
+        let of_tables = self.attached.iter().filter_map(|value| value.downcast_ref());
+        self.lines.iter().filter_map(Line::attached).chain(of_tables)
     }
 }
 
@@ -211,6 +217,16 @@ fn flatten(
         }
     }
     Ok(())
+}
+
+/// What `urls` and the tables it includes carry.
+fn gather(urls: &Urls, attached: &mut Vec<Attached>) {
+    attached.extend(urls.attached.iter().cloned());
+    for route in &urls.routes {
+        if let Target::Include(inner) = &route.target {
+            gather(inner, attached);
+        }
+    }
 }
 
 fn reverse_parts(pattern: &Pattern) -> Vec<ReversePart> {

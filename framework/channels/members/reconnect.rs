@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Table;
+use crate::channels::calls::ChannelAsk;
 use crate::channels::protocol::{Ask, VERSION};
 use crate::channels::values::calls::ValueAsk;
 
@@ -22,7 +23,7 @@ impl Table {
         self.announce_people(&mut asks);
         self.requests.retain(|_, pending| pending.is_wanted());
         asks.extend(self.requests.values().map(|pending| again(&pending.ask, resumed)));
-        asks.extend(returned.into_iter().filter(|ask| matches!(ask, Ask::Return { .. })));
+        asks.extend(returned.into_iter().filter(is_return));
         asks
     }
 
@@ -67,6 +68,11 @@ impl Table {
     }
 }
 
+/// Whether a message that reached nobody goes back.
+fn is_return(ask: &Ask) -> bool {
+    matches!(ask, Ask::Return { .. } | Ask::Channel(ChannelAsk::Return { .. }))
+}
+
 /// The same request, marked as one that may have arrived before.
 fn again(ask: &Ask, retry: bool) -> Ask {
     let mut ask = ask.clone();
@@ -75,6 +81,9 @@ fn again(ask: &Ask, retry: bool) -> Ask {
         | Ask::Send { retry: is_retry, .. }
         | Ask::Value(ValueAsk { retry: is_retry, .. }) => *is_retry = retry,
         _ => {}
+    }
+    if let Ask::Channel(ask) = &mut ask {
+        ask.again(retry);
     }
     ask
 }

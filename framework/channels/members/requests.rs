@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{Missed, Table};
+use crate::channels::calls::{ChannelAsk, ChannelTell};
 use crate::channels::frame::Frame;
 use crate::channels::protocol::{Ask, Key, Person, Tell};
 use crate::channels::values::calls::{Action, Outcome, ValueAsk};
-use crate::channels::{GroupName, Position};
+use crate::channels::{ChannelStatistics, GroupName, Position};
 
 /// The answer to a request.
 #[derive(Debug)]
@@ -21,11 +22,14 @@ pub(crate) enum Reply {
         history: Vec<Frame>,
     },
     Full,
-    Received(GroupName, Frame),
     Missed(Missed),
     Valued(Outcome),
     /// The name of a lock and the token of its taking.
     Locked(Box<str>, u64),
+    /// A message of a channel, and who waits for an answer to it.
+    Received(GroupName, Frame, Option<Key>),
+    Answered(Option<Frame>),
+    Inspected(ChannelStatistics),
 }
 
 /// A request under way.
@@ -76,6 +80,9 @@ impl Table {
             })) => {
                 self.order_value(name, Action::Abandon { asked });
             }
+            Some(Ask::Channel(ChannelAsk::Call { key, .. } | ChannelAsk::Await { key })) => {
+                self.outgoing.push_back(Ask::Channel(ChannelAsk::Abandon { key }));
+            }
             _ => {}
         }
     }
@@ -87,6 +94,12 @@ impl Table {
 
     fn order_value(&mut self, name: Box<str>, action: Action) {
         self.order(|key| Ask::Value(ValueAsk { key, retry: false, name, action }));
+    }
+
+    /// Whether the question with this number has its place in the channel.
+    pub(crate) fn is_called(&self, request: u64) -> bool {
+        let asked = self.requests.get(&request).map(|pending| &pending.ask);
+        matches!(asked, Some(Ask::Channel(ChannelAsk::Await { .. })))
     }
 
     pub(super) fn ask_to_leave(&mut self, connection: u64, group: &GroupName, of: Option<Person>) {
@@ -126,7 +139,10 @@ impl Table {
             }
             Tell::Done { request } => self.answer(request, Reply::Done),
             Tell::Full { request } => self.answer(request, Reply::Full),
-            Tell::Received { request, channel, frame } => self.received(request, channel, frame),
+            Tell::Received { request, channel, frame } => {
+                self.received(request, Reply::Received(channel, frame, None));
+            }
+            Tell::Channel(tell) => self.tell_channel(tell),
             Tell::Entered { request, position, first, roster, history } => {
                 self.told_entered(request, position);
                 self.answer(request, Reply::Entered { first, roster, history });
@@ -174,10 +190,31 @@ impl Table {
         }
     }
 
+    fn tell_channel(&mut self, tell: ChannelTell) {
+        match tell {
+            ChannelTell::Called { request } => {
+                if let Some(pending) = self.requests.get_mut(&request)
+                    && let Ask::Channel(ChannelAsk::Call { key, .. }) = pending.ask
+                {
+                    // Over a new link it is not asked again.
+                    pending.ask = Ask::Channel(ChannelAsk::Await { key });
+                }
+            }
+            ChannelTell::Taken { request, channel, frame, asker } => {
+                self.received(request, Reply::Received(channel, frame, Some(asker)));
+            }
+            ChannelTell::Answered { request, frame } => {
+                self.answer(request, Reply::Answered(frame));
+            }
+            ChannelTell::Inspected { request, numbers } => {
+                self.answer(request, Reply::Inspected(numbers));
+            }
+        }
+    }
+
     /// A message of a channel; back to the store if nobody waits for it any more.
-    fn received(&mut self, request: u64, channel: GroupName, frame: Frame) {
+    fn received(&mut self, request: u64, reply: Reply) {
         let waiting = self.requests.remove(&request).and_then(|pending| pending.reply);
-        let reply = Reply::Received(channel, frame);
         let unread = match waiting {
             None => Some(reply),
             Some(waiting) => waiting.send(reply).err(),
@@ -191,8 +228,11 @@ impl Table {
     /// a lock.
     pub(crate) fn give_back(&mut self, reply: Reply) {
         match reply {
-            Reply::Received(channel, frame) => {
-                self.outgoing.push_back(Ask::Return { channel, frame });
+            Reply::Received(channel, frame, asker) => {
+                self.outgoing.push_back(match asker {
+                    None => Ask::Return { channel, frame },
+                    Some(asker) => Ask::Channel(ChannelAsk::Return { channel, frame, asker }),
+                });
             }
             Reply::Locked(name, token) => self.order_value(name, Action::Unlock { token }),
             _ => {}

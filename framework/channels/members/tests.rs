@@ -21,6 +21,7 @@ fn table() -> Table {
         history_age: Duration::from_secs(100),
         capacity: 5,
         expiry: Duration::from_secs(60),
+        delayed: 3,
     };
     Table::new(limits, 1)
 }

@@ -13,6 +13,7 @@
 //!   epoch: one place in a group's order never has two messages.
 
 mod announce;
+mod channels;
 mod queue;
 mod topic;
 mod values;
@@ -23,9 +24,11 @@ mod tests;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use super::calls::ChannelAsk;
+use super::pattern::Capacities;
 use super::protocol::{Ask, Entry, Key, Tell};
 use super::{GroupName, Limits, Position};
-use queue::{Queue, Sending, Sent};
+use channels::Channels;
 use topic::Topic;
 use values::Values;
 
@@ -38,7 +41,7 @@ const RECOVERY: Duration = Duration::from_millis(200);
 const RECOVERY_MAX: Duration = Duration::from_millis(800);
 /// Requests put off while recovering; beyond it they are dropped and their senders time out.
 const DEFERRED_MAX: usize = 262_144;
-/// Groups and channels the store holds at once; beyond it a publish or send gets no answer.
+/// Groups the store holds at once; beyond it a publish gets no answer.
 const NAMES_MAX: usize = 1_000_000;
 /// Bytes of history in all groups together; beyond it the group just sent to forgets its own.
 const HISTORY_BYTES_TOTAL: usize = 256 * 1024 * 1024;
@@ -83,7 +86,7 @@ pub(crate) struct Store {
     phase: Phase,
     settle: Duration,
     topics: HashMap<GroupName, Topic>,
-    channels: HashMap<GroupName, Queue>,
+    channels: Channels,
     values: Values,
     workers: HashMap<WorkerId, Peer>,
     /// What was asked while recovering, in order; `None`: the worker's link ended.
@@ -116,26 +119,36 @@ struct Peer {
     is_blocked: bool,
     subscribed: BTreeSet<GroupName>,
     present: BTreeSet<(GroupName, u64)>,
-    reading: BTreeSet<GroupName>,
 }
 
 impl Store {
     /// An empty store. `epoch` must be larger than any epoch of an earlier store of the site.
     /// `settle`: how long its first workers may announce what they know from an earlier one.
     pub(crate) fn new(limits: Limits, epoch: u64, settle: Duration) -> Self {
+        let capacities = Capacities::all(limits.capacity);
         Self {
             limits,
             epoch_next: epoch,
             phase: if settle.is_zero() { Phase::Open } else { Phase::Fresh },
             settle,
             topics: HashMap::new(),
-            channels: HashMap::new(),
+            channels: Channels::new(&limits, capacities),
             values: Values::default(),
             workers: HashMap::new(),
             deferred: VecDeque::new(),
             history_bytes: 0,
             swept: Duration::ZERO,
         }
+    }
+
+    /// The same with other capacities of its channels; to be called before the first step.
+    pub(crate) fn with_capacities(self, capacities: Capacities) -> Self {
+        Self { channels: Channels::new(&self.limits, capacities), ..self }
+    }
+
+    /// When it wants to hear that time passed, at the latest.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        self.channels.next_due()
     }
 
     /// The only way in. `now` never goes back.
@@ -146,6 +159,7 @@ impl Store {
         {
             self.open(now, &mut effects);
         }
+        self.channels.advance(now, &mut effects);
         match event {
             Event::Connected(worker) => {
                 self.workers.entry(worker).or_default();
@@ -165,7 +179,7 @@ impl Store {
             Event::Tick => {}
         }
         if now.saturating_sub(self.swept) >= SWEEP {
-            self.sweep(now);
+            self.sweep(now, &mut effects);
         }
         effects
     }
@@ -185,6 +199,10 @@ impl Store {
             }
             Ask::Announce { .. } | Ask::AnnounceEntry { .. } | Ask::AnnouncePerson { .. } => {
                 self.announced(now, worker, ask, effects);
+            }
+            // Before an answer that another worker announces can get lost.
+            Ask::Channel(ChannelAsk::Await { .. }) => {
+                self.channels.hear(now, worker, ask, effects);
             }
             _ if self.phase.is_recovering() => {
                 if self.deferred.len() < DEFERRED_MAX {
@@ -237,9 +255,6 @@ impl Store {
                 self.peer(worker, |peer| peer.present.remove(&(group, connection)));
                 tell(effects, worker, Tell::Done { request });
             }
-            Ask::Send { .. } | Ask::Receive { .. } | Ask::Cancel { .. } | Ask::Return { .. } => {
-                self.queue(now, worker, ask, effects);
-            }
             Ask::History { request, group, since, limit } => {
                 let topic = topic_of(&mut self.topics, &mut self.epoch_next, &group);
                 if let Some(topic) = topic {
@@ -248,6 +263,11 @@ impl Store {
                     tell(effects, worker, Tell::History { request, top, recovered, entries });
                 }
             }
+            Ask::Send { .. }
+            | Ask::Receive { .. }
+            | Ask::Cancel { .. }
+            | Ask::Return { .. }
+            | Ask::Channel(_) => self.channels.hear(now, worker, ask, effects),
             Ask::Hello { .. }
             | Ask::Announce { .. }
             | Ask::AnnounceEntry { .. }
@@ -338,54 +358,6 @@ impl Store {
         }
     }
 
-    fn queue(&mut self, now: Duration, worker: WorkerId, ask: Ask, effects: &mut Vec<Effect>) {
-        let (Ask::Send { channel, .. }
-        | Ask::Receive { channel, .. }
-        | Ask::Cancel { channel, .. }
-        | Ask::Return { channel, .. }) = &ask
-        else {
-            return;
-        };
-        if !self.channels.contains_key(channel) && self.channels.len() >= NAMES_MAX {
-            return;
-        }
-        let channel = channel.clone();
-        let queue = self.channels.entry(channel.clone()).or_default();
-        queue.expire(now);
-        let handed = match ask {
-            Ask::Send { key, retry, frame, .. } => {
-                let request = key.request;
-                match queue.send(now, Sending { key, retry, frame }, &self.limits) {
-                    Sent::Full => {
-                        tell(effects, worker, Tell::Full { request });
-                        None
-                    }
-                    Sent::Queued => {
-                        tell(effects, worker, Tell::Done { request });
-                        None
-                    }
-                    Sent::Handed(handed) => {
-                        tell(effects, worker, Tell::Done { request });
-                        Some(handed)
-                    }
-                }
-            }
-            Ask::Receive { request, .. } => {
-                self.peer(worker, |peer| peer.reading.insert(channel.clone()));
-                self.channels.get_mut(&channel).and_then(|queue| queue.receive(worker, request))
-            }
-            Ask::Cancel { request, .. } => {
-                queue.cancel(worker, request);
-                None
-            }
-            Ask::Return { frame, .. } => queue.give_back(now, frame, &self.limits),
-            _ => None,
-        };
-        if let Some((reader, request, frame)) = handed {
-            tell(effects, reader, Tell::Received { request, channel, frame });
-        }
-    }
-
     fn forget(&mut self, now: Duration, worker: WorkerId, effects: &mut Vec<Effect>) {
         self.deferred.retain(|(asked, _)| *asked != worker);
         if self.phase.is_recovering() {
@@ -400,11 +372,7 @@ impl Store {
                 topic.subscribers.remove(&worker);
             }
         }
-        for channel in peer.reading {
-            if let Some(queue) = self.channels.get_mut(&channel) {
-                queue.forget(worker);
-            }
-        }
+        self.channels.forget(worker);
         for (group, connection) in peer.present {
             self.leave(now, (worker, connection), &group, effects);
         }
@@ -428,7 +396,7 @@ impl Store {
         self.workers.get(&worker).is_some_and(|peer| peer.is_blocked)
     }
 
-    fn sweep(&mut self, now: Duration) {
+    fn sweep(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         self.swept = now;
         self.history_bytes = 0;
         self.topics.retain(|_, topic| {
@@ -437,10 +405,7 @@ impl Store {
             !topic.is_idle()
         });
         self.values.advance(now);
-        self.channels.retain(|_, queue| {
-            queue.expire(now);
-            !queue.is_idle()
-        });
+        self.channels.sweep(now, effects);
     }
 
     /// The keys counted as present.

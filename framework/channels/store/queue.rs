@@ -4,75 +4,160 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::WorkerId;
-use crate::channels::Limits;
 use crate::channels::frame::Frame;
 use crate::channels::protocol::Key;
 
 /// Sends remembered, so that a repeated one is recognised.
 const REMEMBERED_MAX: usize = 128;
 
-/// A reader's worker and request, and what it gets.
-pub(super) type Handed = (WorkerId, u64, Frame);
+/// A message of a channel.
+#[derive(Clone, Debug)]
+pub(super) struct Letter {
+    pub(super) frame: Frame,
+    /// Who waits for an answer.
+    pub(super) asker: Option<Key>,
+}
 
-#[derive(Debug, Default)]
+/// A reader's worker and request, and what it gets.
+pub(super) type Handed = (WorkerId, u64, Letter);
+
+#[derive(Debug)]
 pub(super) struct Queue {
-    /// With the time each expires at.
-    unread: VecDeque<(Duration, Frame)>,
+    capacity: usize,
+    /// With the time each came and the one it expires at; the latter never decreases.
+    unread: VecDeque<(Duration, Duration, Letter)>,
     /// In the order they asked; empty while there is something to read.
     readers: VecDeque<(WorkerId, u64)>,
     remembered: VecDeque<Key>,
+    pub(super) counted: Counted,
+    /// When something last happened to it.
+    pub(super) used: Duration,
 }
 
-/// What is sent, and whether it may have come before.
-#[derive(Debug)]
-pub(super) struct Sending {
-    pub(super) key: Key,
-    pub(super) retry: bool,
-    pub(super) frame: Frame,
+/// Since the channel was first used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted {
+    pub(super) messages: u64,
+    pub(super) delivered: u64,
+    pub(super) expired: u64,
+    pub(super) refused: u64,
+    /// Still to come.
+    pub(super) delayed: u64,
 }
 
 #[derive(Debug)]
 pub(super) enum Sent {
     Full,
+    /// It came before.
+    Repeated,
     Queued,
     Handed(Handed),
 }
 
 impl Queue {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            unread: VecDeque::new(),
+            readers: VecDeque::new(),
+            remembered: VecDeque::new(),
+            counted: Counted::default(),
+            used: Duration::ZERO,
+        }
+    }
+
+    /// Whether nobody would miss it.
     pub(super) fn is_idle(&self) -> bool {
-        self.unread.is_empty() && self.readers.is_empty()
+        self.unread.is_empty() && self.readers.is_empty() && self.counted.delayed == 0
     }
 
-    pub(super) fn expire(&mut self, now: Duration) {
-        while self.unread.front().is_some_and(|(expires, _)| *expires <= now) {
-            self.unread.pop_front();
-        }
+    pub(super) fn pending(&self) -> usize {
+        self.unread.len()
     }
 
-    pub(super) fn send(&mut self, now: Duration, sending: Sending, limits: &Limits) -> Sent {
-        let Sending { key, retry, frame } = sending;
-        if retry && self.remembered.contains(&key) {
-            return Sent::Queued;
+    pub(super) fn readers(&self) -> usize {
+        self.readers.len()
+    }
+
+    /// How long the oldest unread message has waited.
+    pub(super) fn oldest(&self, now: Duration) -> Option<Duration> {
+        self.unread.front().map(|(came, ..)| now.saturating_sub(*came))
+    }
+
+    /// Drops what is too old; the questions among it.
+    pub(super) fn expire(&mut self, now: Duration) -> Vec<Key> {
+        let mut askers = Vec::new();
+        while self.unread.front().is_some_and(|(_, expires, _)| *expires <= now) {
+            let gone = self.unread.pop_front();
+            askers.extend(gone.and_then(|(.., letter)| letter.asker));
+            self.counted.expired += 1;
         }
-        if self.readers.is_empty() && self.unread.len() >= limits.capacity {
-            return Sent::Full;
-        }
+        askers
+    }
+
+    /// Drops what waits to be read; the questions among it.
+    pub(super) fn flush(&mut self) -> Vec<Key> {
+        self.unread.drain(..).filter_map(|(.., letter)| letter.asker).collect()
+    }
+
+    /// Whether a message with this key came before.
+    pub(super) fn remembers(&self, key: Key) -> bool {
+        self.remembered.contains(&key)
+    }
+
+    /// A message with this key came.
+    pub(super) fn remember(&mut self, key: Key) {
         if self.remembered.len() >= REMEMBERED_MAX {
             self.remembered.pop_front();
         }
         self.remembered.push_back(key);
+    }
+
+    /// `key`: names the send, which `retry` may have come before.
+    pub(super) fn send(
+        &mut self,
+        now: Duration,
+        (key, retry): (Key, bool),
+        letter: Letter,
+        expiry: Duration,
+    ) -> Sent {
+        if retry && self.remembers(key) {
+            return Sent::Repeated;
+        }
+        if self.readers.is_empty() && self.unread.len() >= self.capacity {
+            self.counted.refused += 1;
+            return Sent::Full;
+        }
+        self.remember(key);
+        self.counted.messages += 1;
+        self.put(now, letter, expiry).map_or(Sent::Queued, Sent::Handed)
+    }
+
+    /// Gives `letter` to who waits, or keeps it, also beyond the capacity.
+    pub(super) fn put(
+        &mut self,
+        now: Duration,
+        letter: Letter,
+        expiry: Duration,
+    ) -> Option<Handed> {
         match self.readers.pop_front() {
-            Some((worker, request)) => Sent::Handed((worker, request, frame)),
+            Some((worker, request)) => {
+                self.counted.delivered += 1;
+                Some((worker, request, letter))
+            }
             None => {
-                self.unread.push_back((now + limits.expiry, frame));
-                Sent::Queued
+                self.unread.push_back((now, now + expiry, letter));
+                None
             }
         }
     }
 
     pub(super) fn receive(&mut self, worker: WorkerId, request: u64) -> Option<Handed> {
         match self.unread.pop_front() {
-            Some((_, frame)) => Some((worker, request, frame)),
+            Some((.., letter)) => {
+                self.counted.delivered += 1;
+                Some((worker, request, letter))
+            }
             None => {
                 self.readers.push_back((worker, request));
                 None
@@ -88,16 +173,17 @@ impl Queue {
     pub(super) fn give_back(
         &mut self,
         now: Duration,
-        frame: Frame,
-        limits: &Limits,
+        letter: Letter,
+        expiry: Duration,
     ) -> Option<Handed> {
-        match self.readers.pop_front() {
-            Some((worker, request)) => Some((worker, request, frame)),
-            None => {
-                self.unread.push_front((now + limits.expiry, frame));
-                None
-            }
+        if let Some((worker, request)) = self.readers.pop_front() {
+            return Some((worker, request, letter));
         }
+        self.counted.delivered = self.counted.delivered.saturating_sub(1);
+        // Not later than those behind it, which would outlive their time.
+        let expires = self.unread.front().map_or(now + expiry, |(_, behind, _)| *behind);
+        self.unread.push_front((now, expires, letter));
+        None
     }
 
     pub(super) fn forget(&mut self, worker: WorkerId) {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Event, Store, WorkerId};
+use super::{Effect, Event, Store, WorkerId};
+use crate::channels::calls::{ChannelAsk, ChannelTell};
 use crate::channels::position::Lineage;
 use crate::channels::protocol::{Ask, Key, Tell};
 use crate::channels::{Frame, GroupName, Limits, Message, Position};
@@ -16,6 +17,7 @@ fn limits() -> Limits {
         history_age: Duration::from_secs(100),
         capacity: 5,
         expiry: Duration::from_secs(3),
+        delayed: 3,
     }
 }
 
@@ -154,4 +156,88 @@ fn a_settling_store_waits_for_what_its_workers_know() {
     });
     assert_eq!(subscribed.unwrap().offset, 12, "goes on where the earlier store was");
     assert!(subscribed.unwrap() > position, "in an epoch of its own");
+}
+
+fn delay(store: &mut Store, seconds: f64, after: f64, text: &str) -> Vec<Tell> {
+    let (key, channel) = (key((seconds * 10.0) as u64 + 500), name("c"));
+    let delay = Duration::from_secs_f64(after);
+    let ask_later = ChannelAsk::SendAfter { key, retry: false, channel, frame: frame(text), delay };
+    ask(store, seconds, Ask::Channel(ask_later))
+}
+
+#[test]
+fn a_delayed_message_expires_from_when_it_is_due() {
+    let mut store = store();
+    delay(&mut store, 0.0, 10.0, "late");
+    assert_eq!(store.next_due(), Some(Duration::from_secs(10)));
+    assert_eq!(receive(&mut store, 9.9), None);
+    ask(&mut store, 9.95, Ask::Cancel { request: 99, channel: name("c") });
+    assert_eq!(receive(&mut store, 12.9).as_deref(), Some("late"));
+    delay(&mut store, 13.0, 1.0, "later");
+    assert_eq!(receive(&mut store, 17.1), None, "three seconds after it was due");
+    assert_eq!(store.next_due(), None);
+}
+
+#[test]
+fn a_waiting_reader_gets_a_delayed_message_when_it_is_due() {
+    let mut store = store();
+    assert_eq!(receive(&mut store, 0.0), None);
+    delay(&mut store, 0.0, 1.0, "due");
+    let effects = store.step(Duration::from_secs(1), Event::Tick);
+    assert!(matches!(&effects[..], [Effect { tell: Tell::Received { .. }, .. }]), "{effects:?}");
+}
+
+#[test]
+fn a_full_channel_takes_the_delayed_messages_that_are_due() {
+    let mut store = store();
+    delay(&mut store, 0.0, 1.0, "due");
+    for i in 0..5 {
+        send(&mut store, 0.1 + f64::from(i) / 10.0, "x");
+    }
+    assert!(matches!(send(&mut store, 0.9, "x")[..], [Tell::Full { .. }]));
+    let texts: Vec<_> = (0..6).filter_map(|_| receive(&mut store, 1.0)).collect();
+    assert_eq!(texts, ["x", "x", "x", "x", "x", "due"]);
+}
+
+#[test]
+fn a_repeated_delayed_message_comes_once() {
+    let mut store = store();
+    for retry in [false, true, true] {
+        let (key, channel, delay) = (key(1), name("c"), Duration::from_secs(1));
+        let again = ChannelAsk::SendAfter { key, retry, channel, frame: frame("x"), delay };
+        assert!(matches!(ask(&mut store, 0.0, Ask::Channel(again))[..], [Tell::Done { .. }]));
+    }
+    assert_eq!(receive(&mut store, 1.0).as_deref(), Some("x"));
+    assert_eq!(receive(&mut store, 1.0), None);
+}
+
+#[test]
+fn who_asked_hears_of_a_question_that_expired_unread() {
+    let mut store = store();
+    let call = |retry| {
+        let (key, channel) = (key(1), name("c"));
+        Ask::Channel(ChannelAsk::Call { key, retry, channel, frame: frame("x") })
+    };
+    for retry in [false, true] {
+        let told = ask(&mut store, 0.0, call(retry));
+        assert!(matches!(told[..], [Tell::Channel(ChannelTell::Called { .. })]), "{told:?}");
+    }
+    let told = ask(&mut store, 3.0, Ask::Receive { request: 99, channel: name("c") });
+    let expected = ChannelTell::Answered { request: 1, frame: None };
+    assert_eq!(told, [Tell::Channel(expected)]);
+}
+
+#[test]
+fn a_channel_nobody_uses_is_forgotten_after_an_hour() {
+    let mut store = store();
+    send(&mut store, 0.0, "x");
+    assert_eq!(receive(&mut store, 0.0).as_deref(), Some("x"));
+    let inspect = Ask::Channel(ChannelAsk::Inspect { request: 1, channel: None });
+    let channels = |told: Vec<Tell>| match &told[..] {
+        [Tell::Channel(ChannelTell::Inspected { numbers, .. })] => numbers.channels,
+        told => panic!("{told:?}"),
+    };
+    assert_eq!(channels(ask(&mut store, 3500.0, inspect.clone())), 1);
+    store.step(Duration::from_secs(3601), Event::Tick);
+    assert_eq!(channels(ask(&mut store, 3602.0, inspect)), 0);
 }
