@@ -15,6 +15,7 @@ mod address;
 mod arbiter;
 mod backoff;
 mod balance;
+mod beside;
 mod child;
 mod children;
 mod control;
@@ -22,6 +23,7 @@ mod handler;
 mod log;
 mod pid_file;
 mod prepare;
+mod runworker;
 mod signals;
 mod store;
 mod stream;
@@ -44,9 +46,11 @@ use pid_file::PidFile;
 use prepare::DataStore;
 use signals::Signals;
 
+pub use beside::{layer_beside, running_layer};
 pub use children::Role;
 pub use handler::handler;
 pub use log::start_log;
+pub use runworker::{Readers, runworker};
 
 /// Events that may wait for the arbiter; a child says one a second.
 const EVENTS_MAX: usize = 1024;
@@ -79,6 +83,7 @@ pub fn pulse(
     listening: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let (store, workers) = prepare::workers(settings)?;
+    prepare::channels(project, settings)?;
     child::runtime(1)?.block_on(async {
         let signals = Signals::new()?;
         let _pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;

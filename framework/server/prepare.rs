@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 
 use crate::apps::Project;
-use crate::channels::Layer;
+use crate::channels::{Layer, is_store_socket, store_socket};
 use crate::conf::Settings;
 use crate::db::Database;
 use crate::error::{Error, Kind, Result};
@@ -13,6 +13,7 @@ use crate::migrations::{self, Graph};
 use crate::server::Options;
 use crate::server::address::{self, Address, Listener};
 use crate::server::control::LISTENERS_MAX;
+use crate::sockets::choose_channels;
 
 /// Which data store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,12 @@ pub(super) fn workers(settings: &Settings) -> Result<(DataStore, usize)> {
     }
 }
 
+/// Checks that the channels its workers are to read, or not to read, are some of the site's.
+pub(super) fn channels(project: &Project, settings: &Settings) -> Result<()> {
+    let server = &settings.server;
+    choose_channels(project.resolver(), &server.only_channels, &server.exclude_channels).map(drop)
+}
+
 /// Binds all addresses; a relative socket file starts at `settings.base`.
 pub(super) fn bind(settings: &Settings) -> Result<Vec<Listener>> {
     let binds = &settings.server.bind;
@@ -69,11 +76,11 @@ pub(super) fn bind_store(settings: &Settings) -> Result<(PathBuf, Listener)> {
         .map_err(|e| failed(&folder, e))?;
     for entry in fs::read_dir(&folder).map_err(|e| failed(&folder, e))?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("store-") && name.ends_with(".sock") {
+        if is_store_socket(&name) {
             address::remove_stale(&entry.path());
         }
     }
-    let path = folder.join(format!("store-{}.sock", std::process::id()));
+    let path = folder.join(store_socket(std::process::id()));
     let listener = address::bind_unix(&path).map_err(|e| failed(&path, e))?;
     fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(|e| failed(&path, e))?;
     Ok((path, listener))

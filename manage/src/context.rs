@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use hulse::channels::Layer;
 use hulse::conf::{self, Override, Settings};
 use hulse::{Project, Result, Site};
 
@@ -46,11 +45,12 @@ impl Context {
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
     }
 
-    /// Opens the site with a layer of this process only, runs `work` with it and closes it.
+    /// Opens the site, runs `work` with it and closes it. What it sends to groups and channels
+    /// reaches the running server, if there is one.
     pub(crate) fn with_site<T>(&self, work: impl AsyncFnOnce(&Site) -> Result<T>) -> Result<T> {
         let settings = self.settings()?;
         self.block_on(async {
-            let layer = Layer::memory(&settings.channels);
+            let layer = hulse::server::layer_beside(&settings).await;
             let site = self.project.open(settings, layer).await?;
             let outcome = work(&site).await;
             site.database().close().await;

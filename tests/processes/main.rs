@@ -6,6 +6,7 @@
     reason = "a test may fail like this, in its helpers too"
 )]
 
+mod background;
 mod djchat;
 mod djchat_page;
 mod fixtures;

@@ -13,6 +13,9 @@ mod migrate;
 mod optimizemigration;
 mod pulse;
 mod routes;
+mod runworker;
+mod send_channel;
+mod send_group;
 mod showmigrations;
 mod sqlmigrate;
 mod squashmigrations;
@@ -39,6 +42,9 @@ pub(crate) enum Command {
     Optimizemigration(optimizemigration::Optimizemigration),
     Pulse(pulse::Pulse),
     Routes(routes::Routes),
+    Runworker(runworker::Runworker),
+    SendChannel(send_channel::SendChannel),
+    SendGroup(send_group::SendGroup),
     Showmigrations(showmigrations::Showmigrations),
     Sqlmigrate(sqlmigrate::Sqlmigrate),
     Squashmigrations(squashmigrations::Squashmigrations),
@@ -60,6 +66,9 @@ impl Command {
             Self::Optimizemigration(optimizemigration) => optimizemigration.run(context),
             Self::Pulse(pulse) => pulse.run(context),
             Self::Routes(routes) => routes.run(context),
+            Self::Runworker(runworker) => runworker.run(context),
+            Self::SendChannel(send_channel) => send_channel.run(context),
+            Self::SendGroup(send_group) => send_group.run(context),
             Self::Showmigrations(showmigrations) => showmigrations.run(context),
             Self::Sqlmigrate(sqlmigrate) => sqlmigrate.run(context),
             Self::Squashmigrations(squashmigrations) => squashmigrations.run(context),

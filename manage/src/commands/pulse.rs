@@ -44,6 +44,12 @@ pub(crate) struct Pulse {
     /// How long a stopping worker may finish, seconds.
     #[arg(long, value_name = "SECONDS")]
     graceful_timeout: Option<u64>,
+    /// Named channels the workers read, or patterns; else all.
+    #[arg(long, value_name = "CHANNEL", value_delimiter = ',')]
+    only_channels: Vec<String>,
+    /// Named channels the workers leave to `runworker`, or patterns.
+    #[arg(long, value_name = "CHANNEL", value_delimiter = ',')]
+    exclude_channels: Vec<String>,
     /// Connections a worker holds at once.
     #[arg(long, value_name = "COUNT")]
     max_connections: Option<usize>,
@@ -125,6 +131,13 @@ impl Pulse {
         let mut overrides: Vec<Override> = given.into_iter().filter_map(one).collect();
         if !self.bind.is_empty() {
             overrides.push(Override::list("server.bind", "--bind", &self.bind));
+        }
+        let lists = [
+            ("server.only_channels", "--only-channels", &self.only_channels),
+            ("server.exclude_channels", "--exclude-channels", &self.exclude_channels),
+        ];
+        for (key, flag, names) in lists.into_iter().filter(|(.., names)| !names.is_empty()) {
+            overrides.push(Override::list(key, flag, names));
         }
         overrides
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use hulse::contrib::staticfiles;
 use hulse::db::Sql;
 use hulse::http::{Path, Request, Response, header};
+use hulse::sockets::{Consumer, Event, Routing, Socket, route, socket};
 use hulse::streams::{Stream, Streams, stream};
 use hulse::urls::{Urls, path};
 use hulse::{Project, Result};
@@ -37,7 +38,52 @@ fn urls() -> Urls {
         path("live.js", async || ([(header::CONTENT_TYPE, "text/javascript")], LIVE_SCRIPT)),
         path("rows/", rows).name("rows"),
         path("rows/<int:number>/", insert).name("insert"),
+        path("ask/<slug:channel>/<slug:text>/", ask).name("ask"),
+        socket("feed/<slug:group>/", || Feed),
     ])
+    .attach(Routing::new([
+        route("thumbnails", thumbnail),
+        route("emails", email),
+        route("slow", work_slowly),
+    ]))
+}
+
+/// Hears a group.
+struct Feed;
+
+impl Consumer for Feed {
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        socket.join(socket.path::<String>()?).await?;
+        socket.accept().await
+    }
+}
+
+/// What the channel's handler answers.
+async fn ask(request: Request, Path((channel, text)): Path<(String, String)>) -> Result<String> {
+    let answer = request.channel(channel).ask(text, Duration::from_secs(2)).await?;
+    Ok(answer.text().unwrap_or_default().to_owned())
+}
+
+/// Says which process made it.
+async fn thumbnail(event: Event) -> Result<()> {
+    let words = format!("{} made by {}", event.text(), std::process::id());
+    if event.is_question() {
+        return event.answer(words).await;
+    }
+    say(&words);
+    Ok(())
+}
+
+async fn email(event: Event) -> Result<()> {
+    event.group("sent").send(event.text()).await
+}
+
+/// For as many milliseconds as the message says.
+async fn work_slowly(event: Event) -> Result<()> {
+    say(&format!("slow message begins: {}", event.text()));
+    tokio::time::sleep(Duration::from_millis(event.json()?)).await;
+    say(&format!("slow message done: {}", event.text()));
+    Ok(())
 }
 
 async fn hello() -> &'static str {
