@@ -14,6 +14,8 @@ mod inspectdb;
 mod middleware;
 mod migrations;
 mod models;
+mod named_channels;
+mod publish;
 mod sessions;
 mod site;
 mod sockets;
