@@ -62,6 +62,7 @@
 
 mod events;
 mod frames;
+mod once;
 mod origin;
 mod poll;
 mod post;

@@ -186,3 +186,15 @@ impl Deref for Sender {
         &self.request
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{HISTORY_MAX, Stream};
+
+    #[test]
+    fn a_newcomer_is_given_a_thousand_messages_at_most() {
+        assert_eq!(Stream::group("a").history, 0);
+        assert_eq!(Stream::group("a").history(7).history, 7);
+        assert_eq!(Stream::group("a").history(usize::MAX).history, HISTORY_MAX);
+    }
+}

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::frames::{Refusal, Said, Sent, Why};
+use super::once::Turn;
 use super::stream::presence;
 use super::table::Table;
 use super::{Sender, Stream, frames};
@@ -164,10 +165,19 @@ impl Visit {
         let group = group_of(&stream).map_err(refuse)?;
         let Some(on_send) = stream.on_send else { return Err(refuse(Refusal::new(Why::Denied))) };
         let key = self.key(sent, &group);
+        let claim = match Turn::take(self.request.site(), key.as_deref()).await {
+            Ok(Turn::Mine(claim)) => claim,
+            Ok(Turn::Done(at)) => return Ok(frames::sent(sent, at)),
+            Ok(Turn::UnderWay) => return Err(refuse(Refusal::new(Why::Unavailable))),
+            Err(error) => return Err(refuse(Refusal::of(&error, "sending to"))),
+        };
         let request = auth::afresh(&self.request);
-        let sender = Sender { request, group, key, done: Arc::default() };
-        let heard = on_send(sender.clone(), sent.data.clone()).await;
-        heard.map_err(|error| refuse(Refusal::of(&error, "sending to")))?;
+        let sender = Sender { request, group, key: key.clone(), done: Arc::default() };
+        if let Err(error) = on_send(sender.clone(), sent.data.clone()).await {
+            claim.give_back().await;
+            return Err(refuse(Refusal::of(&error, "sending to")));
+        }
+        claim.done(sender.last()).await;
         Ok(frames::sent(sent, sender.last()))
     }
 

@@ -363,10 +363,11 @@ class Hulse extends Link {
           this.#post();
         });
         if (!isCurrent()) return;
+        // Refused as a whole: what is not refused for good is asked for again after a while.
+        if (isEnd || !response.ok) return this.#wanted().length ? lost() : opened();
         opened();
         isOpen = true;
         this.#post();
-        if (isEnd && response.ok) return lost();
       }
     };
     loop().catch((error) => lost({ error })).finally(() => clearTimeout(timer));

@@ -94,7 +94,7 @@ async fn what_is_blocked_is_gone_around() {
         assert_eq!(transport(&mut bob).await, way);
         // Each hears the other, once; an answer says where it stands.
         let sent = bob.evaluate(&format!("chat.send('{way}')")).await;
-        assert_eq!(sent["at"], bob.evaluate("chat.at").await);
+        bob.wait_for(&format!("chat.at === {}", sent["at"])).await;
         ann.wait_for(&format!("heard.length === {}", 2 * number + 1)).await;
         ann.evaluate("chat.send('answer')").await;
         bob.wait_for("heard.length === 2").await;

@@ -1,17 +1,18 @@
 //! The table alone: cursors, rings, and what is said over a new link.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
 use super::{Part, Table};
 use crate::channels::position::Lineage;
 use crate::channels::protocol::{Ask, Entry, Key, Tell};
 use crate::channels::{
-    Delivery, Frame, GroupName, Limits, Message, Policy, Position, Sink, Written,
+    Delivery, Envelope, Frame, GroupName, Limits, Message, Policy, Position, Sink, Written,
+    frame_texts,
 };
 
 fn table() -> Table {
@@ -269,4 +270,99 @@ fn a_policy_says_what_a_member_behind_the_ring_misses() {
     check(Policy::Close, b"", 0, 1);
     check(Policy::DropOldest, b"\x81\x013\x81\x014\x81\x015\x81\x016", 2, 0);
     check(Policy::DropNewest, b"\x81\x013\x81\x014", 4, 0);
+}
+
+#[test]
+fn members_who_know_a_group_by_one_name_share_one_piece() {
+    let (mut table, raw, raw_sink) = recorded(9, Policy::Close);
+    let mut sealed = Vec::new();
+    for name_of_it in ["a", "a", "b"] {
+        let sink = Arc::new(Whole::default());
+        let id = table.connect(Arc::<Whole>::clone(&sink));
+        assert_eq!(table.join(id, &name(), Part::Join(Policy::Close)), Some(true));
+        table.address(id, &name(), Envelope::new(name_of_it));
+        sink.is_open.store(true, Ordering::Relaxed);
+        sealed.push((id, sink));
+    }
+    (1..=2).for_each(|offset| deliver(&mut table, offset));
+    table.flush();
+    deliver(&mut table, 3);
+    table.flush();
+    assert_eq!(*raw_sink.pieces.lock().unwrap(), [&b"\x81\x011\x81\x012"[..], b"\x81\x013"]);
+    let texts = |index: usize| -> Vec<String> {
+        let mut texts = Vec::new();
+        for piece in sealed[index].1.pieces.lock().unwrap().iter() {
+            frame_texts(piece, |text| texts.push(text.to_owned()));
+        }
+        texts
+    };
+    let expected = |of: &str| -> Vec<String> {
+        let frame = |n| format!("{{\"stream\":\"{of}\",\"at\":\"1-{n}\",\"data\":{n}}}");
+        (1..=3).map(frame).collect()
+    };
+    assert_eq!((texts(0), texts(1), texts(2)), (expected("a"), expected("a"), expected("b")));
+    let places = |index: usize| sealed[index].1.places.lock().unwrap().clone();
+    assert_eq!(places(0), places(1), "made once");
+    assert_ne!(places(0), places(2));
+    // Who leaves gives its name back.
+    for (id, _) in &sealed {
+        table.leave(*id, &name());
+    }
+    let late = table.connect(Arc::new(Notify::new()));
+    table.join(late, &name(), Part::Join(Policy::Close));
+    table.address(late, &name(), Envelope::new("c"));
+    deliver(&mut table, 4);
+    let mut out = BytesMut::new();
+    table.drain(late, &mut out, 1000);
+    frame_texts(&out.freeze(), |text| {
+        assert_eq!(text, "{\"stream\":\"c\",\"at\":\"1-4\",\"data\":4}");
+    });
+    table.disconnect(raw);
+}
+
+#[test]
+fn a_member_with_a_name_that_lags_gets_the_same_frames_later() {
+    let (mut table, id, sink) = recorded(0, Policy::Close);
+    table.address(id, &name(), Envelope::new("a"));
+    for offset in 1..=3 {
+        deliver(&mut table, offset);
+        table.flush();
+    }
+    assert!(sink.pieces.lock().unwrap().iter().all(Vec::is_empty));
+    let mut texts = Vec::new();
+    loop {
+        let mut out = BytesMut::new();
+        let drained = table.drain(id, &mut out, 1);
+        frame_texts(&out.freeze(), |text| texts.push(text.to_owned()));
+        if !drained.has_more {
+            break;
+        }
+    }
+    let frame = |n| format!("{{\"stream\":\"a\",\"at\":\"1-{n}\",\"data\":{n}}}");
+    assert_eq!(texts, [frame(1), frame(2), frame(3)]);
+    assert!(table.open(id));
+}
+
+/// A sink that takes everything once it is open, and keeps it as it came.
+#[derive(Debug, Default)]
+struct Whole {
+    is_open: AtomicBool,
+    pieces: Mutex<Vec<Bytes>>,
+    /// Where each piece lay.
+    places: Mutex<Vec<usize>>,
+}
+
+impl Sink for Whole {
+    fn write(&self, frames: &[u8]) -> Written {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return Written::Frames(0);
+        }
+        self.pieces.lock().unwrap().push(Bytes::copy_from_slice(frames));
+        self.places.lock().unwrap().push(frames.as_ptr().addr());
+        Written::All
+    }
+
+    fn wake(&self) {}
+
+    fn open(&self) {}
 }

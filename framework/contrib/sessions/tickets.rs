@@ -7,29 +7,29 @@
 //!
 //! Invariants:
 //! - A ticket holds the session's id encrypted; who reads it in a log has nothing.
-//! - It is good for 30 seconds, and once.
+//! - It is good for 30 seconds, and once, as far as the data store remembers: it forgets when its
+//!   process ends.
 //! - What ends the session ends the user of the connection too: nothing is copied into the ticket.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use http::Extensions;
 use tower_sessions::session::Id;
 
 use super::Touched;
 use crate::conf::Secret;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http::{Request, permission_denied};
 use crate::signing::{is_same, salted_hmac};
 use crate::site::Site;
 
 /// How long a ticket is good for.
 const TICKET_AGE: Duration = Duration::from_secs(30);
-/// Tickets of which a process remembers that they were used; more in 30 s are forgotten early.
-const USED_MAX: usize = 100_000;
+/// How long it is remembered that a ticket was used: longer than it is good for, by any clock.
+const USED_AGE: Duration = Duration::from_secs(40);
 
 const SIGNATURE_SALT: &str = "sessions.ticket";
 const CIPHER_SALT: &str = "sessions.ticket.cipher";
@@ -41,10 +41,6 @@ const ID_BYTES: usize = 16;
 const BODY_BYTES: usize = NONCE_BYTES + TIME_BYTES + 1 + ID_BYTES;
 
 type Nonce = [u8; NONCE_BYTES];
-
-/// The tickets this process has let in, oldest first.
-#[derive(Debug, Default)]
-struct Used(Mutex<VecDeque<(u64, Nonce)>>);
 
 impl Request {
     /// A ticket for this visitor: a text that opens one connection within 30 seconds, as `?ticket=`
@@ -65,7 +61,8 @@ impl Request {
 /// Puts the ticket's session in the place of the one a cookie named.
 ///
 /// # Errors
-/// 403: it is no ticket of this site, it is too old, or it was used.
+/// 403: it is no ticket of this site, it is too old, or it was used. 503: the data store, which
+/// remembers those that were used, is away.
 pub(crate) async fn admit_ticket(
     site: &Site,
     ticket: &str,
@@ -74,12 +71,10 @@ pub(crate) async fn admit_ticket(
     let settings = site.settings();
     let keys = std::iter::once(&settings.secret_key).chain(&settings.secret_key_fallbacks);
     let (nonce, end, id) = read(ticket, keys)?;
-    let now = now();
-    if end < now {
-        return Err(permission_denied("the ticket is older than 30 seconds"));
-    }
-    if !site.keep(|_| Used::default()).note(now, end, nonce) {
-        return Err(used());
+    check_age(end, now())?;
+    let name = format!("ticket.{}", URL_SAFE_NO_PAD.encode(nonce));
+    if site.values().add(&name, Bytes::new(), Some(USED_AGE)).await?.is_none() {
+        return Err(permission_denied("the ticket was used already"));
     }
     let touched = Touched::of(site, id);
     extensions.insert(touched.session.clone());
@@ -87,23 +82,12 @@ pub(crate) async fn admit_ticket(
     Ok(())
 }
 
-impl Used {
-    /// Whether this one is new.
-    fn note(&self, now: u64, end: u64, nonce: Nonce) -> bool {
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while used.front().is_some_and(|(end, _)| *end < now) || used.len() >= USED_MAX {
-            used.pop_front();
-        }
-        if used.iter().any(|(_, known)| *known == nonce) {
-            return false;
-        }
-        used.push_back((end, nonce));
-        true
+/// One that was made further ahead than it lasts is none of ours, whatever its signature says.
+fn check_age(end: u64, now: u64) -> Result<()> {
+    if (now..=now + 2 * TICKET_AGE.as_secs()).contains(&end) {
+        return Ok(());
     }
-}
-
-fn used() -> Error {
-    permission_denied("the ticket was used already")
+    Err(permission_denied("the ticket is older than 30 seconds"))
 }
 
 fn issue(key: &Secret, id: Option<Id>, end: u64) -> String {
@@ -156,7 +140,7 @@ fn now() -> u64 {
 mod tests {
     use tower_sessions::session::Id;
 
-    use super::{Used, issue, read};
+    use super::{check_age, issue, read};
     use crate::conf::Secret;
 
     #[test]
@@ -181,11 +165,9 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_counts_once() {
-        let used = Used::default();
-        assert!(used.note(10, 40, [1; 16]) && used.note(11, 41, [2; 16]));
-        assert!(!used.note(12, 40, [1; 16]));
-        assert!(used.note(41, 71, [3; 16]), "the first has ended");
-        assert_eq!(used.0.lock().unwrap().len(), 2);
+    fn a_ticket_ends_after_its_time() {
+        for (end, is_good) in [(99, false), (100, true), (130, true), (161, false)] {
+            assert_eq!(check_age(end, 100).is_ok(), is_good, "{end}");
+        }
     }
 }

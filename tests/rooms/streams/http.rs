@@ -59,6 +59,30 @@ async fn a_poll_that_hears_nothing_is_answered_with_nothing() {
 }
 
 #[tokio::test]
+async fn what_does_not_fit_in_one_answer_is_in_the_next() {
+    let site = site().await;
+    let client = site.client();
+    let frames: Vec<Value> = client.get("/stream/?join=open/a").await.json();
+    let mut at = frames[0]["at"].as_str().unwrap().to_owned();
+    for number in 0..10 {
+        let padding = "x".repeat(60_000);
+        site.group("open-a").send(json!([number, padding])).await.unwrap();
+    }
+    let (mut heard, mut answers) = (Vec::new(), 0);
+    while heard.len() < 10 {
+        let answer = client.get(&format!("/stream/?join=open/a&at={at}")).await;
+        assert!(answer.bytes().len() < 256 * 1024 + 61_000);
+        for frame in answer.json::<Vec<Value>>() {
+            heard.push(frame["data"][0].as_i64().unwrap());
+            frame["at"].as_str().unwrap().clone_into(&mut at);
+        }
+        answers += 1;
+    }
+    assert_eq!(heard, (0..10).collect::<Vec<_>>());
+    assert_eq!(answers, 2);
+}
+
+#[tokio::test]
 async fn a_poll_of_what_is_not_for_this_visitor_is_refused() {
     let site = site().await;
     let client = site.client();
@@ -105,6 +129,7 @@ async fn a_bad_post_says_what_is_wrong() {
     check(json!({ "join": "open/a" }), 400, "bad").await;
     check(json!("text"), 400, "bad").await;
     check(json!({ "send": "open/a", "data": "x".repeat(70_000) }), 413, "too_large").await;
+    check(vec![json!({ "send": "open/a", "data": 1 }); 101].into(), 400, "too_many").await;
     let form = client.post(URL, &[("send", "open/a"), ("data", "1")]).await;
     form.assert_status(415);
 }

@@ -41,6 +41,7 @@ fn project() -> Project {
                 .on_send(|sender, data| async move { sender.publish(data).await.map(drop) })),
             false => Err(permission_denied("only for staff")),
         }),
+        stream("once", async |_: Request, (): ()| Ok(Stream::group("once").on_send(sends::once))),
         stream("blog/<slug:slug>", async |_: Request, _: String| {
             Err::<Stream, _>(not_found("there is no such blog"))
         }),

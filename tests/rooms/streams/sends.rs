@@ -1,11 +1,40 @@
 //! What clients say: acknowledged, counted once, and only by those who may.
 
-use hulse::streams::Position;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hulse::Error;
+use hulse::streams::{Position, Sender};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::{SILENCE, URL, join, member, site};
 
 const CLIENT: &str = "0123456789abcdef0123456789abcdef";
+
+/// What the handler of `once` has to do with.
+#[derive(Default)]
+struct Calls {
+    count: AtomicUsize,
+    begun: Notify,
+    go_on: Notify,
+}
+
+/// Counts its calls; fails, publishes nothing, or takes its time, as it is told.
+pub(super) async fn once(sender: Sender, data: Value) -> hulse::Result<()> {
+    let calls = sender.keep(|_| Calls::default());
+    calls.count.fetch_add(1, Ordering::Relaxed);
+    match data.as_str() {
+        Some("fail") => return Err(Error::new("as it was told")),
+        Some("nothing") => return Ok(()),
+        Some("wait") => {
+            calls.begun.notify_one();
+            calls.go_on.notified().await;
+        }
+        _ => {}
+    }
+    assert!(sender.key().is_some());
+    sender.publish(data).await.map(drop)
+}
 
 fn send(stream: &str, key: &str, data: &Value) -> Value {
     json!({ "send": stream, "key": key, "data": data })
@@ -122,4 +151,48 @@ async fn one_key_in_two_streams_is_two_messages() {
         assert_eq!(ann.receive_json::<Value>().await["sent"], "k1");
         assert_eq!(ann.receive_json::<Value>().await["data"], stream);
     }
+}
+
+#[tokio::test]
+async fn a_repeated_send_is_handled_once_and_answered_each_time() {
+    let site = site().await;
+    let calls = site.keep(|_| Calls::default());
+    let client = site.client();
+    let say = async |key: &str, data: &str| {
+        let mut body = send("once", key, &json!(data));
+        body["client"] = CLIENT.into();
+        client.post_json(URL, &body).await.json::<Value>()
+    };
+    let first = say("k1", "said").await;
+    assert_eq!(first["sent"], "k1");
+    assert_eq!(say("k1", "said").await, first);
+    assert_eq!(calls.count.load(Ordering::Relaxed), 1);
+    let silent = json!({ "sent": "k2", "stream": "once" });
+    assert_eq!(say("k2", "nothing").await, silent);
+    assert_eq!(say("k2", "nothing").await, silent);
+    assert_eq!(calls.count.load(Ordering::Relaxed), 2);
+    // What failed is no answer to keep.
+    assert_eq!(say("k3", "fail").await["error"], "failed");
+    assert_eq!(say("k3", "said").await["sent"], "k3");
+    assert_eq!(calls.count.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn a_send_under_way_is_not_begun_again() {
+    let site = site().await;
+    let calls = site.keep(|_| Calls::default());
+    let client = site.client();
+    let mut body = send("once", "k1", &json!("wait"));
+    body["client"] = CLIENT.into();
+    let waiting = tokio::spawn({
+        let (client, body) = (client.clone(), body.clone());
+        async move { client.post_json(URL, &body).await.json::<Value>() }
+    });
+    calls.begun.notified().await;
+    let again = client.post_json(URL, &body).await;
+    assert_eq!(again.assert_status(503).json::<Value>()["error"], "unavailable");
+    calls.go_on.notify_one();
+    let sent = waiting.await.unwrap();
+    assert_eq!(client.post_json(URL, &body).await.json::<Value>(), sent);
+    assert_eq!(calls.count.load(Ordering::Relaxed), 1);
 }
