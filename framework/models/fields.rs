@@ -87,7 +87,7 @@ impl<M: Model> Fields<M> {
     ///
     /// # Errors
     /// One is no column, or another model's.
-    pub(super) fn own(&self) -> Result<Vec<&'static Field>> {
+    pub(crate) fn own(&self) -> Result<Vec<&'static Field>> {
         let mut fields: Vec<&'static Field> = Vec::new();
         for path in &self.paths {
             let Some(path) = path else {

@@ -7,6 +7,8 @@
 //! - What was asked for in a transaction or savepoint that does not last is dropped with it.
 //! - Only the outermost block is run again, from its beginning, with a new transaction.
 
+use std::any::TypeId;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +16,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::Site;
+use super::batch::{Batch, Gathered, Piece};
 use crate::db::{Begin, Isolation, Transaction};
 use crate::error::{Error, Kind, Result};
 
@@ -51,7 +54,13 @@ struct Effect {
     depth: u32,
     /// Its failure is logged and concerns nobody else.
     robust: bool,
-    run: AfterCommit,
+    run: Run,
+}
+
+enum Run {
+    Once(AfterCommit),
+    /// With all others of its kind, in the place of the first.
+    Together(Box<dyn Gathered>),
 }
 
 /// Effects in the order of asking; `None` once the transaction is over.
@@ -239,7 +248,7 @@ impl Site {
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         if self.in_transaction() {
-            return self.after_commit(false, Box::new(move |site| Box::pin(effect(site))));
+            return self.after_commit(false, Run::once(effect));
         }
         effect(self.clone()).await
     }
@@ -255,7 +264,7 @@ impl Site {
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         if self.in_transaction() {
-            return self.after_commit(true, Box::new(move |site| Box::pin(effect(site))));
+            return self.after_commit(true, Run::once(effect));
         }
         if let Err(error) = effect(self.clone()).await {
             tracing::error!(%error, "a robust effect");
@@ -263,7 +272,16 @@ impl Site {
         Ok(())
     }
 
-    fn after_commit(&self, robust: bool, run: AfterCommit) -> Result<()> {
+    /// As [`on_commit`](Self::on_commit), for work that is done once for all of its kind that was
+    /// asked for in the transaction.
+    pub(crate) async fn at_commit<B: Batch>(&self, batch: B) -> Result<()> {
+        if self.in_transaction() {
+            return self.after_commit(false, Run::Together(Box::new(Piece(Some(batch)))));
+        }
+        batch.run(self.clone()).await
+    }
+
+    fn after_commit(&self, robust: bool, run: Run) -> Result<()> {
         let effect = Effect { depth: self.depth(), robust, run };
         let asked =
             self.inside.as_ref().and_then(|inside| inside.pending.with(|list| list.push(effect)));
@@ -276,8 +294,12 @@ impl Site {
     /// Runs every effect, also after one has failed; reports the first failure.
     async fn run_effects(&self, effects: Vec<Effect>) -> Result<()> {
         let mut first = None;
-        for Effect { robust, run, .. } in effects {
-            if let Err(error) = run(self.clone()).await {
+        for Effect { robust, run, .. } in together(effects) {
+            let done = match run {
+                Run::Once(effect) => effect(self.clone()).await,
+                Run::Together(batch) => batch.run(self.clone()).await,
+            };
+            if let Err(error) = done {
                 tracing::error!(%error, "after the commit");
                 if !robust {
                     first.get_or_insert(error);
@@ -291,6 +313,33 @@ impl Site {
             }
         }
     }
+}
+
+impl Run {
+    fn once<F, Fut>(effect: F) -> Self
+    where
+        F: FnOnce(Site) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        Self::Once(Box::new(move |site| Box::pin(effect(site))))
+    }
+}
+
+/// One effect for all of a kind that are done together.
+fn together(effects: Vec<Effect>) -> Vec<Effect> {
+    let mut places: HashMap<TypeId, usize> = HashMap::new();
+    let mut merged: Vec<Effect> = Vec::with_capacity(effects.len());
+    for mut effect in effects {
+        if let Run::Together(later) = &mut effect.run {
+            let place = *places.entry(later.kind()).or_insert(merged.len());
+            if let Some(Effect { run: Run::Together(first), .. }) = merged.get_mut(place) {
+                first.add(later.any());
+                continue;
+            }
+        }
+        merged.push(effect);
+    }
+    merged
 }
 
 /// Between half of what is due and one and a half times that, so that two who were in each other's

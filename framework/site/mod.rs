@@ -9,6 +9,7 @@
 //!   its `group.send` waits for the commit.
 
 mod atomic;
+mod batch;
 mod channel;
 mod group;
 mod kept;
@@ -29,6 +30,7 @@ use atomic::Inside;
 use kept::Kept;
 
 pub use atomic::Atomic;
+pub(crate) use batch::Batch;
 pub use channel::Channel;
 pub use group::Group;
 pub use lifecycle::Lifecycle;

@@ -62,6 +62,7 @@
 
 mod events;
 mod frames;
+mod model;
 mod once;
 mod origin;
 mod poll;
@@ -73,5 +74,6 @@ mod transport;
 mod visit;
 
 pub use crate::channels::{Policy, Position};
+pub use model::{Audience, LiveModel};
 pub use stream::{Sender, Stream};
 pub use table::{StreamRoute, Streams, stream};

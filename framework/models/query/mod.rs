@@ -110,7 +110,8 @@ impl<M: Model> QuerySet<M> {
         rows
     }
 
-    pub(super) fn with_key(key: Value) -> Self {
+    /// The row with this key.
+    pub(crate) fn with_key(key: Value) -> Self {
         let mut rows = Self::new();
         rows.plan.filter(equal(FieldPath::own(M::meta(), M::meta().primary_key()), key));
         rows

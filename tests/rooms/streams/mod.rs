@@ -3,6 +3,7 @@
 
 mod events;
 mod http;
+mod live;
 mod script;
 mod sends;
 mod tickets;

@@ -1,0 +1,399 @@
+//! Rows that browsers follow: what a commit did to them, told to who may see them.
+//!
+//! Flow: [`Project::live`] connects receivers to a model's saves and deletes → each notes how the
+//! row was and is, inside the transaction (`Touched`) → after the commit what is left of it becomes
+//! one message per group (`changes`) → [`LiveModel::stream`] lets browsers join, each in the first
+//! [`Audience`] that may.
+//!
+//! Invariants:
+//! - How a row was is read from the database, locked, before it is written: which group it was in
+//!   does not depend on what the saver believed.
+//! - An audience hears of rows and fields that are its own, and of nothing else: a row that leaves
+//!   it is deleted there, a change of other fields is none.
+//! - A rollback, of a savepoint too, is heard by nobody.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use sea_query::Value as Key;
+use serde_json::{Value, json};
+
+use super::{Stream, StreamRoute, stream};
+use crate::apps::Project;
+use crate::channels::{GroupName, Message};
+use crate::error::Result;
+use crate::http::{Request, permission_denied};
+use crate::models::{
+    FieldList, Fields, Lock, Model, PostDelete, PostSave, PreDelete, PreSave, QuerySet,
+};
+use crate::site::{Batch, Site};
+
+/// Longest name of a [`LiveModel`] and of an [`Audience`], bytes: both are in the group's name.
+const NAME_BYTES_MAX: usize = 28;
+
+type May = Arc<dyn Fn(Request, String) -> BoxFuture<'static, Result<bool>> + Send + Sync>;
+type Of<M, T> = Arc<dyn Fn(&M) -> T + Send + Sync>;
+type Rows<M> = Arc<dyn Fn(&str) -> QuerySet<M> + Send + Sync>;
+
+/// Rows of `M` that browsers follow: creating, updating and deleting them reaches everybody who has
+/// joined their stream, as one message per commit.
+///
+/// The message of a stream is `{"model": "blog.Post", "changes": [{"change": "create", "key": 5,
+/// "row": {..}}, ..]}`; `change` is `create`, `update` (both with the fields of the audience) or
+/// `delete` (without `row`). A row that moves to another stream, or that its audience may not see
+/// any more, is deleted here and created there. A commit that changed more than a message holds is
+/// `{"model": .., "reset": true}`: join again, for a new snapshot.
+///
+/// Each save of such a row reads it once more, to know where it was. What saves no rows one by one
+/// (`QuerySet::update`, `bulk_create`, SQL) is not heard of, as with signals.
+///
+/// ```
+/// use hulse::contrib::auth::User;
+/// use hulse::http::Request;
+/// use hulse::streams::{Audience, LiveModel, Streams};
+/// use hulse::urls::Urls;
+/// use hulse::Project;
+///
+/// fn members() -> LiveModel<User> {
+///     LiveModel::new("members", |user: &User| user.is_staff.to_string())
+///         .audience(
+///             Audience::<User>::new("staff", |u| (u.id(), u.username(), u.email()))
+///                 .only(|request: Request, _stream| async move {
+///                     Ok(request.user().await?.is_staff)
+///                 }),
+///         )
+///         .audience(Audience::<User>::new("all", |u| (u.id(), u.username())).rows(|user| user.is_active))
+/// }
+///
+/// let streams = Streams::new([members().stream("members/<slug:staff>")]).at("stream/");
+/// let project = Project::new("site", ".").live(members()).urls(Urls::new([streams]));
+/// ```
+#[must_use]
+pub struct LiveModel<M> {
+    name: String,
+    key: Of<M, String>,
+    audiences: Vec<Audience<M>>,
+    rows: Option<Rows<M>>,
+}
+
+/// Subscribers that see the same: which rows, which fields of them, and who they are.
+#[must_use]
+pub struct Audience<M> {
+    name: String,
+    fields: Vec<&'static str>,
+    may: May,
+    rows: Of<M, bool>,
+}
+
+impl<M: Model> Audience<M> {
+    /// Everybody, who sees these fields of all rows.
+    ///
+    /// # Panics
+    /// The name is no group's name or longer than 28 bytes; a field is computed, another model's,
+    /// secret or read later (`Deferred`).
+    pub fn new<L: FieldList>(name: &str, fields: impl FnOnce(&M::Columns) -> L) -> Self {
+        check_name(name);
+        let fields = Fields::<M>::new(fields).own();
+        let fields = fields.unwrap_or_else(|error| panic!("audience {name:?}: {error}"));
+        for field in &fields {
+            assert!(!field.secret, "audience {name:?}: {} is secret", field.name);
+            assert!(!field.deferred, "audience {name:?}: {} is read later", field.name);
+        }
+        Self {
+            name: name.to_owned(),
+            fields: fields.iter().map(|field| field.name).collect(),
+            may: Arc::new(|_, _| Box::pin(async { Ok(true) })),
+            rows: Arc::new(|_| true),
+        }
+    }
+
+    /// Only those of whom `may` says so: asked at every join, with what the stream's name captured
+    /// (several values with `/` between).
+    pub fn only<F, Fut>(mut self, may: F) -> Self
+    where
+        F: Fn(Request, String) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<bool>> + Send + 'static,
+    {
+        self.may = Arc::new(move |request, key| Box::pin(may(request, key)));
+        self
+    }
+
+    /// Only rows of which `sees` says so.
+    pub fn rows(mut self, sees: impl Fn(&M) -> bool + Send + Sync + 'static) -> Self {
+        self.rows = Arc::new(sees);
+        self
+    }
+
+    /// The row as this audience sees it.
+    fn shown(&self, row: &M) -> Result<Value> {
+        let mut all = serde_json::to_value(row)?;
+        let fields = self.fields.iter();
+        let shown = fields.map(|name| ((*name).to_owned(), all[*name].take()));
+        Ok(Value::Object(shown.collect()))
+    }
+}
+
+fn check_name(name: &str) {
+    let is_name = GroupName::new(name).is_ok() && name.len() <= NAME_BYTES_MAX;
+    assert!(is_name, "{name:?}: 1 to {NAME_BYTES_MAX} ASCII letters, digits, `.`, `_` and `-`");
+}
+
+impl<M: Model> LiveModel<M> {
+    /// Rows told by this name, each in the stream that `key` says: the text that the stream's name
+    /// captures (several with `/` between; nothing captured is the empty text).
+    ///
+    /// # Panics
+    /// The name is no group's name or longer than 28 bytes.
+    pub fn new(name: &str, key: impl Fn(&M) -> String + Send + Sync + 'static) -> Self {
+        check_name(name);
+        Self { name: name.to_owned(), key: Arc::new(key), audiences: Vec::new(), rows: None }
+    }
+
+    /// Subscribers are in the first audience that they may be in; in none, they are refused.
+    ///
+    /// # Panics
+    /// There is one of this name.
+    pub fn audience(mut self, audience: Audience<M>) -> Self {
+        let is_there = self.audiences.iter().any(|known| known.name == audience.name);
+        assert!(!is_there, "live model {:?} has two audiences {:?}", self.name, audience.name);
+        self.audiences.push(audience);
+        self
+    }
+
+    /// Who joins, and does not come back from a known place, is given these rows of the stream, as
+    /// its audience sees them: `{"model": .., "rows": [..]}` as `snapshot`.
+    pub fn snapshot(mut self, rows: impl Fn(&str) -> QuerySet<M> + Send + Sync + 'static) -> Self {
+        self.rows = Some(Arc::new(rows));
+        self
+    }
+
+    /// The streams called `name`, to join: a line of [`Streams`](super::Streams).
+    pub fn stream(&self, name: &str) -> StreamRoute {
+        let live = self.clone();
+        stream(name, move |request: Request, captured: Vec<String>| {
+            let (live, key) = (live.clone(), captured.join("/"));
+            async move { live.join(request, key).await }
+        })
+    }
+
+    async fn join(self, request: Request, key: String) -> Result<Stream> {
+        for audience in &self.audiences {
+            if !(audience.may)(request.clone(), key.clone()).await? {
+                continue;
+            }
+            let stream = Stream::group(self.group(audience, &key)?.as_str());
+            let Some(rows) = &self.rows else { return Ok(stream) };
+            let (rows, audience, site) = (rows(&key), audience.clone(), request.site().clone());
+            return Ok(stream.snapshot(move || async move {
+                let rows = rows.all(&site).await?;
+                let seen = rows.iter().filter(|row| (audience.rows)(row));
+                let seen = seen.map(|row| audience.shown(row)).collect::<Result<Vec<_>>>()?;
+                Ok(json!({ "model": M::meta().label(), "rows": seen }))
+            }));
+        }
+        Err(permission_denied("no audience of these rows"))
+    }
+
+    fn group(&self, audience: &Audience<M>, key: &str) -> Result<GroupName> {
+        GroupName::hashed(&format!("live-{}-{}", self.name, audience.name), key)
+    }
+}
+
+impl Project {
+    /// Lets browsers follow the rows of `M`; see [`LiveModel`].
+    #[must_use]
+    pub fn live<M: Model>(self, live: LiveModel<M>) -> Self {
+        let live = Arc::new(live);
+        let [before, after, doomed, gone] = [(); 4].map(|()| Arc::clone(&live));
+        self.on(move |site: Site, event: Arc<PreSave<M>>| {
+            let (live, row) = (Arc::clone(&before), event.row());
+            async move { note_stored(&site, live, &row).await }
+        })
+        .on(move |site: Site, event: Arc<PostSave<M>>| {
+            let (live, row) = (Arc::clone(&after), event.row.clone());
+            let is_whole = event.update_fields.is_none();
+            async move {
+                let Some(key) = row.key() else { return Ok(()) };
+                let row = if is_whole { Some(row) } else { stored(&site, &key).await? };
+                site.at_commit(Touched::new(live, Touch { key, was: None, is: Some(row) })).await
+            }
+        })
+        .on(move |site: Site, event: Arc<PreDelete<M>>| {
+            let (live, row) = (Arc::clone(&doomed), event.row.clone());
+            async move { note_stored(&site, live, &row).await }
+        })
+        .on(move |site: Site, event: Arc<PostDelete<M>>| {
+            let (live, key) = (Arc::clone(&gone), event.row.key());
+            async move {
+                let Some(key) = key else { return Ok(()) };
+                site.at_commit(Touched::new(live, Touch { key, was: None, is: Some(None) })).await
+            }
+        })
+    }
+}
+
+/// Notes how the row is stored that is about to be written.
+async fn note_stored<M: Model>(site: &Site, live: Arc<LiveModel<M>>, row: &M) -> Result<()> {
+    let Some(key) = row.key() else { return Ok(()) };
+    let was = stored(site, &key).await?;
+    site.at_commit(Touched::new(live, Touch { key, is: None, was: Some(was) })).await
+}
+
+async fn stored<M: Model>(site: &Site, key: &Key) -> Result<Option<M>> {
+    QuerySet::<M>::with_key(key.clone()).select_for_update(Lock::new()).first(site).await
+}
+
+/// What is known of a row that a transaction has touched: how it was and is, `None` for what this
+/// piece does not say; inside that, `None` for no such row.
+struct Touch<M> {
+    key: Key,
+    was: Option<Option<M>>,
+    is: Option<Option<M>>,
+}
+
+/// What a transaction has done to rows, by what tells of them.
+struct Touched<M>(Vec<(Arc<LiveModel<M>>, Vec<Touch<M>>)>);
+
+impl<M: Model> Touched<M> {
+    fn new(live: Arc<LiveModel<M>>, touch: Touch<M>) -> Self {
+        Self(vec![(live, vec![touch])])
+    }
+}
+
+impl<M: Model> Batch for Touched<M> {
+    fn add(&mut self, later: Self) {
+        for (live, touches) in later.0 {
+            match self.0.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &live)) {
+                Some((_, known)) => known.extend(touches),
+                None => self.0.push((live, touches)),
+            }
+        }
+    }
+
+    async fn run(self, site: Site) -> Result<()> {
+        let mut first = Ok(());
+        for (live, touches) in self.0 {
+            let touches = by_row(touches);
+            for (group, changes) in live.changes(&touches)? {
+                let sent = site.layer().publish(&group, message::<M>(changes, &site)).await;
+                // One that is not told keeps nobody else from it.
+                first = first.and(sent.map(drop));
+            }
+        }
+        first
+    }
+}
+
+/// One touch a row: how it was first and is last.
+fn by_row<M>(touches: Vec<Touch<M>>) -> Vec<Touch<M>> {
+    let mut rows: Vec<Touch<M>> = Vec::new();
+    let mut places = std::collections::HashMap::new();
+    for touch in touches {
+        let place = *places.entry(format!("{:?}", touch.key)).or_insert(rows.len());
+        match rows.get_mut(place) {
+            None => rows.push(touch),
+            Some(known) => {
+                if known.was.is_none() && known.is.is_none() {
+                    known.was = touch.was;
+                }
+                known.is = touch.is.or(known.is.take());
+            }
+        }
+    }
+    rows
+}
+
+impl<M: Model> LiveModel<M> {
+    /// What to tell each group, in the order in which the groups are touched.
+    fn changes(&self, touches: &[Touch<M>]) -> Result<Vec<(GroupName, Vec<Value>)>> {
+        let mut told: Vec<(GroupName, Vec<Value>)> = Vec::new();
+        let mut tell = |group: GroupName, change: Value| match told
+            .iter_mut()
+            .find(|(known, _)| *known == group)
+        {
+            Some((_, changes)) => changes.push(change),
+            None => told.push((group, vec![change])),
+        };
+        for touch in touches {
+            // A row whose writing was not heard of is as it was.
+            let Some(is) = &touch.is else { continue };
+            let was = touch.was.as_ref().and_then(Option::as_ref);
+            let key = key_of(is.as_ref().or(was))?;
+            for audience in &self.audiences {
+                let seen = |row: Option<&M>| -> Result<Option<(GroupName, Value)>> {
+                    let Some(row) = row.filter(|row| (audience.rows)(row)) else { return Ok(None) };
+                    let group = self.group(audience, &(self.key)(row))?;
+                    Ok(Some((group, audience.shown(row)?)))
+                };
+                match (seen(was)?, seen(is.as_ref())?) {
+                    (None, None) => {}
+                    (Some((before, old)), Some((after, new))) if before == after => {
+                        if old != new {
+                            tell(after, json!({ "change": "update", "key": key, "row": new }));
+                        }
+                    }
+                    (before, after) => {
+                        if let Some((group, _)) = before {
+                            tell(group, json!({ "change": "delete", "key": key }));
+                        }
+                        if let Some((group, row)) = after {
+                            tell(group, json!({ "change": "create", "key": key, "row": row }));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(told)
+    }
+}
+
+/// The row's key as clients are told it.
+fn key_of<M: Model>(row: Option<&M>) -> Result<Value> {
+    let Some(row) = row else { return Ok(Value::Null) };
+    Ok(serde_json::to_value(row)?[M::meta().primary_key().name].take())
+}
+
+fn message<M: Model>(changes: Vec<Value>, site: &Site) -> Message {
+    let model = M::meta().label();
+    let message = Message::from(json!({ "model": model, "changes": changes }));
+    if message.len() > site.settings().channels.message_bytes_max {
+        return json!({ "model": model, "reset": true }).into();
+    }
+    message
+}
+
+impl<M> Clone for LiveModel<M> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            key: Arc::clone(&self.key),
+            audiences: self.audiences.clone(),
+            rows: self.rows.clone(),
+        }
+    }
+}
+
+impl<M> Clone for Audience<M> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            fields: self.fields.clone(),
+            may: Arc::clone(&self.may),
+            rows: Arc::clone(&self.rows),
+        }
+    }
+}
+
+impl<M> fmt::Debug for LiveModel<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let audiences = self.audiences.iter().map(|audience| &audience.name);
+        f.debug_tuple("LiveModel").field(&self.name).field(&audiences.collect::<Vec<_>>()).finish()
+    }
+}
+
+impl<M> fmt::Debug for Audience<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Audience").field(&self.name).field(&self.fields).finish()
+    }
+}
