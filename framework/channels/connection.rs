@@ -1,6 +1,7 @@
 //! A connection's handle on the groups it takes part in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 
@@ -30,6 +31,13 @@ impl Connection {
     pub(super) fn new(worker: Arc<Worker>, sink: Arc<dyn Sink>) -> Self {
         let id = worker.table().connect(sink);
         Self { worker, id }
+    }
+
+    /// The name it has in [`Layer::group_channels`](super::Layer::group_channels), its own of all
+    /// processes.
+    #[must_use]
+    pub fn name(&self) -> GroupName {
+        self.worker.table().name_of(self.id)
     }
 
     /// Takes part in `group`: what is sent to it from now on can be drained. Twice is once.
@@ -96,7 +104,8 @@ impl Connection {
     /// # Errors
     /// As [`join`](Self::join); or the key is empty or longer than 200 bytes.
     pub async fn enter(&self, group: &GroupName, presence: &Presence) -> Result<Entered> {
-        let person = person(presence)?;
+        let grace = self.worker.table().presence_grace();
+        let person = person(presence, grace)?;
         let bytes = presence.joined.len() + presence.left.len();
         let undo = Undo::new(self, group);
         self.take_part(group, Part::Enter).await?;
@@ -275,7 +284,7 @@ impl Drop for Undo<'_> {
     }
 }
 
-fn person(presence: &Presence) -> Result<Person> {
+fn person(presence: &Presence, grace: Duration) -> Result<Person> {
     if !(1..=KEY_BYTES_MAX).contains(&presence.key.len()) {
         return Err(Error::of(
             Kind::BadGroupName,
@@ -284,6 +293,7 @@ fn person(presence: &Presence) -> Result<Person> {
     }
     Ok(Person {
         key: presence.key.as_str().into(),
+        grace,
         joined: Frame::new(&presence.joined),
         left: Frame::new(&presence.left),
     })

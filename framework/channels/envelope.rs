@@ -77,7 +77,7 @@ mod tests {
     #[track_caller]
     fn check(message: impl Into<Message>, expected: &str) {
         let frame = Frame::new(&message.into());
-        let entry = Entry { offset: 5, key: Key::default(), is_presence: false, frame };
+        let entry = Entry { offset: 5, key: Key::default(), of: 0, is_presence: false, frame };
         let envelope = Envelope::new("a/\"b\"");
         let text = envelope.text(Position { epoch: 3, offset: 5 }, "data", &entry.frame);
         assert_eq!(text, format!(r#"{{"stream":"a/\"b\"","at":"3-5",{expected}}}"#));
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn who_came_or_went_is_no_data() {
         let frame = Frame::new(&Message::from(r#"{"left":{}}"#));
-        let entry = Entry { offset: 1, key: Key::default(), is_presence: true, frame };
+        let entry = Entry { offset: 1, key: Key::default(), of: 0, is_presence: true, frame };
         let mut sealed = bytes::BytesMut::new();
         Envelope::new("a").seal(1, &entry, &mut sealed);
         let text = Message::from(r#"{"stream":"a","at":"1-1","presence":{"left":{}}}"#);

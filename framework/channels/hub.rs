@@ -7,7 +7,7 @@
 //! - The lock is held while effects are handed out, so every worker sees the store's order.
 //! - An outbox over its bound blocks its worker in the store; what it misses waits in the rings.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -130,12 +130,11 @@ impl Hub {
         let now = self.started.elapsed();
         let Inner { store, ports, .. } = &mut *inner;
         let due = store.next_due();
-        let mut full = Vec::new();
-        for effect in store.step(now, event) {
-            hand_out(ports, &effect, &mut full);
-        }
-        for worker in full {
-            store.step(now, Event::Blocked(worker));
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for effect in store.step(now, event) {
+                hand_out(ports, &effect, &mut events);
+            }
         }
         if store.next_due().is_some_and(|next| due.is_none_or(|due| next < due)) {
             self.rescheduled.notify_waiters();
@@ -157,7 +156,10 @@ impl Hub {
                 None => rescheduled.await,
                 Some(due) => tokio::select! {
                     () = rescheduled => {}
-                    () = sleep_until(self.started + due) => self.step(Event::Tick),
+                    () = sleep_until(self.started + due) => {
+                        self.step(Event::Tick);
+                        self.flush();
+                    }
                 },
             }
         }
@@ -176,13 +178,17 @@ impl Hub {
     }
 }
 
-/// Carries one effect to the workers it is for; notes whose outbox it filled.
-fn hand_out(ports: &HashMap<WorkerId, Port>, effect: &Effect, full: &mut Vec<WorkerId>) {
+/// Carries one effect to the workers it is for; notes what follows from that at once.
+fn hand_out(ports: &HashMap<WorkerId, Port>, effect: &Effect, events: &mut VecDeque<Event>) {
     let mut encoded = BytesMut::new();
     for worker in &effect.to {
         match ports.get(worker) {
             None => {}
-            Some(Port::Table(seat)) => seat.tell(effect.tell.clone()),
+            Some(Port::Table(seat)) => {
+                if let Some(ask) = seat.tell(effect.tell.clone()) {
+                    events.push_back(Event::Asked(*worker, ask));
+                }
+            }
             Some(Port::Outbox(outbox)) => {
                 if encoded.is_empty() {
                     wire::encode_tell(&effect.tell, &mut encoded);
@@ -190,7 +196,7 @@ fn hand_out(ports: &HashMap<WorkerId, Port>, effect: &Effect, full: &mut Vec<Wor
                 let mut bytes = outbox.bytes.lock().unwrap_or_else(PoisonError::into_inner);
                 bytes.extend_from_slice(&encoded);
                 if bytes.len() > OUTBOX_BYTES_MAX && matches!(effect.tell, Tell::Deliver { .. }) {
-                    full.push(*worker);
+                    events.push_back(Event::Blocked(*worker));
                 }
                 drop(bytes);
                 outbox.filled.notify_one();

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -37,31 +38,34 @@ struct Inner {
 
 /// Where the store is.
 enum LayerKind {
-    Memory,
+    /// With the task that tells the store when something is due, if there is a runtime for it.
+    Memory { _clock: Option<Arc<AbortOnDropHandle<()>>> },
     /// The task that keeps the link; the last clone of the layer ends it.
-    Pulse {
-        link: link::State,
-        _task: AbortOnDropHandle<()>,
-    },
+    Pulse { link: link::State, _task: AbortOnDropHandle<()> },
 }
 
 impl Layer {
     /// A layer inside this process, for tests and a server of one process.
     #[must_use]
     pub fn memory(settings: &conf::Channels) -> Self {
-        Self::beside(&hub(settings), settings)
+        let mut layers = Self::memory_workers(settings, 1);
+        layers.pop().expect("one")
     }
 
     /// `count` layers of one store in this process, as if each were a worker of its own.
     #[must_use]
     pub fn memory_workers(settings: &conf::Channels, count: usize) -> Vec<Self> {
         let hub = hub(settings);
-        (0..count).map(|_| Self::beside(&hub, settings)).collect()
-    }
-
-    fn beside(hub: &Arc<Hub>, settings: &conf::Channels) -> Self {
-        let worker = Worker::local(table(settings), wait(settings), Arc::clone(hub));
-        Self::new(Arc::new(worker), settings, LayerKind::Memory)
+        let clock = Handle::try_current().ok().map(|runtime| {
+            let hub = Arc::clone(&hub);
+            let turning = async move { match hub.turn().await {} };
+            Arc::new(AbortOnDropHandle::new(runtime.spawn(turning)))
+        });
+        let beside = |_| {
+            let worker = Worker::local(table(settings), wait(settings), Arc::clone(&hub));
+            Self::new(Arc::new(worker), settings, LayerKind::Memory { _clock: clock.clone() })
+        };
+        (0..count).map(beside).collect()
     }
 
     /// A layer over the store process that listens on the unix socket `path`. It links to it in the
@@ -103,7 +107,7 @@ impl Layer {
     /// It cannot be within `channels.send_wait_seconds` (`is_layer_unavailable`).
     pub async fn ready(&self) -> Result<()> {
         match &self.0.kind {
-            LayerKind::Memory => Ok(()),
+            LayerKind::Memory { .. } => Ok(()),
             LayerKind::Pulse { link, .. } => link.ready(self.0.worker.wait()).await,
         }
     }
@@ -141,6 +145,27 @@ impl Layer {
         let (frame, named) = (self.frame(&message)?, Key::named(name)?);
         let group = group.clone();
         let make = |key: Key| Ask::PublishOnce { request: key.request, key: named, group, frame };
+        match self.0.worker.request(message.len(), make).await? {
+            Reply::Published(position) => Ok(position),
+            reply => Err(super::unexpected(&reply)),
+        }
+    }
+
+    /// As [`publish`](Self::publish), as the latest of something (1 to 200 bytes: a price, a cursor):
+    /// to members with [`Policy::Latest`](super::Policy::Latest) that lag, only the last of each is
+    /// worth sending.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), or `of` is empty or too long.
+    pub async fn publish_latest(
+        &self,
+        group: &GroupName,
+        of: &str,
+        message: Message,
+    ) -> Result<Position> {
+        let (frame, of) = (self.frame(&message)?, Key::named(of)?.session.max(1));
+        let group = group.clone();
+        let make = |key| Ask::PublishLatest { key, retry: false, group, of, frame };
         match self.0.worker.request(message.len(), make).await? {
             Reply::Published(position) => Ok(position),
             reply => Err(super::unexpected(&reply)),
@@ -332,6 +357,10 @@ impl Layer {
         Connection::new(Arc::clone(&self.0.worker), sink)
     }
 
+    pub(super) fn worker(&self) -> &Worker {
+        &self.0.worker
+    }
+
     /// What this process's side holds and has done.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
@@ -377,7 +406,7 @@ fn wait(settings: &conf::Channels) -> Duration {
 impl fmt::Debug for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.0.kind {
-            LayerKind::Memory => "memory",
+            LayerKind::Memory { .. } => "memory",
             LayerKind::Pulse { .. } => "pulse",
         };
         f.debug_struct("Layer").field("kind", &kind).finish_non_exhaustive()

@@ -15,8 +15,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::members::PARTS;
 use super::wire;
 use super::worker::Worker;
 use crate::error::{Error, Kind, Result};
@@ -29,6 +30,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 const READ_BYTES: usize = 64 * 1024;
 /// Longest time messages wait for those behind them.
 const TICK_MAX: Duration = Duration::from_millis(1);
+/// How often a part of the idle groups is compared with the store's.
+const LOOK: Duration = Duration::from_secs(1);
 /// Bytes encoded before they are written.
 const WRITE_BYTES: usize = 256 * 1024;
 
@@ -223,11 +226,20 @@ async fn write(
     drop(asks);
     output.write_all_buf(&mut bytes).await?;
     state.0.send_replace(true);
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut part = 0;
     loop {
         while encode(worker, &mut bytes) {
             output.write_all_buf(&mut bytes).await?;
         }
-        worker.filled().await;
+        tokio::select! {
+            () = worker.filled() => {}
+            _ = looks.tick() => {
+                part = (part + 1) % PARTS;
+                worker.table().compare_idle(part);
+            }
+        }
     }
 }
 

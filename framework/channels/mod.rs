@@ -19,7 +19,9 @@ mod calls;
 mod connection;
 mod envelope;
 mod frame;
+mod groups;
 mod hub;
+mod inspect;
 mod layer;
 mod link;
 mod members;
@@ -47,6 +49,8 @@ pub use asker::{Asker, Received};
 pub use connection::Connection;
 pub(crate) use envelope::Envelope;
 pub(crate) use frame::{Frame, frame_bytes, frame_texts};
+pub(crate) use inspect::MEMBERS_MAX;
+pub use inspect::{GroupStatistics, Present};
 pub use layer::Layer;
 pub use link::socket_path;
 pub(crate) use link::{has_store, is_store_socket, store_socket};
@@ -76,6 +80,8 @@ pub(crate) struct Limits {
     pub(crate) history_bytes: usize,
     /// How long it keeps them.
     pub(crate) history_age: Duration,
+    /// How long after its last connection somebody still counts as present.
+    pub(crate) presence_grace: Duration,
     /// Unread messages a channel holds.
     pub(crate) capacity: usize,
     /// How long it holds them.
@@ -90,6 +96,7 @@ impl Limits {
             history_messages: settings.history_messages.max(1),
             history_bytes: settings.history_bytes,
             history_age: Duration::from_secs(settings.history_seconds),
+            presence_grace: Duration::from_secs(settings.presence_grace_seconds),
             capacity: settings.capacity,
             expiry: Duration::from_secs(settings.expiry_seconds),
             delayed: settings.delayed_messages,

@@ -1,9 +1,12 @@
 //! What a worker asks of the store, and what the store tells a worker.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 use super::calls::{ChannelAsk, ChannelTell};
 use super::frame::Frame;
+use super::groups::{GroupAsk, GroupTell};
 use super::position::Lineage;
 use super::values::calls::{Outcome, ValueAsk};
 use super::{GroupName, Position};
@@ -41,6 +44,8 @@ impl Key {
 pub(crate) struct Entry {
     pub(crate) offset: u64,
     pub(crate) key: Key,
+    /// What it is the latest of, a digest: it takes the place of those before. 0: of nothing.
+    pub(crate) of: u64,
     /// Made by the store because somebody came or went; no part of what a newcomer reads.
     pub(crate) is_presence: bool,
     pub(crate) frame: Frame,
@@ -50,6 +55,8 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Person {
     pub(crate) key: Box<str>,
+    /// How long after its last connection it still counts as present.
+    pub(crate) grace: Duration,
     pub(crate) joined: Frame,
     pub(crate) left: Frame,
 }
@@ -127,6 +134,16 @@ pub(crate) enum Ask {
         channel: GroupName,
         frame: Frame,
     },
+    /// A message that takes the place of those before it of the same thing, for who lags.
+    PublishLatest {
+        key: Key,
+        retry: bool,
+        group: GroupName,
+        of: u64,
+        frame: Frame,
+    },
+    /// Something about groups.
+    Group(GroupAsk),
     /// Something of the values, counters and locks.
     Value(ValueAsk),
     /// A message that its sender named: it is published once, however often it comes.
@@ -198,6 +215,7 @@ pub(crate) enum Tell {
         group: GroupName,
         position: Position,
     },
+    Group(GroupTell),
     Valued {
         request: u64,
         outcome: Outcome,

@@ -15,11 +15,22 @@ pub(crate) struct Ring {
     bytes: usize,
     /// The offsets of what senders named, once one of them has.
     index: Option<Box<HashMap<Key, u64>>>,
+    /// The last offset of each thing that has a latest message, once there is one.
+    latest: Option<Box<HashMap<u64, u64>>>,
 }
 
 impl Ring {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Age of the oldest entry.
+    pub(crate) fn age(&self, now: Duration) -> Option<Duration> {
+        self.entries.front().map(|(at, _)| now.saturating_sub(*at))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -35,6 +46,9 @@ impl Ring {
         if let Some(index) = &mut self.index {
             index.extend(named(&entry));
         }
+        if entry.of != 0 {
+            self.latest.get_or_insert_default().insert(entry.of, entry.offset);
+        }
         self.entries.push_back((now, entry));
         self.trim(now, limits);
     }
@@ -47,6 +61,9 @@ impl Ring {
             self.bytes += cost(entry);
             if let Some(index) = &mut self.index {
                 index.extend(named(entry));
+            }
+            if entry.of != 0 {
+                self.latest.get_or_insert_default().entry(entry.of).or_insert(entry.offset);
             }
             self.entries.push_front((at, entry.clone()));
         }
@@ -80,12 +97,18 @@ impl Ring {
         {
             index.remove(&entry.key);
         }
+        if let Some(latest) = &mut self.latest
+            && latest.get(&entry.of) == Some(&entry.offset)
+        {
+            latest.remove(&entry.of);
+        }
     }
 
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.bytes = 0;
         self.index = None;
+        self.latest = None;
     }
 
     /// The entry with this offset, if it is still there.
@@ -117,6 +140,12 @@ impl Ring {
             Box::new(self.entries.iter().filter_map(|(_, entry)| named(entry)).collect())
         });
         index.get(&key).copied()
+    }
+
+    /// Whether a later message has taken the place of this one.
+    pub(crate) fn is_superseded(&self, entry: &Entry) -> bool {
+        let latest = self.latest.as_ref().and_then(|latest| latest.get(&entry.of));
+        entry.of != 0 && latest.is_some_and(|offset| *offset > entry.offset)
     }
 
     /// Oldest first.

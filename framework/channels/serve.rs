@@ -53,8 +53,8 @@ pub async fn serve(
     loop {
         tokio::select! {
             () = &mut shutdown => return Ok(()),
-            _ = tick.tick() => hub.step(Event::Tick),
             never = &mut turning => match never {},
+            _ = tick.tick() => hub.step(Event::Tick),
             Some(ended) = links.join_next(), if !links.is_empty() => log_failed(ended),
             stream = accept(&listener), if links.len() < LINKS_MAX => {
                 links.spawn(link(stream, Arc::clone(&hub)));

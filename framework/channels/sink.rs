@@ -51,4 +51,7 @@ pub enum Policy {
     DropOldest,
     /// It reads the oldest 64 KiB still there and misses what came behind them.
     DropNewest,
+    /// Of messages sent as the latest of something (`send_latest`) it gets only the last of each,
+    /// as soon as it lags at all; beyond that, as [`DropOldest`](Self::DropOldest).
+    Latest,
 }

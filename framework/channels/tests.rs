@@ -23,6 +23,7 @@ fn limits() -> Limits {
         history_messages: 40,
         history_bytes: 100_000,
         history_age: Duration::from_secs(300),
+        presence_grace: Duration::from_millis(500),
         capacity: 5,
         expiry: Duration::from_secs(60),
         delayed: 3,
@@ -259,6 +260,7 @@ impl World {
         if let Some(key) = &client.key {
             let person = Person {
                 key: key.as_str().into(),
+                grace: Duration::ZERO,
                 joined: Frame::new(&Message::from(format!("joined:{key}"))),
                 left: Frame::new(&Message::from(format!("left:{key}"))),
             };

@@ -7,10 +7,13 @@
 //! - Every length is checked before anything is set aside for it.
 //! - What cannot be read ends the link; nothing is guessed.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::calls::{ChannelAsk, ChannelTell};
 use super::frame::Frame;
+use super::groups::{GroupAsk, GroupTell};
 use super::position::Lineage;
 use super::protocol::{Ask, Entry, Key, Person, Tell};
 use super::values::calls::{Outcome, ValueAsk};
@@ -18,6 +21,9 @@ use super::{GroupName, Position};
 
 /// Longest frame, bytes: a message of 16 MiB, or a roster of 8 MiB, with its fields.
 const FRAME_BYTES_MAX: usize = 20 * 1024 * 1024;
+/// What an entry's byte of flags says.
+const IS_PRESENCE: u8 = 1;
+const IS_OF: u8 = 2;
 /// Length and tag.
 const LENGTH_BYTES: usize = 4;
 
@@ -107,6 +113,14 @@ pub(super) fn encode_ask(ask: &Ask, out: &mut BytesMut) {
             put_name(out, channel);
             put_frame(out, frame);
         }
+        Ask::PublishLatest { key, retry, group, of, frame } => {
+            put_message(out, (28, *key, *retry), group, frame);
+            out.put_u64_le(*of);
+        }
+        Ask::Group(ask) => {
+            out.put_u8(30);
+            ask.encode(out);
+        }
         Ask::Value(ask) => {
             out.put_u8(24);
             ask.encode(out);
@@ -175,6 +189,10 @@ pub(super) fn encode_tell(tell: &Tell, out: &mut BytesMut) {
             put_position(out, *position);
             put_lineage(out, lineage);
         }
+        Tell::Group(tell) => {
+            out.put_u8(30);
+            tell.encode(out);
+        }
         Tell::Valued { request, outcome } => {
             out.put_u8(24);
             out.put_u64_le(*request);
@@ -234,6 +252,11 @@ fn read_ask(r: &mut Reader) -> Option<Ask> {
             Ask::Cancel { request, channel }
         }
         13 => Ask::Return { channel: r.name()?, frame: r.frame()? },
+        28 => {
+            let (key, retry, group, frame) = r.message()?;
+            Ask::PublishLatest { key, retry, group, frame, of: r.u64()? }
+        }
+        30 => Ask::Group(GroupAsk::read(r)?),
         24 => Ask::Value(ValueAsk::read(r)?),
         21 => {
             let (request, group) = r.numbered()?;
@@ -275,6 +298,7 @@ fn read_tell(r: &mut Reader) -> Option<Tell> {
             let (group, position) = (r.name()?, r.position()?);
             Tell::Renew { group, position, lineage: r.lineage()? }
         }
+        30 => Tell::Group(GroupTell::read(r)?),
         24 => Tell::Valued { request: r.u64()?, outcome: Outcome::read(r)? },
         20 => Tell::History {
             request: r.u64()?,
@@ -339,7 +363,7 @@ pub(super) fn put_key(out: &mut BytesMut, key: Key) {
     out.put_u64_le(key.request);
 }
 
-fn put_position(out: &mut BytesMut, position: Position) {
+pub(super) fn put_position(out: &mut BytesMut, position: Position) {
     out.put_u64_le(position.epoch);
     out.put_u64_le(position.offset);
 }
@@ -357,12 +381,17 @@ fn put_since(out: &mut BytesMut, since: Option<Position>) {
 fn put_entry(out: &mut BytesMut, entry: &Entry) {
     out.put_u64_le(entry.offset);
     put_key(out, entry.key);
-    out.put_u8(u8::from(entry.is_presence));
+    // Most are of nothing.
+    out.put_u8(u8::from(entry.is_presence) | if entry.of == 0 { 0 } else { IS_OF });
+    if entry.of != 0 {
+        out.put_u64_le(entry.of);
+    }
     put_frame(out, &entry.frame);
 }
 
 fn put_person(out: &mut BytesMut, person: &Person) {
     put_short(out, &person.key);
+    out.put_u32_le(u32::try_from(person.grace.as_millis()).unwrap_or(u32::MAX));
     put_frame(out, &person.joined);
     put_frame(out, &person.left);
 }
@@ -428,7 +457,7 @@ impl Reader {
         Some(Key { session: self.u64()?, request: self.u64()? })
     }
 
-    fn position(&mut self) -> Option<Position> {
+    pub(super) fn position(&mut self) -> Option<Position> {
         Some(Position { epoch: self.u64()?, offset: self.u64()? })
     }
 
@@ -443,16 +472,19 @@ impl Reader {
     }
 
     fn entry(&mut self) -> Option<Entry> {
-        Some(Entry {
-            offset: self.u64()?,
-            key: self.key()?,
-            is_presence: self.bool()?,
-            frame: self.frame()?,
-        })
+        let (offset, key, flags) = (self.u64()?, self.key()?, self.u8()?);
+        if flags & !(IS_PRESENCE | IS_OF) != 0 {
+            return None;
+        }
+        let of = if flags & IS_OF == 0 { 0 } else { self.u64()? };
+        let is_presence = flags & IS_PRESENCE != 0;
+        Some(Entry { offset, key, of, is_presence, frame: self.frame()? })
     }
 
     fn person(&mut self) -> Option<Person> {
-        Some(Person { key: self.text()?, joined: self.frame()?, left: self.frame()? })
+        let key = self.text()?;
+        let grace = Duration::from_millis(u64::from(self.u32()?));
+        Some(Person { key, grace, joined: self.frame()?, left: self.frame()? })
     }
 
     fn numbered(&mut self) -> Option<(u64, GroupName)> {

@@ -44,10 +44,10 @@ impl Seat {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the store says.
-    pub(super) fn tell(&self, tell: Tell) {
+    /// What the store says; what it must be told at once, if it asks.
+    pub(super) fn tell(&self, tell: Tell) -> Option<Ask> {
         let now = self.started.elapsed();
-        self.table().tell(now, tell);
+        self.table().tell(now, tell)
     }
 
     /// Ends the tick.
@@ -139,7 +139,9 @@ impl Worker {
 
     /// What the store says over the link.
     pub(super) fn tell(&self, tell: Tell) {
-        self.seat.tell(tell);
+        if let Some(ask) = self.seat.tell(tell) {
+            self.table().outgoing.push_back(ask);
+        }
     }
 
     /// Asks the store and waits for its answer.

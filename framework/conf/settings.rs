@@ -315,6 +315,9 @@ pub struct Channels {
     pub history_bytes: usize,
     /// How long a group keeps a message, seconds.
     pub history_seconds: u64,
+    /// How long somebody still counts as present in a group after their last connection there has
+    /// ended, seconds: who reloads a page within it neither leaves nor joins.
+    pub presence_grace_seconds: u64,
     /// Unread messages a channel holds.
     pub capacity: usize,
     /// Other capacities by patterns of names, in which `*` stands for any characters and `?` for
@@ -335,6 +338,7 @@ impl Default for Channels {
             history_messages: 4096,
             history_bytes: 4_194_304,
             history_seconds: 300,
+            presence_grace_seconds: 0,
             capacity: 100,
             capacities: Capacities::default(),
             delayed_messages: 10_000,

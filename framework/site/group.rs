@@ -44,6 +44,25 @@ impl Group {
             .await
     }
 
+    /// As [`send`](Self::send), as the latest `of` something (a price, a cursor): members that lag
+    /// and joined with [`Policy::Latest`](crate::channels::Policy::Latest) get only the last.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), or `of` has not 1 to 200 bytes.
+    pub async fn send_latest(
+        &self,
+        of: impl Into<String>,
+        message: impl Into<Message>,
+    ) -> Result<()> {
+        let group = GroupName::new(&self.name)?;
+        let (of, message) = (of.into(), message.into());
+        self.site
+            .on_commit(move |site| async move {
+                site.layer().publish_latest(&group, &of, message).await.map(drop)
+            })
+            .await
+    }
+
     /// As [`send`](Self::send), with the message's place in the group's order: a client that is
     /// told it knows when it has seen what it caused. `None` inside a transaction, where it has no
     /// place before the commit.

@@ -162,7 +162,7 @@ impl Member {
         match self.policy {
             // It finds out when it looks.
             Policy::Close => self.sink.wake(),
-            Policy::DropOldest | Policy::DropNewest => {
+            Policy::DropOldest | Policy::DropNewest | Policy::Latest => {
                 let first = ring.iter().next().map_or(top.offset + 1, |entry| entry.offset);
                 let last = Position { epoch: top.epoch, offset: first - 1 };
                 if let Some(cursor) = &mut self.cursor {
@@ -188,6 +188,11 @@ impl Member {
                 *cursor = drained.top;
                 return;
             };
+            if self.policy == Policy::Latest && ring.is_superseded(entry) {
+                drained.dropped += 1;
+                cursor.offset += 1;
+                continue;
+            }
             if out.len() + drained.heard_bytes >= bytes_max {
                 if self.policy != Policy::DropNewest {
                     drained.has_more = true;

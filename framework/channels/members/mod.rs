@@ -13,6 +13,7 @@
 //!   follows from, so the two never disagree about the order.
 //! - Pure: the caller brings the time and carries `outgoing`.
 
+mod compare;
 mod envelopes;
 mod flush;
 mod reconnect;
@@ -31,7 +32,8 @@ use tokio::sync::Semaphore;
 use super::position::Lineage;
 use super::protocol::{Ask, Entry, Person};
 use super::ring::Ring;
-use super::{Delivery, GroupName, Limits, Policy, Position, Sink, Statistics};
+use super::{Delivery, GroupName, Limits, MEMBERS_MAX, Policy, Position, Sink, Statistics};
+pub(super) use compare::PARTS;
 use envelopes::{Envelopes, Wrapping};
 pub(super) use requests::{Pending, Reply};
 pub(super) use resume::{Missed, Start};
@@ -78,6 +80,10 @@ struct Local {
     ring: Ring,
     /// Held by who asks the store for older messages; none before the first who needs it.
     turn: Option<Arc<Semaphore>>,
+    /// Where it was when it was last looked at for having been idle.
+    compared: Option<Position>,
+    /// The store was asked for what is missing before messages that came.
+    is_behind: bool,
     /// Members that get a cursor when it is clear what they missed.
     resuming: BTreeSet<u64>,
     /// By connection.
@@ -257,7 +263,11 @@ impl Table {
 
     /// The store subscribed this worker.
     fn subscribed(&mut self, group: &GroupName, position: Position, lineage: Lineage) {
-        let Some(local) = self.groups.get_mut(group) else { return };
+        let Some(local) = self.groups.get_mut(group) else {
+            // Everything was flushed meanwhile, or its member is gone.
+            self.outgoing.push_back(Ask::Unsubscribe { group: group.clone() });
+            return;
+        };
         if local.position.is_none_or(|known| known != position) {
             self.gap(group, position);
         }
@@ -293,9 +303,11 @@ impl Table {
             if position <= known {
                 return;
             }
-            self.gap(group, Position { epoch, offset: entry.offset - 1 });
+            // It comes again, behind those between.
+            self.ask_between(group);
+            return;
         }
-        let Some(local) = self.groups.get_mut(group) else { return };
+        local.is_told();
         local.position = Some(position);
         if local.waiting_bytes == 0 {
             self.dirty.push(group.clone());
@@ -322,6 +334,7 @@ impl Table {
         let Some(local) = self.groups.get_mut(group) else { return };
         self.counted.history_bytes -= local.ring.bytes();
         local.ring.clear();
+        local.is_told();
         if local.position.is_some_and(|known| known.epoch != position.epoch) {
             local.lineage = Lineage::default();
         }
@@ -337,6 +350,7 @@ impl Table {
     fn renew(&mut self, group: &GroupName, position: Position, lineage: Lineage) {
         let Some(local) = self.groups.get_mut(group) else { return };
         local.lineage = lineage;
+        local.is_told();
         let Some(known) = local.position else { return };
         if known.offset != position.offset {
             self.gap(group, position);
@@ -349,6 +363,37 @@ impl Table {
             if local.lineage.leads_from(*cursor) {
                 cursor.epoch = position.epoch;
             }
+        }
+    }
+
+    /// How long after its last connection somebody still counts as present.
+    pub(super) fn presence_grace(&self) -> Duration {
+        self.limits.presence_grace
+    }
+
+    /// The name of a connection, its own of all processes.
+    pub(super) fn name_of(&self, id: u64) -> GroupName {
+        GroupName::new(&format!("connection.{:016x}.{id}", self.session)).expect("a good name")
+    }
+
+    /// The connections that take part in `group`.
+    fn names_in(&self, group: &GroupName) -> Vec<GroupName> {
+        let members = self.groups.get(group).map(|local| local.members.keys());
+        let members = members.into_iter().flatten().take(MEMBERS_MAX);
+        members.map(|id| self.name_of(*id)).collect()
+    }
+
+    /// No connection is in any group any more.
+    fn flushed(&mut self) {
+        self.groups.clear();
+        self.dirty.clear();
+        self.counted.history_bytes = 0;
+        for connection in self.connections.values_mut() {
+            connection.groups.clear();
+        }
+        for pending in self.requests.values_mut() {
+            // Nobody is to hear of it any more.
+            pending.person = None;
         }
     }
 

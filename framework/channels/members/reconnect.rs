@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Table;
+use super::{Local, Table};
 use crate::channels::calls::ChannelAsk;
 use crate::channels::protocol::{Ask, VERSION};
 use crate::channels::values::calls::ValueAsk;
@@ -19,6 +19,7 @@ impl Table {
         // All of it is either announced below, asked again, or no longer true.
         let returned = std::mem::take(&mut self.outgoing);
         let mut asks = vec![Ask::Hello { version: VERSION, resumed, latest: self.latest }];
+        self.groups.values_mut().for_each(Local::is_told);
         self.announce_groups(&mut asks);
         self.announce_people(&mut asks);
         self.requests.retain(|_, pending| pending.is_wanted());
@@ -78,6 +79,7 @@ fn again(ask: &Ask, retry: bool) -> Ask {
     let mut ask = ask.clone();
     match &mut ask {
         Ask::Publish { retry: is_retry, .. }
+        | Ask::PublishLatest { retry: is_retry, .. }
         | Ask::Send { retry: is_retry, .. }
         | Ask::Value(ValueAsk { retry: is_retry, .. }) => *is_retry = retry,
         _ => {}

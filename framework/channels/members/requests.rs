@@ -7,9 +7,10 @@ use tokio::sync::oneshot;
 use super::{Missed, Table};
 use crate::channels::calls::{ChannelAsk, ChannelTell};
 use crate::channels::frame::Frame;
+use crate::channels::groups::{Counted, GroupAsk, GroupTell};
 use crate::channels::protocol::{Ask, Key, Person, Tell};
 use crate::channels::values::calls::{Action, Outcome, ValueAsk};
-use crate::channels::{ChannelStatistics, GroupName, Position};
+use crate::channels::{ChannelStatistics, GroupName, GroupStatistics, Position};
 
 /// The answer to a request.
 #[derive(Debug)]
@@ -23,6 +24,9 @@ pub(crate) enum Reply {
     },
     Full,
     Missed(Missed),
+    Present(Vec<Counted>),
+    Members(Vec<GroupName>),
+    GroupNumbers(GroupStatistics),
     Valued(Outcome),
     /// The name of a lock and the token of its taking.
     Locked(Box<str>, u64),
@@ -63,7 +67,10 @@ impl Table {
     /// Whether the store has a message of this worker's that it has not answered.
     pub(crate) fn is_publishing(&self) -> bool {
         // The latest first: readers of channels may wait for ever.
-        self.requests.values().rev().any(|pending| matches!(pending.ask, Ask::Publish { .. }))
+        let is_publish = |ask: &Ask| {
+            matches!(ask, Ask::Publish { .. } | Ask::PublishOnce { .. } | Ask::PublishLatest { .. })
+        };
+        self.requests.values().rev().any(|pending| is_publish(&pending.ask))
     }
 
     /// Nobody waits for the answer any more.
@@ -121,12 +128,17 @@ impl Table {
         request
     }
 
-    /// What the store says.
-    pub(crate) fn tell(&mut self, now: Duration, tell: Tell) {
+    /// What the store says; what it must be told at once, if it asks.
+    pub(crate) fn tell(&mut self, now: Duration, tell: Tell) -> Option<Ask> {
         match tell {
             Tell::Deliver { group, epoch, entry } => self.deliver(now, &group, epoch, entry),
             Tell::Gap { group, position } => self.gap(&group, position),
             Tell::Renew { group, position, lineage } => self.renew(&group, position, lineage),
+            Tell::Group(GroupTell::Count { poll, group }) => {
+                let names = self.names_in(&group);
+                return Some(Ask::Group(GroupAsk::Counted { poll, names }));
+            }
+            Tell::Group(tell) => self.tell_group(tell),
             Tell::Valued { request, outcome } => self.valued(request, outcome),
             Tell::Subscribed { request, group, position, lineage } => {
                 self.latest = self.latest.max(position.epoch);
@@ -151,6 +163,7 @@ impl Table {
                 self.answer(request, Reply::Missed(Missed { top, recovered, entries }));
             }
         }
+        None
     }
 
     fn answer(&mut self, request: u64, reply: Reply) {
@@ -161,6 +174,20 @@ impl Table {
             if let Err(reply) = waiting.send(reply) {
                 self.give_back(reply);
             }
+        }
+    }
+
+    fn tell_group(&mut self, tell: GroupTell) {
+        match tell {
+            GroupTell::Present { request, people } => {
+                self.answer(request, Reply::Present(people));
+            }
+            GroupTell::Members { request, names } => self.answer(request, Reply::Members(names)),
+            GroupTell::Inspected { request, numbers } => {
+                self.answer(request, Reply::GroupNumbers(numbers));
+            }
+            GroupTell::Flushed => self.flushed(),
+            GroupTell::Count { .. } => {}
         }
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
-use super::{Part, Table};
+use super::{PARTS, Part, Table};
+use crate::channels::groups::GroupAsk;
 use crate::channels::position::Lineage;
 use crate::channels::protocol::{Ask, Entry, Key, Tell};
 use crate::channels::{
@@ -20,6 +21,7 @@ fn table() -> Table {
         history_messages: 4,
         history_bytes: 10_000,
         history_age: Duration::from_secs(100),
+        presence_grace: Duration::ZERO,
         capacity: 5,
         expiry: Duration::from_secs(60),
         delayed: 3,
@@ -48,7 +50,7 @@ fn subscribe(table: &mut Table, position: Position) {
 
 fn deliver(table: &mut Table, offset: u64) {
     let frame = Frame::new(&Message::from(offset.to_string()));
-    let entry = Entry { offset, key: Key::default(), is_presence: false, frame };
+    let entry = Entry { offset, key: Key::default(), of: 0, is_presence: false, frame };
     table.tell(Duration::ZERO, Tell::Deliver { group: name(), epoch: 1, entry });
 }
 
@@ -88,15 +90,58 @@ fn a_member_behind_the_ring_is_overrun_once() {
 }
 
 #[test]
-fn what_does_not_follow_is_a_gap_and_what_came_before_is_nothing() {
+fn what_does_not_follow_is_asked_for_and_what_came_before_is_nothing() {
     let (mut table, id) = joined(Part::Join(Policy::Close));
     deliver(&mut table, 1);
     deliver(&mut table, 1);
     let mut out = BytesMut::new();
     assert!(!table.drain(id, &mut out, 1000).is_overrun);
     assert_eq!(&out[..], b"\x81\x011");
-    deliver(&mut table, 3);
-    assert!(table.drain(id, &mut out, 1000).is_overrun);
+    table.outgoing.clear();
+    // The second is lost on the way.
+    (3..=4).for_each(|offset| deliver(&mut table, offset));
+    let position = Position { epoch: 1, offset: 1 };
+    let compare = Ask::Group(GroupAsk::Compare { group: name(), position });
+    assert_eq!(table.outgoing, [compare], "asked for once");
+    (2..=4).for_each(|offset| deliver(&mut table, offset));
+    assert!(!table.drain(id, &mut out, 1000).is_overrun);
+    assert_eq!(&out[..], b"\x81\x011\x81\x012\x81\x013\x81\x014");
+    let position = Position { epoch: 1, offset: 9 };
+    table.tell(Duration::ZERO, Tell::Gap { group: name(), position });
+    assert!(table.drain(id, &mut out, 1000).is_overrun, "or it is lost");
+}
+
+#[test]
+fn a_group_in_which_nothing_came_for_a_while_is_compared() {
+    let (mut table, _) = joined(Part::Join(Policy::Close));
+    table.outgoing.clear();
+    let look = |table: &mut Table| (0..PARTS).for_each(|part| table.compare_idle(part));
+    look(&mut table);
+    deliver(&mut table, 1);
+    look(&mut table);
+    assert!(table.outgoing.is_empty(), "something came");
+    look(&mut table);
+    let position = Position { epoch: 1, offset: 1 };
+    let compare = Ask::Group(GroupAsk::Compare { group: name(), position });
+    assert_eq!(table.outgoing, [compare]);
+}
+
+#[test]
+fn a_member_that_lags_gets_the_last_of_each_thing() {
+    let check = |policy, expected: &[u8], dropped| {
+        let (mut table, id) = joined(Part::Join(policy));
+        for (offset, of) in [(1, 7), (2, 0), (3, 8), (4, 7)] {
+            let frame = Frame::new(&Message::from(offset.to_string()));
+            let entry = Entry { offset, key: Key::default(), of, is_presence: false, frame };
+            table.tell(Duration::ZERO, Tell::Deliver { group: name(), epoch: 1, entry });
+        }
+        let mut out = BytesMut::new();
+        assert!(!table.drain(id, &mut out, 1000).is_overrun);
+        assert_eq!(&out[..], expected);
+        assert_eq!(table.statistics().dropped, dropped);
+    };
+    check(Policy::Latest, b"\x81\x012\x81\x013\x81\x014", 1);
+    check(Policy::Close, b"\x81\x011\x81\x012\x81\x013\x81\x014", 0);
 }
 
 #[test]
@@ -269,6 +314,7 @@ fn a_policy_says_what_a_member_behind_the_ring_misses() {
     };
     check(Policy::Close, b"", 0, 1);
     check(Policy::DropOldest, b"\x81\x013\x81\x014\x81\x015\x81\x016", 2, 0);
+    check(Policy::Latest, b"\x81\x013\x81\x014\x81\x015\x81\x016", 2, 0);
     check(Policy::DropNewest, b"\x81\x013\x81\x014", 4, 0);
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::presence::settle;
 use super::{CATCH_UP_BYTES_MAX, Effect, Phase, Store, Topic, WorkerId, presence_entry};
 use crate::channels::GroupName;
 use crate::channels::protocol::{Ask, Entry};
@@ -70,7 +71,8 @@ impl Store {
         let is_known = self.topics.contains_key(&group);
         let topic = self.topics.entry(group.clone()).or_insert_with(|| Topic::new(0));
         let joined = person.joined.clone();
-        let is_first = topic.add((worker, connection), person);
+        let (is_first, waiting) = topic.roster.add((worker, connection), person);
+        settle(&waiting, effects);
         if !self.phase.is_recovering() && !is_known {
             topic.take_over(self.epoch_next);
             self.epoch_next += 1;
@@ -110,7 +112,12 @@ impl Store {
         }
     }
 
-    fn catch_up_one(&mut self, worker: WorkerId, group: &GroupName, effects: &mut Vec<Effect>) {
+    pub(super) fn catch_up_one(
+        &mut self,
+        worker: WorkerId,
+        group: &GroupName,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(peer) = self.workers.get_mut(&worker).filter(|peer| !peer.is_blocked) else {
             return;
         };

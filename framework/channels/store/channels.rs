@@ -272,6 +272,15 @@ impl Channels {
         });
     }
 
+    /// Drops what waits in all channels.
+    pub(super) fn flush_all(&mut self, effects: &mut Vec<Effect>) {
+        let mut channels: Vec<GroupName> = self.queues.keys().cloned().collect();
+        channels.sort();
+        for channel in channels {
+            self.flush(&channel, effects);
+        }
+    }
+
     /// A worker is gone.
     pub(super) fn forget(&mut self, worker: WorkerId) {
         for channel in self.reading.remove(&worker).unwrap_or_default() {

@@ -14,14 +14,17 @@
 
 mod announce;
 mod channels;
+mod inspect;
+mod presence;
 mod queue;
+mod roster;
 mod topic;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::calls::ChannelAsk;
@@ -29,6 +32,7 @@ use super::pattern::Capacities;
 use super::protocol::{Ask, Entry, Key, Tell};
 use super::{GroupName, Limits, Position};
 use channels::Channels;
+use inspect::Poll;
 use topic::Topic;
 use values::Values;
 
@@ -88,6 +92,13 @@ pub(crate) struct Store {
     topics: HashMap<GroupName, Topic>,
     channels: Channels,
     values: Values,
+    /// When presences end that have a grace period, if nobody comes.
+    leaving: BTreeSet<(Duration, GroupName, Box<str>)>,
+    /// Questions under way to workers.
+    polls: BTreeMap<u64, Poll>,
+    poll_last: u64,
+    /// Since the start.
+    messages: u64,
     workers: HashMap<WorkerId, Peer>,
     /// What was asked while recovering, in order; `None`: the worker's link ended.
     deferred: VecDeque<(WorkerId, Option<Ask>)>,
@@ -134,6 +145,10 @@ impl Store {
             topics: HashMap::new(),
             channels: Channels::new(&limits, capacities),
             values: Values::default(),
+            leaving: BTreeSet::new(),
+            polls: BTreeMap::new(),
+            poll_last: 0,
+            messages: 0,
             workers: HashMap::new(),
             deferred: VecDeque::new(),
             history_bytes: 0,
@@ -148,7 +163,8 @@ impl Store {
 
     /// When it wants to hear that time passed, at the latest.
     pub(crate) fn next_due(&self) -> Option<Duration> {
-        self.channels.next_due()
+        let leaving = self.leaving.first().map(|(end, ..)| *end);
+        leaving.into_iter().chain(self.channels.next_due()).min()
     }
 
     /// The only way in. `now` never goes back.
@@ -160,6 +176,9 @@ impl Store {
             self.open(now, &mut effects);
         }
         self.channels.advance(now, &mut effects);
+        if !self.phase.is_recovering() {
+            self.end_graces(now, &mut effects);
+        }
         match event {
             Event::Connected(worker) => {
                 self.workers.entry(worker).or_default();
@@ -223,16 +242,14 @@ impl Store {
                 self.peer(worker, |peer| peer.subscribed.remove(&group));
             }
             Ask::Publish { key, retry, group, frame } => {
-                let before = retry.then(|| self.topics.get(&group)?.ring.find(key)).flatten();
-                let entry = Entry { offset: 0, key, is_presence: false, frame };
-                let position = match before {
-                    Some(offset) => Some(Position { epoch: self.topics[&group].epoch, offset }),
-                    None => self.publish(now, &group, entry, effects),
-                };
-                if let Some(position) = position {
-                    tell(effects, worker, Tell::Published { request: key.request, position });
-                }
+                let entry = Entry { offset: 0, key, of: 0, is_presence: false, frame };
+                self.publish_for(now, (worker, retry), &group, entry, effects);
             }
+            Ask::PublishLatest { key, retry, group, of, frame } => {
+                let entry = Entry { offset: 0, key, of, is_presence: false, frame };
+                self.publish_for(now, (worker, retry), &group, entry, effects);
+            }
+            Ask::Group(ask) => self.inspect(now, worker, ask, effects),
             Ask::Value(ask) => {
                 let request = ask.key.request;
                 let outcome = self.values.act(now, worker, ask, &mut self.epoch_next);
@@ -243,7 +260,7 @@ impl Store {
                     let offset = topic.ring.find_named(key)?;
                     Some(Position { offset, ..topic.position() })
                 });
-                let entry = Entry { offset: 0, key, is_presence: false, frame };
+                let entry = Entry { offset: 0, key, of: 0, is_presence: false, frame };
                 let position = before.or_else(|| self.publish(now, &group, entry, effects));
                 if let Some(position) = position {
                     tell(effects, worker, Tell::Published { request, position });
@@ -251,9 +268,7 @@ impl Store {
             }
             Ask::Enter { .. } => self.enter(now, worker, ask, effects),
             Ask::Leave { request, group, connection } => {
-                self.leave(now, (worker, connection), &group, effects);
-                self.peer(worker, |peer| peer.present.remove(&(group, connection)));
-                tell(effects, worker, Tell::Done { request });
+                self.ask_leave(now, (worker, connection), (request, group), effects);
             }
             Ask::History { request, group, since, limit } => {
                 let topic = topic_of(&mut self.topics, &mut self.epoch_next, &group);
@@ -290,6 +305,25 @@ impl Store {
         tell(effects, worker, Tell::Subscribed { request, group, position, lineage });
     }
 
+    /// Publishes what `worker` sends, unless that has come before.
+    fn publish_for(
+        &mut self,
+        now: Duration,
+        (worker, is_retry): (WorkerId, bool),
+        group: &GroupName,
+        entry: Entry,
+        effects: &mut Vec<Effect>,
+    ) {
+        let key = entry.key;
+        let topic = self.topics.get(group).filter(|_| is_retry);
+        let before = topic
+            .and_then(|topic| Some(Position { offset: topic.ring.find(key)?, ..topic.position() }));
+        let position = before.or_else(|| self.publish(now, group, entry, effects));
+        if let Some(position) = position {
+            tell(effects, worker, Tell::Published { request: key.request, position });
+        }
+    }
+
     /// Gives `entry` the next offset and tells every subscriber that is up to date.
     fn publish(
         &mut self,
@@ -301,6 +335,8 @@ impl Store {
         let topic = topic_of(&mut self.topics, &mut self.epoch_next, group)?;
         let before = topic.position();
         topic.top += 1;
+        topic.messages += 1;
+        self.messages += 1;
         entry.offset = topic.top;
         let position = topic.position();
         let mut to = Vec::new();
@@ -324,40 +360,6 @@ impl Store {
         Some(position)
     }
 
-    fn enter(&mut self, now: Duration, worker: WorkerId, ask: Ask, effects: &mut Vec<Effect>) {
-        let Ask::Enter { request, group, connection, person } = ask else { return };
-        let owner = (worker, connection);
-        let Some(topic) = topic_of(&mut self.topics, &mut self.epoch_next, &group) else { return };
-        if topic.key_of(owner).is_some_and(|key| *key != *person.key) {
-            self.leave(now, owner, &group, effects);
-        }
-        let Some(topic) = self.topics.get_mut(&group) else { return };
-        let history = topic.latest();
-        let roster = topic.roster(&person.key);
-        let joined = person.joined.clone();
-        let first = topic.add(owner, person);
-        if first {
-            self.publish(now, &group, presence_entry(joined), effects);
-        }
-        let position = self.topics[&group].position();
-        self.peer(worker, |peer| peer.present.insert((group, connection)));
-        tell(effects, worker, Tell::Entered { request, position, first, roster, history });
-    }
-
-    /// Ends a presence; the last of its key tells the group.
-    fn leave(
-        &mut self,
-        now: Duration,
-        owner: (WorkerId, u64),
-        group: &GroupName,
-        effects: &mut Vec<Effect>,
-    ) {
-        let left = self.topics.get_mut(group).and_then(|topic| topic.remove(owner));
-        if let Some(frame) = left {
-            self.publish(now, group, presence_entry(frame), effects);
-        }
-    }
-
     fn forget(&mut self, now: Duration, worker: WorkerId, effects: &mut Vec<Effect>) {
         self.deferred.retain(|(asked, _)| *asked != worker);
         if self.phase.is_recovering() {
@@ -367,6 +369,7 @@ impl Store {
         }
         let Some(peer) = self.workers.remove(&worker) else { return };
         self.values.forget(worker);
+        self.leave_polls(worker, effects);
         for group in peer.subscribed {
             if let Some(topic) = self.topics.get_mut(&group) {
                 topic.subscribers.remove(&worker);
@@ -405,13 +408,14 @@ impl Store {
             !topic.is_idle()
         });
         self.values.advance(now);
+        self.sweep_polls(now);
         self.channels.sweep(now, effects);
     }
 
     /// The keys counted as present.
     #[cfg(test)]
     pub(crate) fn present(&self, group: &GroupName) -> BTreeSet<String> {
-        self.topics.get(group).map(Topic::keys).unwrap_or_default()
+        self.topics.get(group).map(|topic| topic.roster.keys()).unwrap_or_default()
     }
 
     fn peer<T>(&mut self, worker: WorkerId, change: impl FnOnce(&mut Peer) -> T) -> Option<T> {
@@ -436,7 +440,7 @@ fn topic_of<'a>(
 }
 
 fn presence_entry(frame: super::frame::Frame) -> Entry {
-    Entry { offset: 0, key: Key::default(), is_presence: true, frame }
+    Entry { offset: 0, key: Key::default(), of: 0, is_presence: true, frame }
 }
 
 fn tell(effects: &mut Vec<Effect>, worker: WorkerId, tell: Tell) {

@@ -15,6 +15,7 @@ fn limits() -> Limits {
         history_messages: 10,
         history_bytes: 10_000,
         history_age: Duration::from_secs(100),
+        presence_grace: Duration::ZERO,
         capacity: 5,
         expiry: Duration::from_secs(3),
         delayed: 3,

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::roster::Roster;
 use super::{Effect, WorkerId, tell};
 use crate::channels::frame::Frame;
 use crate::channels::position::Lineage;
-use crate::channels::protocol::{Entry, Person, Tell};
+use crate::channels::protocol::{Entry, Tell};
 use crate::channels::ring::Ring;
 use crate::channels::{GroupName, Position};
 
@@ -13,16 +14,11 @@ use crate::channels::{GroupName, Position};
 const HISTORY_SHOWN_MAX: usize = 50;
 /// Bytes a newcomer is shown.
 const HISTORY_SHOWN_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of the roster a newcomer gets; who does not fit is left out.
-const ROSTER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Bytes of one answer with messages; a link carries a little more in one piece.
 const HISTORY_BYTES_MAX: usize = 17 * 1024 * 1024;
 /// What an entry costs beside its frame on a link, bytes.
 const ENTRY_BYTES_MAX: usize = 32;
-
-/// A connection of a worker.
-type Owner = (WorkerId, u64);
 
 #[derive(Debug)]
 pub(super) struct Topic {
@@ -34,17 +30,13 @@ pub(super) struct Topic {
     pub(super) ring: Ring,
     /// Up to where each subscribed worker has been told.
     pub(super) subscribers: BTreeMap<WorkerId, Position>,
-    /// By key.
-    present: BTreeMap<Box<str>, Present>,
-    owners: BTreeMap<Owner, Box<str>>,
+    pub(super) roster: Roster,
+    /// Since the store knows it.
+    pub(super) messages: u64,
+    /// How often a worker was told that something is lost to it.
+    pub(super) gaps: u64,
     /// What workers announced while recovering, by offset.
     pub(super) announced: BTreeMap<u64, Entry>,
-}
-
-#[derive(Debug)]
-struct Present {
-    person: Person,
-    connections: usize,
 }
 
 impl Topic {
@@ -55,8 +47,9 @@ impl Topic {
             lineage: Lineage::default(),
             ring: Ring::default(),
             subscribers: BTreeMap::new(),
-            present: BTreeMap::new(),
-            owners: BTreeMap::new(),
+            roster: Roster::default(),
+            messages: 0,
+            gaps: 0,
             announced: BTreeMap::new(),
         }
     }
@@ -76,52 +69,7 @@ impl Topic {
 
     /// Whether nobody would miss it.
     pub(super) fn is_idle(&self) -> bool {
-        self.subscribers.is_empty() && self.owners.is_empty() && self.ring.is_empty()
-    }
-
-    #[cfg(test)]
-    pub(super) fn keys(&self) -> std::collections::BTreeSet<String> {
-        self.present.keys().map(ToString::to_string).collect()
-    }
-
-    pub(super) fn key_of(&self, owner: Owner) -> Option<&str> {
-        self.owners.get(&owner).map(AsRef::as_ref)
-    }
-
-    /// Counts `owner` under the person's key; whether it is the first there.
-    pub(super) fn add(&mut self, owner: Owner, person: Person) -> bool {
-        if self.owners.insert(owner, person.key.clone()).is_some() {
-            return false;
-        }
-        let key = person.key.clone();
-        let present = self.present.entry(key).or_insert(Present { person, connections: 0 });
-        present.connections += 1;
-        present.connections == 1
-    }
-
-    /// Uncounts `owner`; what to tell the group if it was the last of its key.
-    pub(super) fn remove(&mut self, owner: Owner) -> Option<Frame> {
-        let key = self.owners.remove(&owner)?;
-        let present = self.present.get_mut(&key)?;
-        present.connections -= 1;
-        if present.connections > 0 {
-            return None;
-        }
-        self.present.remove(&key).map(|present| present.person.left)
-    }
-
-    /// The `joined` of everybody but `key`.
-    pub(super) fn roster(&self, key: &str) -> Vec<Frame> {
-        let mut bytes = 0;
-        self.present
-            .iter()
-            .filter(|(other, _)| ***other != *key)
-            .map(|(_, present)| present.person.joined.clone())
-            .take_while(|frame| {
-                bytes += frame.len();
-                bytes <= ROSTER_BYTES_MAX
-            })
-            .collect()
+        self.subscribers.is_empty() && self.roster.is_empty() && self.ring.is_empty()
     }
 
     /// The latest messages a newcomer may read, oldest first.
@@ -187,6 +135,7 @@ impl Topic {
         let is_held = cursor.offset >= top.offset || self.ring.get(cursor.offset + 1).is_some();
         if cursor.epoch != top.epoch || cursor.offset > top.offset || !is_held {
             *cursor = top;
+            self.gaps += 1;
             tell(effects, worker, Tell::Gap { group: group.clone(), position: top });
         }
         while room > 0 && cursor.offset < top.offset {

@@ -69,6 +69,12 @@ impl Values {
         self.values.len() + self.counters.len() + self.locks.len()
     }
 
+    /// Drops everything.
+    pub(super) fn clear(&mut self) {
+        let remembered = std::mem::take(&mut self.remembered);
+        *self = Self { remembered, evicted: self.evicted, ..Self::default() };
+    }
+
     /// Does what `worker` asks for. `number` only grows.
     pub(super) fn act(
         &mut self,

@@ -27,6 +27,7 @@ mod basic;
 mod capacity;
 mod cluster;
 mod groups;
+mod inspect;
 mod names;
 mod once;
 mod order;
