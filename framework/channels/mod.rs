@@ -16,6 +16,8 @@
 
 mod asker;
 mod calls;
+#[cfg(test)]
+mod channel_tests;
 mod connection;
 mod envelope;
 mod frame;

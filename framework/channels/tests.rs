@@ -18,7 +18,7 @@ const GROUPS: [&str; 2] = ["alpha", "beta"];
 const STEPS: usize = 500;
 const SEEDS: u64 = 1000;
 
-fn limits() -> Limits {
+pub(super) fn limits() -> Limits {
     Limits {
         history_messages: 40,
         history_bytes: 100_000,
@@ -31,10 +31,14 @@ fn limits() -> Limits {
 }
 
 /// splitmix64: enough chance for a test, and the same on every machine.
-struct Chance(u64);
+pub(super) struct Chance(u64);
 
 impl Chance {
-    fn next(&mut self) -> u64 {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -42,11 +46,11 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
 
-    fn one_in(&mut self, n: usize) -> bool {
+    pub(super) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 }
@@ -96,7 +100,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut world = Self {
             seed,
-            chance: Chance(seed),
+            chance: Chance::new(seed),
             now: Duration::ZERO,
             store: Some(Store::new(limits(), 1000, SETTLE)),
             epoch: 1000,

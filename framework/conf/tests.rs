@@ -320,3 +320,18 @@ fn the_nearest_word_is_found_if_it_is_near_enough() {
     check("serve", None);
     check("", None);
 }
+
+#[test]
+fn patterns_keep_the_order_in_which_they_are_written() {
+    let patterns = |text: &str| World::with(text).load().unwrap().channels.capacities.0;
+    let written = |names: &[(&str, usize)]| -> Vec<(String, usize)> {
+        names.iter().map(|(name, capacity)| ((*name).to_owned(), *capacity)).collect()
+    };
+    let line = "debug = true\n[channels]\ncapacities = { \"z*\" = 1, \"a*\" = 2, \"*\" = 3 }\n";
+    assert_eq!(patterns(line), written(&[("z*", 1), ("a*", 2), ("*", 3)]));
+    let table = "debug = true\n[channels.capacities]\n\"t.big*\" = 9\n\"t*\" = 1\n\"a\" = 5\n";
+    assert_eq!(patterns(table), written(&[("t.big*", 9), ("t*", 1), ("a", 5)]));
+    let none = "debug = true\n[channels]\ncapacities = { \"z*\" = 0 }\n";
+    let refused = World::with(none).load().unwrap_err().to_string();
+    assert!(refused.contains("channels.capacities.z* must be more than 0"), "{refused}");
+}
