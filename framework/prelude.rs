@@ -15,6 +15,8 @@ pub use crate::models::{
     Change, Choices, Deferred, ForeignKey, HasMany, HasOne, Hooks, Id, ManyToMany, Model, OneToOne,
 };
 pub use crate::site::Site;
-pub use crate::sockets::{Consumer, Event, Message, Presence, Routing, Socket, route, socket};
+pub use crate::sockets::{
+    Consumer, Event, JsonConsumer, Message, Presence, Routing, Socket, route, socket,
+};
 pub use crate::streams::{Stream, Streams, stream};
 pub use crate::urls::{Urls, include, path};

@@ -10,6 +10,27 @@ use crate::error::Result;
 /// [`Socket::accept`] refuses with 403. What it sends there leaves right after the 101.
 /// An error or a panic closes this socket with 1011; only the log says why.
 pub trait Consumer: Send + 'static {
+    /// The groups this connection is in from before [`connect`](Self::connect) to its end, usually
+    /// made of what the path captured:
+    ///
+    /// ```
+    /// # use hulse::prelude::*;
+    /// # struct Room;
+    /// # impl Consumer for Room {
+    /// fn groups(&self, socket: &Socket) -> Result<Vec<String>> {
+    ///     Ok(vec![format!("room-{}", socket.path::<i64>()?)])
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Any refuses the connection; a name that no group can have with 404, for it came from the
+    /// path.
+    fn groups(&self, socket: &Socket) -> Result<Vec<String>> {
+        let _ = socket;
+        Ok(Vec::new())
+    }
+
     /// A client wants to connect.
     fn connect(&mut self, socket: &mut Socket) -> impl Future<Output = Result<()>> + Send {
         async { socket.accept().await }

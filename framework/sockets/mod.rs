@@ -14,21 +14,30 @@
 //! - Everything is bounded: handshake, outbox, messages, a write that does not move, the goodbye.
 
 mod background;
+mod concurrent;
 mod consumer;
+mod demultiplex;
+pub mod filters;
 mod frames;
 mod io;
+mod json;
+mod logical;
 mod reply;
 mod routing;
 mod slot;
 mod socket;
 mod task;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod upgrade;
 mod wheel;
 
 pub use background::{background_channels, choose_channels, run_background, run_channels};
+pub use concurrent::{Concurrent, SharedConsumer};
 pub use consumer::Consumer;
+pub use demultiplex::Demultiplexer;
+pub use json::JsonConsumer;
 pub use reply::Reply;
 pub use routing::{Event, EventRoute, Routing, route};
 pub use socket::Socket;

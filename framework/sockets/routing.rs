@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures_util::future::BoxFuture;
+use serde_json::Value;
 
-use super::{Consumer, Reply, Socket, socket};
+use super::filters::{Captures, Filter};
+use super::{Concurrent, Consumer, Reply, SharedConsumer, Socket, socket};
 use crate::channels::{Asker, GroupName, Message, Received};
 use crate::error::{Error, Result};
 use crate::http::Request;
@@ -35,6 +37,9 @@ pub struct Event {
     pub reply: Reply,
     /// Who waits for an answer.
     asker: Mutex<Option<Asker>>,
+    /// The message as JSON, read when a filter first asks for it.
+    read: OnceLock<Option<Value>>,
+    captures: Captures,
 }
 
 impl Event {
@@ -46,6 +51,8 @@ impl Event {
             code: None,
             reply,
             asker: Mutex::default(),
+            read: OnceLock::new(),
+            captures: Vec::new(),
         }
     }
 
@@ -87,6 +94,19 @@ impl Event {
             .map_err(|error| Error::from(error).context(format!("reading a {} event", self.name)))
     }
 
+    /// What the named group `name` of a filter's pattern matched (`(?P<room>..)`).
+    #[must_use]
+    pub fn captured(&self, name: &str) -> Option<&str> {
+        let found = self.captures.iter().rev().find(|(of, _)| of == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// What the message has at `field` (`user.name`), if it is a JSON object.
+    pub(super) fn field(&self, field: &str) -> Option<&Value> {
+        let read = self.read.get_or_init(|| serde_json::from_slice(self.message.as_bytes()).ok());
+        field.split('.').try_fold(read.as_ref()?, |value, part| value.get(part))
+    }
+
     /// The handshake of the connection.
     ///
     /// # Errors
@@ -107,7 +127,17 @@ impl Deref for Event {
 /// One line of a [`Routing`].
 pub struct EventRoute {
     name: String,
+    filters: Vec<Filter>,
     handler: Handler,
+}
+
+impl EventRoute {
+    /// Narrows it to events that `filter` fits too; see [`filters`](super::filters).
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filters.push(filter);
+        self
+    }
 }
 
 /// Calls `handler` for events called `name`: `websocket.connect`, `websocket.receive`,
@@ -117,35 +147,72 @@ where
     F: Fn(Event) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<()>> + Send + 'static,
 {
-    EventRoute { name: name.to_owned(), handler: Arc::new(move |event| Box::pin(handler(event))) }
+    let handler: Handler = Arc::new(move |event| Box::pin(handler(event)));
+    EventRoute { name: name.to_owned(), filters: Vec::new(), handler }
 }
 
 /// Functions instead of a [`Consumer`] value. A cheap clone.
 ///
-/// Without `websocket.connect` every connection is accepted. Names that are no socket events are
-/// channels: one worker at a time reads each (see [`run_background`](super::run_background)), what
-/// `site.channel(name).send(..)` puts there.
+/// Of the routes of an event's name the first whose filters fit is called. Without a route called
+/// `websocket.connect` every connection is accepted; with some, those that fit none are refused. An
+/// event of another name that fits no route is passed over.
+///
+/// Names that are no socket events are channels: one reader at a time gets each message that
+/// `site.channel(name).send(..)` puts there (see [`run_background`](super::run_background)).
+///
+/// ```
+/// use hulse::prelude::*;
+/// use hulse::sockets::filters;
+///
+/// async fn join(event: Event) -> Result<()> {
+///     event.reply.join("chat").await
+/// }
+/// async fn say(event: Event) -> Result<()> {
+///     event.group("chat").send(event.text()).await
+/// }
+///
+/// let routing = Routing::new([
+///     route("websocket.receive", join).filter(filters::json("command", "join")),
+///     route("websocket.receive", say).filter(filters::json("command", "say")),
+/// ]);
+/// ```
 #[derive(Clone)]
 pub struct Routing {
-    handlers: Arc<HashMap<String, Handler>>,
+    lines: Arc<HashMap<String, Vec<EventRoute>>>,
+    concurrency: usize,
 }
 
 impl Routing {
-    /// These lines.
+    /// These lines, tried first to last.
     ///
     /// # Panics
-    /// A name is there twice, begins with `websocket.` and is no event, or is no channel name.
+    /// A name begins with `websocket.` and is no event, or is no channel name; or a line comes
+    /// behind one without filters and can never be reached.
     #[must_use]
     pub fn new(routes: impl IntoIterator<Item = EventRoute>) -> Self {
-        let mut handlers = HashMap::new();
-        for EventRoute { name, handler } in routes {
+        let mut lines: HashMap<String, Vec<EventRoute>> = HashMap::new();
+        for route in routes {
+            let name = &route.name;
             let is_event = SOCKET_EVENTS.contains(&name.as_str());
-            let is_channel = !name.starts_with("websocket.") && GroupName::new(&name).is_ok();
+            let is_channel = !name.starts_with("websocket.") && GroupName::new(name).is_ok();
             assert!(is_event || is_channel, "route {name:?}: neither a socket event nor a channel");
-            assert!(!handlers.contains_key(&name), "route {name:?} is there twice");
-            handlers.insert(name, handler);
+            let before = lines.entry(name.clone()).or_default();
+            let is_reached = before.last().is_none_or(|line| !line.filters.is_empty());
+            assert!(is_reached, "route {name:?} is there twice: the second is never reached");
+            before.push(route);
         }
-        Self { handlers: Arc::new(handlers) }
+        Self { lines: Arc::new(lines), concurrency: 1 }
+    }
+
+    /// Handles up to `count` messages of one client at once, instead of one after the other.
+    ///
+    /// # Panics
+    /// `count` is 0.
+    #[must_use]
+    pub fn concurrency(mut self, count: usize) -> Self {
+        assert!(count > 0, "a routing that handles 0 messages at once handles none");
+        self.concurrency = count;
+        self
     }
 
     /// A WebSocket at `url` whose events go to these functions; its channels are read by the
@@ -156,12 +223,16 @@ impl Routing {
     #[must_use]
     pub fn socket(self, url: &str) -> Route {
         let routing = self.clone();
-        socket(url, move || routing.clone()).attach(self)
+        let route = match self.concurrency {
+            1 => socket(url, move || routing.clone()),
+            count => socket(url, move || Concurrent::new(count, routing.clone())),
+        };
+        route.attach(self)
     }
 
     /// The names that are channels.
     pub(super) fn channels(&self) -> impl Iterator<Item = GroupName> {
-        let names = self.handlers.keys().filter(|name| !name.starts_with("websocket."));
+        let names = self.lines.keys().filter(|name| !name.starts_with("websocket."));
         names.filter_map(|name| GroupName::new(name).ok())
     }
 
@@ -175,36 +246,63 @@ impl Routing {
         let Received { message, asker } = received;
         let mut event = Event::new(channel, message, Reply::nobody(site));
         event.asker = Mutex::new(asker);
-        self.call(event).await.map(drop)
+        if !self.call(event).await? {
+            tracing::warn!(channel, "a message fits no route");
+        }
+        Ok(())
     }
 
     /// Whether there was a handler.
-    async fn call(&self, event: Event) -> Result<bool> {
-        match self.handlers.get(&event.name) {
-            None => Ok(false),
-            Some(handler) => handler(event).await.map(|()| true),
+    async fn call(&self, mut event: Event) -> Result<bool> {
+        let lines = self.lines.get(&event.name).map_or(&[][..], Vec::as_slice);
+        for line in lines {
+            let mut captures = Vec::new();
+            if line.filters.iter().all(|filter| filter.fits(&event, &mut captures)) {
+                event.captures = captures;
+                return (line.handler)(event).await.map(|()| true);
+            }
         }
+        Ok(false)
+    }
+
+    async fn on_connect(&self, socket: &mut Socket) -> Result<()> {
+        if !self.lines.contains_key("websocket.connect") {
+            return socket.accept().await;
+        }
+        let event = Event::new("websocket.connect", Message::from(""), socket.reply().clone());
+        self.call(event).await.map(drop)
+    }
+
+    async fn on_message(&self, socket: &Socket, message: Message) -> Result<()> {
+        let event = Event::new("websocket.receive", message, socket.reply().clone());
+        self.call(event).await.map(drop)
+    }
+
+    async fn on_group(&self, socket: &Socket, group: &str, message: &Message) -> Result<()> {
+        let mut event = Event::new("websocket.group", message.clone(), socket.reply().clone());
+        event.group = Some(group.to_owned());
+        self.call(event).await.map(drop)
+    }
+
+    async fn on_disconnect(&self, socket: &Socket, code: u16) -> Result<()> {
+        let reply = socket.reply().clone();
+        let mut event = Event::new("websocket.disconnect", Message::from(""), reply);
+        event.code = Some(code);
+        self.call(event).await.map(drop)
     }
 }
 
 impl Consumer for Routing {
     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
-        let event = Event::new("websocket.connect", Message::from(""), socket.reply().clone());
-        if !self.call(event).await? {
-            socket.accept().await?;
-        }
-        Ok(())
+        self.on_connect(socket).await
     }
 
     async fn receive(&mut self, socket: &mut Socket, text: &str) -> Result<()> {
-        let event = Event::new("websocket.receive", Message::from(text), socket.reply().clone());
-        self.call(event).await.map(drop)
+        self.on_message(socket, text.into()).await
     }
 
     async fn receive_bytes(&mut self, socket: &mut Socket, bytes: &[u8]) -> Result<()> {
-        let message = Message::from(bytes.to_vec());
-        let event = Event::new("websocket.receive", message, socket.reply().clone());
-        self.call(event).await.map(drop)
+        self.on_message(socket, bytes.to_vec().into()).await
     }
 
     async fn group_message(
@@ -213,22 +311,44 @@ impl Consumer for Routing {
         group: &str,
         message: &Message,
     ) -> Result<()> {
-        let mut event = Event::new("websocket.group", message.clone(), socket.reply().clone());
-        event.group = Some(group.to_owned());
-        self.call(event).await.map(drop)
+        self.on_group(socket, group, message).await
     }
 
     async fn disconnect(&mut self, socket: &mut Socket, code: u16) -> Result<()> {
-        let reply = socket.reply().clone();
-        let mut event = Event::new("websocket.disconnect", Message::from(""), reply);
-        event.code = Some(code);
-        self.call(event).await.map(drop)
+        self.on_disconnect(socket, code).await
+    }
+}
+
+impl SharedConsumer for Routing {
+    async fn connect(&self, socket: &mut Socket) -> Result<()> {
+        self.on_connect(socket).await
+    }
+
+    async fn receive(&self, socket: &mut Socket, text: String) -> Result<()> {
+        self.on_message(socket, text.into()).await
+    }
+
+    async fn receive_bytes(&self, socket: &mut Socket, bytes: Vec<u8>) -> Result<()> {
+        self.on_message(socket, bytes.into()).await
+    }
+
+    async fn group_message(
+        &self,
+        socket: &mut Socket,
+        group: &str,
+        message: &Message,
+    ) -> Result<()> {
+        self.on_group(socket, group, message).await
+    }
+
+    async fn disconnect(&self, socket: &mut Socket, code: u16) -> Result<()> {
+        self.on_disconnect(socket, code).await
     }
 }
 
 impl fmt::Debug for Routing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.handlers.keys()).finish()
+        f.debug_set().entries(self.lines.keys()).finish()
     }
 }
 

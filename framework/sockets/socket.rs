@@ -3,11 +3,16 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Reply;
+use super::logical::Logical;
 use super::reply::{Shared, subprotocols};
-use crate::channels::{Connection, Entered, Joined, Message, Policy, Position, Presence};
+use super::slot::Slot;
+use crate::channels::{
+    Connection, Entered, GroupName, Joined, Message, Policy, Position, Presence,
+};
 use crate::error::Result;
 use crate::http::{Captured, Request};
 use crate::site::Site;
@@ -22,6 +27,30 @@ pub struct Socket {
 impl Socket {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
         Self { shared: Arc::clone(shared), reply: Reply::new(Arc::clone(shared)) }
+    }
+
+    /// The same connection, for a call that runs beside others.
+    pub(super) fn another(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), reply: self.reply.clone() }
+    }
+
+    /// The same connection, for one of its streams.
+    pub(super) fn of_stream(&self, stream: Arc<Logical>) -> Self {
+        Self { shared: Arc::clone(&self.shared), reply: self.reply.of_stream(stream) }
+    }
+
+    pub(super) fn slot(&self) -> Arc<Slot> {
+        Arc::clone(&self.shared.slot)
+    }
+
+    /// Waits until the connection's tasks, which were told to end, have ended.
+    pub(super) async fn tasks_ended(&self) {
+        self.shared.tasks.ended().await;
+    }
+
+    /// The whole connection leaves `group`.
+    pub(super) fn leave_now(&self, group: &GroupName) {
+        self.shared.connection.leave(group);
     }
 
     /// The handshake: its URL, headers, session and user.
@@ -80,6 +109,43 @@ impl Socket {
         self.reply.accept_subprotocol(subprotocol).await
     }
 
+    /// Adds a header to the answer that accepts the connection.
+    ///
+    /// # Errors
+    /// It is no header, one that is part of the handshake itself, or the answer is given already.
+    pub fn add_header(&mut self, name: &str, value: &str) -> Result<()> {
+        self.reply.add_header(name, value)
+    }
+
+    /// Starts `task`, which ends with the connection at the latest: at its next wait, before
+    /// `disconnect` is called. If it fails or panics the connection is closed with 1011.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use hulse::prelude::*;
+    /// struct Clock;
+    ///
+    /// impl Consumer for Clock {
+    ///     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+    ///         let reply = socket.reply().clone();
+    ///         socket.spawn(async move {
+    ///             let mut tick = tokio::time::interval(Duration::from_secs(1));
+    ///             loop {
+    ///                 tick.tick().await;
+    ///                 reply.send_json(&json!({ "now": Utc::now() })).await?;
+    ///             }
+    ///         })?;
+    ///         socket.accept().await
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// The connection is closed (`is_socket_closed`), or has 100 tasks already.
+    pub fn spawn(&mut self, task: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
+        self.reply.spawn(task)
+    }
+
     /// Sends a message to this client. Waits while the client is slow; one that does not read at
     /// all is dropped after `server.ping_timeout`.
     ///
@@ -87,6 +153,14 @@ impl Socket {
     /// The socket is closed (`is_socket_closed`).
     pub async fn send(&mut self, message: impl Into<Message> + Send) -> Result<()> {
         self.reply.send(message).await
+    }
+
+    /// As [`send`](Self::send), with a value as JSON.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), or the value cannot be written as JSON.
+    pub async fn send_json(&mut self, value: &(impl Serialize + Sync + ?Sized)) -> Result<()> {
+        self.reply.send_json(value).await
     }
 
     /// Closes the connection after what was sent before. `reason` is for the client's log.

@@ -125,6 +125,7 @@ async fn finish<C: Consumer>(mut life: Box<Life<C>>, end: End) {
 
 /// Tells the consumer.
 pub(super) async fn disconnect<C: Consumer>(consumer: &mut C, socket: &mut Socket, code: u16) {
+    socket.tasks_ended().await;
     let call = Box::pin(AssertUnwindSafe(consumer.disconnect(socket, code)).catch_unwind());
     // Logged; there is nobody to tell.
     let _ = log_failure("a consumer's disconnect", call.await);

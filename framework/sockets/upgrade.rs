@@ -18,7 +18,8 @@ use super::io::{self, TakeOver};
 use super::reply::{Accepted, Shared};
 use super::task::{self, Held, NO_GOODBYE, log_failure};
 use super::{Consumer, Socket};
-use crate::http::Request;
+use crate::error::Error;
+use crate::http::{Request, not_found};
 use crate::middleware::is_allowed_origin;
 use crate::site::Site;
 use crate::urls::{Resolver, Route, path};
@@ -126,7 +127,13 @@ async fn live<C: Consumer>(
 }
 
 async fn connect<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<(), StatusCode> {
-    let call = AssertUnwindSafe(consumer.connect(socket)).catch_unwind();
+    let call = async {
+        for group in consumer.groups(socket)? {
+            socket.join(group).await.map_err(of_path)?;
+        }
+        consumer.connect(socket).await
+    };
+    let call = AssertUnwindSafe(call).catch_unwind();
     match timeout(HANDSHAKE_WAIT, call).await {
         Err(_) => {
             tracing::error!("a consumer's connect took too long");
@@ -139,6 +146,11 @@ async fn connect<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<(
         Ok(done) => log_failure("a consumer's connect", done)
             .map_err(|()| StatusCode::INTERNAL_SERVER_ERROR),
     }
+}
+
+/// A group's name that breaks the rule came from the path: there is no such page.
+fn of_path(error: Error) -> Error {
+    if error.is_bad_group_name() { not_found(error.to_string()) } else { error }
 }
 
 /// Refuses the pages of foreign sites. Programs send no Origin and are no danger: they have nobody
@@ -252,6 +264,9 @@ fn switch(key: &str, accepted: Accepted) -> Response {
     if let Some(subprotocol) = accepted.subprotocol {
         let value = HeaderValue::try_from(subprotocol).expect("came in a header");
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    for (name, value) in accepted.headers {
+        headers.append(name, value);
     }
     response
 }
