@@ -29,6 +29,11 @@ impl Lifecycle {
         self.draining.is_cancelled()
     }
 
+    /// Tells every task to finish, and waits for none.
+    pub(crate) fn stop(&self) {
+        self.draining.cancel();
+    }
+
     /// Tells every task to finish and waits until all have.
     pub async fn drain(&self) {
         self.draining.cancel();

@@ -2,7 +2,8 @@
 //!
 //! Flow: [`TestSite::new`] makes a database, migrates it and opens the project on it →
 //! [`TestSite::client`] walks requests through `server::handler`, the very list of layers that
-//! serves the world → [`Client::socket`] connects to a listener on the loopback that runs the same.
+//! serves the world → [`Client::socket`] connects to the same in memory. Named channels are read as
+//! in a server.
 //!
 //! Invariants:
 //! - Sites share nothing: any number run side by side in one process.

@@ -21,6 +21,10 @@ use crate::error::Result;
 use crate::migrations::{Graph, arrange, diff, migrate_all};
 use crate::server;
 use crate::site::Site;
+use crate::sockets::run_background;
+
+/// A year: no ping comes of itself.
+const PING_SECONDS: u64 = 365 * 24 * 3600;
 
 /// A running site with a database of its own, gone when it and its clients are dropped.
 ///
@@ -118,6 +122,13 @@ impl Running {
     }
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Who reads channels holds the site, and ends now.
+        self.site.lifecycle().stop();
+    }
+}
+
 impl Deref for TestSite {
     type Target = Site;
 
@@ -150,6 +161,8 @@ fn settings(project: &Project, folder: &Folder) -> Result<Settings> {
     // The least argon2 takes: a test should not wait for what makes attackers wait.
     settings.auth.argon2_memory_kib = 8;
     settings.auth.argon2_passes = 1;
+    // A test that lets hours pass on a paused clock says nothing meanwhile.
+    settings.server.ping_interval = PING_SECONDS;
     Ok(settings)
 }
 
@@ -158,6 +171,7 @@ async fn open(project: &Project, settings: Settings) -> Result<(Site, Router)> {
     let migrations = graph(project)?;
     let site = project.open(settings, layer).await?;
     migrate_all(&site, &migrations).await?;
+    run_background(&site, project.resolver());
     let handler = server::handler(project, &site);
     Ok((site, handler))
 }

@@ -1,5 +1,12 @@
-//! A WebSocket from outside.
+//! A WebSocket from outside, over a connection in memory.
+//!
+//! Invariants:
+//! - Nothing of it waits for a kernel: when no task has anything to do, nothing is under way. So a
+//!   runtime whose clock is paused (`tokio::time::pause`) goes on to the next timer only then.
+//! - What a test waits for too long is measured in real time, whatever the runtime's clock says.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,24 +14,45 @@ use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, Uri};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
+use tokio::io::DuplexStream;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::{Answer, fail};
 use super::client::{Client, HOST_NAME};
+use super::listener::in_memory;
 
 /// How long a test waits for a frame before it fails. Generous: machines that test are busy.
 const WAIT: Duration = Duration::from_secs(10);
 
 /// An open WebSocket. Dropping it breaks the connection off without a close frame (1006).
+///
+/// A test need not wait for the timers of consumers. With tokio's feature `test-util` among the
+/// site's dev-dependencies it pauses the clock once the site is open: time then passes when nobody
+/// has anything left to do, at once and up to the next timer.
+///
+/// ```ignore
+/// let site = TestSite::new(project()).await;
+/// let mut socket = site.socket("/clock/").await;
+/// tokio::time::pause();
+/// socket.receive_nothing(Duration::from_secs(59)).await; // takes no time
+/// assert_eq!(socket.receive().await, "a minute has passed");
+/// ```
+///
+/// A statement in the database works on another thread, which such a clock does not see: it runs on
+/// meanwhile. Consumers that query are tested with `tokio::time::resume`, or by
+/// [`receive`](Self::receive) alone, which waits in real time.
 #[derive(Debug)]
 pub struct SocketClient {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<DuplexStream>,
     headers: HeaderMap,
     path: String,
+    /// Serves the handshake.
+    _connection: AbortOnDropHandle<()>,
 }
 
 impl SocketClient {
@@ -41,8 +69,7 @@ impl SocketClient {
         path: &str,
         headers: &[(&str, &str)],
     ) -> Result<Self, Box<Answer>> {
-        let address = client.running.address().await;
-        let stream = TcpStream::connect(address).await.expect("the listener is open");
+        let (stream, connection) = in_memory(client.running.handler.clone());
         let uri: Uri = format!("ws://{HOST_NAME}{path}").parse().expect("a path of this site");
         let mut request = ClientRequestBuilder::new(uri);
         for (name, value) in headers {
@@ -53,21 +80,21 @@ impl SocketClient {
             request = request.with_header("cookie", cookies);
         }
         let asked = format!("WebSocket {path}");
-        match timeout(WAIT, client_async(request, stream)).await {
-            Ok(Ok((stream, response))) => {
+        match within(client_async(request, stream)).await {
+            Some(Ok((stream, response))) => {
                 client.with_jar(|jar| jar.obey(response.headers()));
                 let headers = response.headers().clone();
-                Ok(Self { stream, headers, path: path.to_owned() })
+                Ok(Self { stream, headers, path: path.to_owned(), _connection: connection })
             }
-            Ok(Err(WsError::Http(response))) => {
+            Some(Err(WsError::Http(response))) => {
                 let (head, body) = response.into_parts();
                 client.with_jar(|jar| jar.obey(&head.headers));
                 let body = Bytes::from(body.unwrap_or_default());
                 let (status, headers) = (head.status, head.headers);
                 Err(Box::new(Answer { asked, status, headers, body, error: None }))
             }
-            Ok(Err(error)) => fail(&format!("{asked}: {error}")),
-            Err(_) => fail(&format!("{asked}: no answer within {WAIT:?}")),
+            Some(Err(error)) => fail(&format!("{asked}: {error}")),
+            None => fail(&format!("{asked}: no answer within {WAIT:?}")),
         }
     }
 
@@ -136,12 +163,12 @@ impl SocketClient {
         }
     }
 
-    /// Fails if a frame comes within `time`.
+    /// Fails if a frame comes within `time`. With a paused clock that is exact and takes no time.
     ///
     /// # Panics
     /// One does, or the connection ends.
     pub async fn receive_nothing(&mut self, time: Duration) {
-        if let Ok(frame) = timeout(time, self.stream.next()).await {
+        if let Ok(frame) = timeout(time, self.frame()).await {
             fail(&format!("{}: expected silence, got {frame:?}", self.path));
         }
     }
@@ -172,9 +199,9 @@ impl SocketClient {
             }
             said.unwrap_or((1006, String::new()))
         };
-        match timeout(WAIT, end).await {
-            Ok(said) => said,
-            Err(_) => fail(&format!("{}: still open after {WAIT:?}", self.path)),
+        match within(end).await {
+            Some(said) => said,
+            None => fail(&format!("{}: still open after {WAIT:?}", self.path)),
         }
     }
 
@@ -185,20 +212,42 @@ impl SocketClient {
     }
 
     /// The next frame that carries something.
-    async fn next(&mut self) -> Message {
-        let frame = async {
-            loop {
-                match self.stream.next().await {
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    other => return other,
-                }
+    async fn frame(&mut self) -> Option<Result<Message, WsError>> {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => return other,
             }
-        };
-        match timeout(WAIT, frame).await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(error))) => fail(&format!("{}: {error}", self.path)),
-            Ok(None) => fail(&format!("{}: the connection has ended", self.path)),
-            Err(_) => fail(&format!("{}: no frame within {WAIT:?}", self.path)),
         }
     }
+
+    async fn next(&mut self) -> Message {
+        let path = self.path.clone();
+        match within(self.frame()).await {
+            Some(Some(Ok(frame))) => frame,
+            Some(Some(Err(error))) => fail(&format!("{path}: {error}")),
+            Some(None) => fail(&format!("{path}: the connection has ended")),
+            None => fail(&format!("{path}: no frame within {WAIT:?}")),
+        }
+    }
+}
+
+/// What `work` gives within [`WAIT`] of real time, also on a runtime whose clock is paused.
+async fn within<T>(work: impl Future<Output = T>) -> Option<T> {
+    let (done, is_done) = mpsc::sync_channel::<()>(0);
+    let (late, is_late) = oneshot::channel();
+    thread::spawn(move || {
+        if is_done.recv_timeout(WAIT) == Err(RecvTimeoutError::Timeout) {
+            // The test may be over.
+            let _ = late.send(());
+        }
+    });
+    let value = tokio::select! {
+        biased;
+        value = work => Some(value),
+        Ok(()) = is_late => None,
+    };
+    // The thread ends with it.
+    drop(done);
+    value
 }

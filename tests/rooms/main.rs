@@ -25,3 +25,4 @@ mod streams;
 mod template;
 mod testing;
 mod urls;
+mod virtual_time;
