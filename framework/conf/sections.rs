@@ -94,6 +94,18 @@ impl ReadSections {
         let read = self.0.get(S::NAME).filter(|read| read.id == TypeId::of::<S>())?;
         Arc::clone(&read.value).downcast().ok()
     }
+
+    pub(super) fn set<S: Section>(&mut self, value: S) -> Result<()> {
+        self.0.insert(S::NAME, Read::new(value)?);
+        Ok(())
+    }
+}
+
+impl Read {
+    fn new<S: Section>(value: S) -> Result<Self> {
+        let shown = serde_json::to_value(&value)?;
+        Ok(Self { id: TypeId::of::<S>(), value: Arc::new(value), shown })
+    }
 }
 
 fn read<S: Section>(node: Option<&Node>) -> Result<Read> {
@@ -101,8 +113,7 @@ fn read<S: Section>(node: Option<&Node>) -> Result<Read> {
         None => S::default(),
         Some(node) => S::deserialize(Reader::section(node, S::NAME)).map_err(|w| w.error())?,
     };
-    let shown = serde_json::to_value(&value)?;
-    Ok(Read { id: TypeId::of::<S>(), value: Arc::new(value), shown })
+    Read::new(value)
 }
 
 impl fmt::Debug for Sections {

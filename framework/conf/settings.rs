@@ -470,6 +470,14 @@ impl Settings {
         self.sections.get().unwrap_or_default()
     }
 
+    /// Replaces an app's own section: for tests of what a setting changes.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    pub fn set_section<S: Section>(&mut self, section: S) -> crate::error::Result<()> {
+        self.sections.set(section)
+    }
+
     /// Where the setting `key` (`server.workers`) was written; `None` for a default.
     #[must_use]
     pub fn origin(&self, key: &str) -> Option<&Origin> {

@@ -1,7 +1,5 @@
 //! The chat page in a real browser.
 
-use std::path::PathBuf;
-
 use hulse_tests::{Browser, Pulse, Screen, Window};
 use rustix::process::Pid;
 
@@ -43,11 +41,6 @@ async fn reconnect(window: &mut Window, pulse: &Pulse) -> Pid {
     let new: Vec<_> = after.iter().filter(|connection| !before.contains(connection)).collect();
     assert_eq!(new.len(), 1, "one new connection: {before:?} {after:?}");
     new[0].0
-}
-
-/// Where pictures go, for people who want to look at them: `HULSE_TEST_PICTURES`.
-fn picture(name: &str) -> Option<PathBuf> {
-    std::env::var_os("HULSE_TEST_PICTURES").map(|folder| PathBuf::from(folder).join(name))
 }
 
 #[tokio::test]
@@ -137,9 +130,7 @@ async fn somebody_signed_in_is_shown_with_an_at_sign() {
     ann.click("nav a").await;
     ann.wait_for("location.pathname === '/accounts/login/' && document.readyState === 'complete'")
         .await;
-    if let Some(path) = picture("login.png") {
-        ann.screenshot(&path).await;
-    }
+    ann.picture("djchat-login").await;
     ann.type_into("[name=username]", "ann").await;
     ann.type_into("[name=password]", PASSWORD).await;
     ann.press_enter().await;
@@ -155,21 +146,8 @@ async fn somebody_signed_in_is_shown_with_an_at_sign() {
     // Whom ann was before she signed in is gone.
     visitor.wait_for("document.querySelectorAll('#users li').length === 2").await;
 
-    for (window, name) in [(&mut ann, "signed-in"), (&mut visitor, "visitor")] {
-        for (screen, kind) in [
-            (Screen::DESKTOP, "desktop"),
-            (Screen::DESKTOP.dark(), "desktop-dark"),
-            (Screen::PHONE, "phone"),
-            (Screen::PHONE.dark(), "phone-dark"),
-        ] {
-            window.show_on(screen).await;
-            let overflow = "document.documentElement.scrollWidth > innerWidth";
-            assert_eq!(window.evaluate(overflow).await, false, "{kind} scrolls sideways");
-            if let Some(path) = picture(&format!("{name}-{kind}.png")) {
-                window.screenshot(&path).await;
-            }
-        }
-    }
+    ann.fits_everywhere("djchat-signed-in").await;
+    visitor.fits_everywhere("djchat-visitor").await;
 
     ann.click("nav button").await;
     ann.wait_for(&format!("document.querySelector('.account') === null && {IS_OPEN}")).await;

@@ -14,6 +14,7 @@ mod inspectdb;
 mod kill;
 mod manage;
 mod migrations;
+mod multichat;
 mod pulse_faults;
 mod pulse_start;
 mod pulse_stop;

@@ -28,6 +28,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 /// Names the Chromium to run.
 const CHROMIUM: &str = "HULSE_TEST_CHROMIUM";
 
+/// Names the folder for pictures, for people who want to look at them.
+const PICTURES: &str = "HULSE_TEST_PICTURES";
+
 /// Longest wait for Chromium to start and for a command's answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
@@ -287,6 +290,33 @@ impl Window {
         }
     }
 
+    /// Presses a key that types nothing (`ArrowLeft`).
+    pub async fn press(&mut self, key: &str) {
+        for kind in ["rawKeyDown", "keyUp"] {
+            let event = json!({ "type": kind, "key": key, "code": key });
+            self.devtools.call("Input.dispatchKeyEvent", event).await;
+        }
+    }
+
+    /// Drags from the first place to the last, past those between; CSS pixels of the window.
+    ///
+    /// # Panics
+    /// There are no places.
+    pub async fn drag(&mut self, places: &[(f64, f64)]) {
+        let (first, last) = (places[0], places[places.len() - 1]);
+        let steps = std::iter::once(("mousePressed", first))
+            .chain(places.iter().map(|place| ("mouseMoved", *place)))
+            .chain([("mouseReleased", last)]);
+        for (kind, (x, y)) in steps {
+            let buttons = u8::from(kind != "mouseReleased");
+            let event = json!({
+                "type": kind, "x": x, "y": y, "button": "left", "buttons": buttons,
+                "clickCount": 1,
+            });
+            self.devtools.call("Input.dispatchMouseEvent", event).await;
+        }
+    }
+
     /// Shows the page on another screen.
     pub async fn show_on(&mut self, screen: Screen) {
         self.screen = screen;
@@ -308,6 +338,34 @@ impl Window {
         let shot = self.devtools.call("Page.captureScreenshot", json!({ "format": "png" })).await;
         let bytes = base64(shot["data"].as_str().expect("a picture"));
         std::fs::write(path, bytes).expect("a writable path");
+    }
+
+    /// Shows the page on a desk and on a phone, by day and by night, and fails if it scrolls
+    /// sideways. Pictures of all go to the folder `HULSE_TEST_PICTURES` names, if it does.
+    ///
+    /// # Panics
+    /// It scrolls sideways.
+    pub async fn fits_everywhere(&mut self, name: &str) {
+        let shown = self.screen;
+        for (screen, kind) in [
+            (Screen::DESKTOP, "desktop"),
+            (Screen::DESKTOP.dark(), "desktop-dark"),
+            (Screen::PHONE, "phone"),
+            (Screen::PHONE.dark(), "phone-dark"),
+        ] {
+            self.show_on(screen).await;
+            let overflow = self.evaluate("document.documentElement.scrollWidth > innerWidth").await;
+            assert_eq!(overflow, false, "{name}: {kind} scrolls sideways");
+            self.picture(&format!("{name}-{kind}")).await;
+        }
+        self.show_on(shown).await;
+    }
+
+    /// Puts a picture into the folder `HULSE_TEST_PICTURES` names, if it does.
+    pub async fn picture(&mut self, name: &str) {
+        if let Some(folder) = std::env::var_os(PICTURES) {
+            self.screenshot(&Path::new(&folder).join(format!("{name}.png"))).await;
+        }
     }
 
     /// What the page has complained of so far: uncaught exceptions, blocked and missing resources.

@@ -1,6 +1,6 @@
-//! A real `pulse` of a site, djchat or the testsite: started for one test, gone with it.
+//! A real `pulse` of a site, an example or the testsite: started for one test, gone with it.
 //!
-//! Flow: [`Pulse::start`] builds djchat if it is stale → runs it with a folder of its own for
+//! Flow: [`Pulse::start`] builds the examples if they are stale → runs one with a folder of its own for
 //! settings, database and sockets → reads from its first line where it listens.
 //!
 //! Invariants:
@@ -28,9 +28,11 @@ const WAIT: Duration = Duration::from_secs(60);
 /// Which site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Program {
-    /// The example.
+    /// The example with one room for everybody.
     #[default]
     Djchat,
+    /// The example with many rooms over one socket.
+    Multichat,
     /// `src/bin/testsite.rs`: slow views, views that hang, views that write.
     Testsite,
 }
@@ -59,6 +61,17 @@ pub struct Pulse {
     surroundings: Surroundings,
 }
 
+impl Program {
+    /// The example's name; `None` for what is no example.
+    fn example(self) -> Option<&'static str> {
+        match self {
+            Self::Djchat => Some("djchat"),
+            Self::Multichat => Some("multichat"),
+            Self::Testsite => None,
+        }
+    }
+}
+
 impl Pulse {
     /// `djchat pulse --migrate -b 127.0.0.1:0` with `arguments`, listening.
     ///
@@ -73,7 +86,14 @@ impl Pulse {
     /// # Panics
     /// It ends or says nothing instead.
     pub async fn start_testsite(arguments: &[&str]) -> Self {
-        let program = Program::Testsite;
+        Self::start_program(Program::Testsite, arguments).await
+    }
+
+    /// The same of another site.
+    ///
+    /// # Panics
+    /// It ends or says nothing instead.
+    pub async fn start_program(program: Program, arguments: &[&str]) -> Self {
         Self::start_in(Surroundings { program, ..Surroundings::default() }, arguments).await
     }
 
@@ -326,12 +346,12 @@ pub fn site_folder() -> TempDir {
 pub fn site_folder_of(program: Program) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("settings.toml");
-    match program {
-        Program::Djchat => {
-            let settings = repository().join("examples/djchat/settings.toml");
-            std::fs::copy(settings, file).expect("djchat's settings");
+    match program.example() {
+        Some(name) => {
+            let settings = repository().join(format!("examples/{name}/settings.toml"));
+            std::fs::copy(settings, file).expect("the example's settings");
         }
-        Program::Testsite => std::fs::write(file, "debug = true\n").expect("a file"),
+        None => std::fs::write(file, "debug = true\n").expect("a file"),
     }
     folder
 }
@@ -339,13 +359,13 @@ pub fn site_folder_of(program: Program) -> TempDir {
 /// The site's program with its settings in `folder`; the caller adds the command.
 ///
 /// # Panics
-/// djchat cannot be built.
+/// The examples cannot be built.
 #[must_use]
 pub fn site_command(folder: &Path, surroundings: &Surroundings) -> Command {
-    let program = match surroundings.program {
-        Program::Djchat => djchat().to_owned(),
+    let program = match surroundings.program.example() {
+        Some(name) => examples().join(name),
         // cargo builds the programs of this package with its tests.
-        Program::Testsite => programs().join("testsite"),
+        None => programs().join("testsite"),
     };
     let mut command = Command::new(program);
     command.current_dir(folder).env("HULSE_SETTINGS", folder.join("settings.toml"));
@@ -357,18 +377,18 @@ pub fn site_command(folder: &Path, surroundings: &Surroundings) -> Command {
     command
 }
 
-/// djchat's program, built now if it is older than its sources.
-fn djchat() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
+/// The folder of the examples' programs, built now if they are older than their sources.
+fn examples() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = std::process::Command::new(cargo)
             // As `tests/run` builds it: with other features everything would be built again.
             .args(["build", "--quiet", "--workspace", "--bins"])
             .current_dir(repository())
             .status();
-        assert!(built.expect("cargo runs").success(), "djchat does not build");
-        programs().join("djchat")
+        assert!(built.expect("cargo runs").success(), "the examples do not build");
+        programs()
     })
 }
 

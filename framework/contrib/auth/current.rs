@@ -118,8 +118,9 @@ pub async fn auth(mut request: AxumRequest, next: Next) -> Response {
 }
 
 /// The request with its session and user to be read again: for a connection that outlives a logout,
-/// a new password, a permission taken away.
-pub(crate) fn afresh(request: &Request) -> Request {
+/// a new password, a permission taken away. `afresh(socket.request()).user()` is who it is now.
+#[must_use]
+pub fn afresh(request: &Request) -> Request {
     sessions::afresh(request).with(Known::default())
 }
 

@@ -20,8 +20,7 @@ mod urls;
 mod validators;
 mod views;
 
-pub(crate) use current::afresh;
-pub use current::{CurrentUser, auth};
+pub use current::{CurrentUser, afresh, auth};
 pub(crate) use login::session_of;
 pub use login::{authenticate, login, logout};
 pub use models::User;
