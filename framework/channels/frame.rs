@@ -85,6 +85,11 @@ pub(crate) fn frame_bytes(frames: &[u8]) -> usize {
     usize::from(header) + usize::try_from(length).expect("it is in memory")
 }
 
+/// Bytes of the header of the first of `frames`.
+pub(super) fn header_bytes(frames: &[u8]) -> usize {
+    usize::from(lengths(frames).expect("whole frames").0)
+}
+
 /// Bytes of an unmasked frame's header and of its payload.
 fn lengths(bytes: &[u8]) -> Option<(u8, u64)> {
     Some(match *bytes.get(1)? {
@@ -101,7 +106,7 @@ pub(super) fn put_text_header(out: &mut BytesMut, length: usize) {
 }
 
 /// Writes an unmasked header with the shortest form of the length.
-fn put_header(out: &mut BytesMut, first: u8, length: usize) {
+pub(super) fn put_header(out: &mut BytesMut, first: u8, length: usize) {
     out.put_u8(first);
     match length {
         0..=125 => out.put_u8(length as u8),

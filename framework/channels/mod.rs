@@ -19,6 +19,7 @@ mod calls;
 #[cfg(test)]
 mod channel_tests;
 mod connection;
+mod deflate;
 mod envelope;
 mod frame;
 mod groups;
@@ -49,6 +50,7 @@ use crate::error::{Error, Kind, Result};
 
 pub use asker::{Asker, Received};
 pub use connection::Connection;
+pub(crate) use deflate::deflate_frames;
 pub(crate) use envelope::Envelope;
 pub(crate) use frame::{Frame, frame_bytes, frame_texts};
 pub(crate) use inspect::MEMBERS_MAX;

@@ -15,6 +15,11 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
 
     /// It has everything: it may be written to.
     fn open(&self);
+
+    /// Whether it wants long messages compressed.
+    fn is_deflated(&self) -> bool {
+        false
+    }
 }
 
 /// What became of frames.

@@ -410,6 +410,9 @@ pub struct Server {
     pub ping_timeout: u64,
     /// Largest WebSocket frame and message, bytes.
     pub message_bytes_max: usize,
+    /// Whether long WebSocket messages are compressed for clients that offer it
+    /// (permessage-deflate): less traffic, more CPU.
+    pub deflate: bool,
 }
 
 impl Default for Server {
@@ -428,6 +431,7 @@ impl Default for Server {
             ping_interval: 20,
             ping_timeout: 30,
             message_bytes_max: 1_048_576,
+            deflate: false,
         }
     }
 }

@@ -7,6 +7,8 @@
 //! - Pure: bytes in, at most one thing out; what is behind it stays with the caller.
 //! - Holds no more than one message and one control frame, and of them only what has come.
 
+use super::deflate::inflate;
+
 /// Longest payload of a control frame, bytes. RFC 6455 §5.5.
 const CONTROL_BYTES_MAX: usize = 125;
 /// Longest header, bytes: two, eight of length, four of mask.
@@ -18,6 +20,8 @@ const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
+/// First bit of an extension: the message is compressed. RFC 7692 §6.
+const COMPRESSED: u8 = 0x40;
 
 /// Something complete.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub(super) enum Fault {
     Protocol,
     Utf8,
     TooLarge,
+    /// What claims to be compressed is not.
+    Deflate,
 }
 
 /// Reads one client's frames.
@@ -51,8 +57,19 @@ pub(super) struct Parser {
     message: Vec<u8>,
     /// [`TEXT`] or [`BINARY`] while a message is under way, else 0.
     kind: u8,
+    /// It is compressed.
+    is_deflated: bool,
     /// Bytes of a text that are known to be UTF-8.
     checked: usize,
+}
+
+/// What a connection allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowed {
+    /// Largest message, bytes.
+    pub(super) message_max: usize,
+    /// Compressed messages.
+    pub(super) deflated: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,17 +86,17 @@ impl Parser {
     pub(super) fn next(
         &mut self,
         input: &mut &[u8],
-        message_max: usize,
+        allowed: Allowed,
     ) -> Option<Result<Heard, Fault>> {
         loop {
             if self.frame.is_none() {
-                match self.read_head(input, message_max) {
+                match self.read_head(input, allowed) {
                     Ok(true) => {}
                     Ok(false) => return None,
                     Err(fault) => return Some(Err(fault)),
                 }
             }
-            match self.read_payload(input) {
+            match self.read_payload(input, allowed.message_max) {
                 Ok(None) if self.frame.is_some() => return None,
                 Ok(None) => {}
                 Ok(Some(heard)) => return Some(Ok(heard)),
@@ -100,12 +117,12 @@ impl Parser {
     }
 
     /// Reads a header; whether it is complete.
-    fn read_head(&mut self, input: &mut &[u8], message_max: usize) -> Result<bool, Fault> {
+    fn read_head(&mut self, input: &mut &[u8], allowed: Allowed) -> Result<bool, Fault> {
         loop {
             let there = usize::from(self.head_bytes);
             let wanted = head_bytes(&self.head[..there]);
             if there == wanted {
-                self.frame = Some(self.begin(message_max)?);
+                self.frame = Some(self.begin(allowed.message_max)?);
                 self.head_bytes = 0;
                 return Ok(true);
             }
@@ -114,20 +131,24 @@ impl Parser {
             self.head[there] = byte;
             self.head_bytes += 1;
             match there {
-                0 => self.check_first(byte)?,
+                0 => self.check_first(byte, allowed.deflated)?,
                 1 => check_second(self.head[0], byte)?,
                 _ => {}
             }
             // Only the mask is still to come.
             if there + 5 == head_bytes(&self.head[..=there]) {
-                self.length(message_max)?;
+                self.length(allowed.message_max)?;
             }
         }
     }
 
     /// Checks FIN, RSV and opcode against what is under way.
-    fn check_first(&self, byte: u8) -> Result<(), Fault> {
-        let (is_final, reserved, opcode) = (byte & 0x80 != 0, byte & 0x70, byte & 0x0F);
+    fn check_first(&self, byte: u8, deflated: bool) -> Result<(), Fault> {
+        let (is_final, mut reserved, opcode) = (byte & 0x80 != 0, byte & 0x70, byte & 0x0F);
+        if deflated && matches!(opcode, TEXT | BINARY) {
+            // RFC 7692 §6: of a message's first frame only.
+            reserved &= !COMPRESSED;
+        }
         let is_expected = match opcode {
             CONTINUATION => self.kind != 0,
             TEXT | BINARY => self.kind == 0,
@@ -172,12 +193,17 @@ impl Parser {
         let opcode = self.head[0] & 0x0F;
         if matches!(opcode, TEXT | BINARY) {
             self.kind = opcode;
+            self.is_deflated = self.head[0] & COMPRESSED != 0;
         }
         Ok(Frame { opcode, is_final: self.head[0] & 0x80 != 0, left, mask })
     }
 
     /// Reads what there is of a payload; what it completes.
-    fn read_payload(&mut self, input: &mut &[u8]) -> Result<Option<Heard>, Fault> {
+    fn read_payload(
+        &mut self,
+        input: &mut &[u8],
+        message_max: usize,
+    ) -> Result<Option<Heard>, Fault> {
         let Some(frame) = &mut self.frame else { return Ok(None) };
         let count = usize::try_from(frame.left).unwrap_or(usize::MAX).min(input.len());
         let (bytes, rest) = input.split_at(count);
@@ -200,8 +226,11 @@ impl Parser {
         if !frame.is_final {
             return self.check_text().map(|()| None);
         }
-        let message = std::mem::take(&mut self.message);
+        let mut message = std::mem::take(&mut self.message);
         self.checked = 0;
+        if std::mem::take(&mut self.is_deflated) {
+            message = inflate(message, message_max)?;
+        }
         match std::mem::take(&mut self.kind) {
             TEXT => String::from_utf8(message)
                 .map(|text| Some(Heard::Text(text)))
@@ -212,7 +241,7 @@ impl Parser {
 
     /// Whether what has come of a text can still become UTF-8.
     fn check_text(&mut self) -> Result<(), Fault> {
-        if self.kind != TEXT {
+        if self.kind != TEXT || self.is_deflated {
             return Ok(());
         }
         match std::str::from_utf8(&self.message[self.checked..]) {

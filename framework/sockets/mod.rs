@@ -16,6 +16,7 @@
 mod background;
 mod concurrent;
 mod consumer;
+mod deflate;
 mod demultiplex;
 pub mod filters;
 mod frames;

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use super::io::Io;
 use super::wheel::{Patience, Wheel};
-use crate::channels::{Frame, Sink, Written, frame_bytes};
+use crate::channels::{Frame, Sink, Written, deflate_frames, frame_bytes};
 use crate::error::{Error, Kind, Result};
 
 /// Bytes that wait before a sender waits too. One message may be larger.
@@ -34,6 +34,8 @@ const PING: [u8; 2] = [0x89, 0x00];
 const BROKEN: u8 = 1;
 /// The server is going away.
 const DRAINING: u8 = 2;
+/// Client and server have agreed to compress.
+const DEFLATED: u8 = 4;
 
 /// A close the site asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +122,11 @@ impl Slot {
 
     /// Puts `frame` behind what waits; waits for room while the client is slow.
     pub(super) async fn push(&self, frame: &Frame) -> Result<()> {
+        // What is sent before the handshake is answered leaves as it is.
+        let bytes = match self.is_deflated() {
+            true => deflate_frames(frame.bytes()),
+            false => frame.bytes().clone(),
+        };
         loop {
             let room = self.room.notified();
             {
@@ -128,7 +135,7 @@ impl Slot {
                     return Err(closed("the socket is closed"));
                 }
                 if out.bytes.len() < OUTBOX_BYTES_MAX {
-                    out.append(frame.bytes(), &self.wheel);
+                    out.append(&bytes, &self.wheel);
                     break;
                 }
                 if out.io.is_none() {
@@ -211,6 +218,11 @@ impl Slot {
 
     pub(super) fn is_broken(&self) -> bool {
         self.flags.load(Ordering::Acquire) & BROKEN != 0
+    }
+
+    /// From now on long messages leave compressed, and the client's may be.
+    pub(super) fn set_deflated(&self) {
+        self.flags.fetch_or(DEFLATED, Ordering::AcqRel);
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -388,6 +400,10 @@ impl Sink for Slot {
         drop(out);
         self.task.wake();
         Written::Frames(count)
+    }
+
+    fn is_deflated(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & DEFLATED != 0
     }
 
     fn wake(&self) {

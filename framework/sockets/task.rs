@@ -23,13 +23,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::time::timeout;
 
-use super::frames::{Fault, Heard, Parser, close_frame, pong_frame};
+use super::frames::{Allowed, Fault, Heard, Parser, close_frame, pong_frame};
 use super::io::Io;
 use super::reply::Shared;
 use super::slot::{Close, OUT_BYTES_MAX, Slot};
 use super::wheel::Wheel;
 use super::{Consumer, Socket};
-use crate::channels::{Delivery, Frame, GroupName};
+use crate::channels::{Delivery, Frame, GroupName, Sink, deflate_frames};
 use crate::error::Result;
 
 /// How long the goodbye may take.
@@ -239,8 +239,7 @@ impl Reader {
             if !slot.has_room() {
                 return Poll::Pending;
             }
-            let message_max = shared.request.settings().server.message_bytes_max;
-            return Poll::Ready(match ready!(self.poll_in(slot, message_max, cx)) {
+            return Poll::Ready(match ready!(self.poll_in(slot, allowed(shared), cx)) {
                 Ok(Heard::Ping(payload)) => {
                     slot.append(&pong_frame(&payload));
                     continue;
@@ -258,7 +257,7 @@ impl Reader {
     fn poll_in(
         &mut self,
         slot: &Slot,
-        message_max: usize,
+        allowed: Allowed,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Heard, End>> {
         if !self.rest.is_empty() {
@@ -269,7 +268,7 @@ impl Reader {
                 return Poll::Pending;
             }
             let mut input = &self.rest[..];
-            let heard = read(&mut self.parser, &mut input, message_max);
+            let heard = read(&mut self.parser, &mut input, allowed);
             let used = self.rest.len() - input.len();
             self.rest.advance(used);
             if self.rest.is_empty() {
@@ -287,7 +286,7 @@ impl Reader {
                 };
                 slot.hear();
                 let mut input = &scratch[..count];
-                let heard = read(&mut self.parser, &mut input, message_max);
+                let heard = read(&mut self.parser, &mut input, allowed);
                 if !input.is_empty() {
                     self.rest = Bytes::copy_from_slice(input);
                 }
@@ -303,14 +302,20 @@ impl Reader {
 fn read(
     parser: &mut Option<Box<Parser>>,
     input: &mut &[u8],
-    message_max: usize,
+    allowed: Allowed,
 ) -> Option<Result<Heard, Fault>> {
     let under_way = parser.get_or_insert_default();
-    let heard = under_way.next(input, message_max);
+    let heard = under_way.next(input, allowed);
     if under_way.is_idle() {
         *parser = None;
     }
     heard
+}
+
+/// What this connection allows.
+fn allowed(shared: &Shared) -> Allowed {
+    let message_max = shared.request.settings().server.message_bytes_max;
+    Allowed { message_max, deflated: shared.slot.is_deflated() }
 }
 
 /// Writes what waits and what the groups have, then lets the ticks write; what else there is to do.
@@ -334,6 +339,9 @@ fn poll_out(shared: &Shared, cx: &mut Context<'_>) -> Option<Happening> {
             return Some(too_slow(shared));
         }
         let is_nothing = taken.is_empty();
+        if slot.is_deflated() {
+            taken = deflate_frames(&taken.freeze()).into();
+        }
         slot.append_all(taken);
         if !drained.heard.is_empty() {
             return Some(Happening::Groups(drained.heard));
@@ -364,6 +372,7 @@ async fn say_goodbye(shared: &Shared, reader: &mut Reader, end: End) -> u16 {
                 Fault::Protocol => (1002, "protocol error"),
                 Fault::Utf8 => (1007, "text is not UTF-8"),
                 Fault::TooLarge => (1009, "message too large"),
+                Fault::Deflate => (1007, "message is not compressed as agreed"),
             };
             (code, payload(code, reason))
         }
@@ -377,8 +386,8 @@ async fn say_goodbye(shared: &Shared, reader: &mut Reader, end: End) -> u16 {
         })
         .await?;
         if is_understood {
-            let message_max = shared.request.settings().server.message_bytes_max;
-            let mut answer = async || poll_fn(|cx| reader.poll_in(slot, message_max, cx)).await;
+            let allowed = allowed(shared);
+            let mut answer = async || poll_fn(|cx| reader.poll_in(slot, allowed, cx)).await;
             while let Ok(Heard::Text(_) | Heard::Binary(_) | Heard::Ping(_) | Heard::Pong) =
                 answer().await
             {}

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::frames::{Fault, Heard, Parser, may_travel};
+use super::frames::{Allowed, Fault, Heard, Parser, may_travel};
 
 /// Conversations without a time given.
 const CONVERSATIONS: u64 = 20_000;
@@ -151,7 +151,7 @@ fn in_pieces(input: &[u8], random: &mut SmallRng) -> Verdict {
         let mut piece;
         (piece, rest) = rest.split_at(count);
         while !piece.is_empty() {
-            match parser.next(&mut piece, MESSAGE_MAX) {
+            match parser.next(&mut piece, Allowed { message_max: MESSAGE_MAX, deflated: false }) {
                 None => assert!(piece.is_empty(), "read on only when all was read"),
                 Some(Ok(complete)) => heard.push(complete),
                 Some(Err(fault)) => return (heard, Some(fault)),

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::io::{self, TakeOver};
 use super::reply::{Accepted, Shared};
 use super::task::{self, Held, NO_GOODBYE, log_failure};
-use super::{Consumer, Socket};
+use super::{Consumer, Socket, deflate};
 use crate::error::Error;
 use crate::http::{Request, not_found};
 use crate::middleware::is_allowed_origin;
@@ -80,16 +80,32 @@ pub(crate) async fn upgrade<C: Consumer>(
     if request.lifecycle().is_draining() {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is going away");
     }
+    let deflated = request.settings().server.deflate && deflate::is_offered(request.headers());
     let (answer, answered) = oneshot::channel();
     let request = Request::packed(request.site().clone(), parts);
     let lifecycle = request.lifecycle().clone();
     // A task of its own from here on: a client that goes away does not cut `connect` short.
+    let answer = Promise { answer, deflated };
     lifecycle.spawn(live(request, (on_upgrade, take_over), consumer(), answer));
     match answered.await {
-        Ok(Ok(accepted)) => switch(&key, accepted),
+        Ok(Ok(accepted)) => {
+            let mut response = switch(&key, accepted);
+            if deflated {
+                let agreed = HeaderValue::from_static(deflate::AGREED);
+                response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, agreed);
+            }
+            response
+        }
         Ok(Err(refused)) => refused,
         Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
     }
+}
+
+/// What the handshake's answer will say.
+struct Promise {
+    answer: oneshot::Sender<Result<Accepted, Response>>,
+    /// If it is a yes: that long messages are compressed.
+    deflated: bool,
 }
 
 /// The life of a connection until it is accepted or not.
@@ -97,7 +113,7 @@ async fn live<C: Consumer>(
     request: Request,
     (on_upgrade, take_over): (OnUpgrade, Option<TakeOver>),
     mut consumer: C,
-    answer: oneshot::Sender<Result<Accepted, Response>>,
+    Promise { answer, deflated }: Promise,
 ) {
     let held = Held(Arc::new(Shared::new(request)));
     let mut socket = Socket::new(&held.0);
@@ -113,6 +129,9 @@ async fn live<C: Consumer>(
             return;
         }
     };
+    if deflated {
+        held.0.slot.set_deflated();
+    }
     if answer.send(Ok(accepted)).is_ok()
         && let Ok(Ok(upgraded)) = timeout(HANDSHAKE_WAIT, on_upgrade).await
         && let Ok(taken) = io::take(upgraded, take_over)

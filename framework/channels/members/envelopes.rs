@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use super::Table;
 
 use crate::channels::ring::Ring;
-use crate::channels::{Envelope, GroupName, Position};
+use crate::channels::{Envelope, GroupName, Position, deflate_frames};
 
 /// A place among [`Envelopes`].
 pub(super) type Wrapping = u32;
@@ -21,6 +21,8 @@ struct Shared {
     members: usize,
     /// This tick's messages in it, once a member wants them.
     batch: Option<Bytes>,
+    /// The same, compressed.
+    deflated: Option<Bytes>,
 }
 
 impl Table {
@@ -42,7 +44,7 @@ impl Envelopes {
             None => {
                 self.0.reserve_exact(1);
                 let first = envelope.clone();
-                self.0.push(Shared { envelope: first, members: 0, batch: None });
+                self.0.push(Shared { envelope: first, members: 0, batch: None, deflated: None });
                 self.0.len() - 1
             }
         };
@@ -69,6 +71,7 @@ impl Envelopes {
         place: Wrapping,
         ring: &Ring,
         (from, top): (Position, Position),
+        is_deflated: bool,
     ) -> Option<Bytes> {
         let shared = self.0.get_mut(place as usize)?;
         if shared.batch.is_none() {
@@ -81,13 +84,17 @@ impl Envelopes {
             }
             shared.batch = Some(piece.freeze());
         }
-        shared.batch.clone()
+        let batch = shared.batch.as_ref()?;
+        if !is_deflated {
+            return Some(batch.clone());
+        }
+        Some(shared.deflated.get_or_insert_with(|| deflate_frames(batch)).clone())
     }
 
     /// The tick is over.
     pub(super) fn forget_batches(&mut self) {
         for shared in &mut self.0 {
-            shared.batch = None;
+            (shared.batch, shared.deflated) = (None, None);
         }
     }
 }

@@ -4,7 +4,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Drained, Local, Member, Table};
 use crate::channels::ring::Ring;
-use crate::channels::{Delivery, Envelope, GroupName, Policy, Position, Statistics, Written};
+use crate::channels::{
+    Delivery, Envelope, GroupName, Policy, Position, Statistics, Written, deflate_frames,
+};
 
 /// A tick ends for a group when it has this many bytes to hand out.
 pub(super) const BATCH_BYTES_MAX: usize = 64 * 1024;
@@ -37,14 +39,20 @@ impl Table {
             return;
         }
         let batch = batch(&local.ring, from, top, &mut self.batch);
+        let mut deflated = None;
         let Local { ring, members, envelopes, .. } = local;
         for member in members.values_mut() {
             let is_in_step = member.cursor == Some(from) && !member.is_lagging;
             match &batch {
                 Some(raw) if is_in_step && member.is_joined && !member.is_listening => {
+                    let is_deflated = member.sink.is_deflated();
                     match member.envelope {
+                        None if is_deflated => {
+                            member.hand(deflated.get_or_insert_with(|| deflate_frames(raw)), top);
+                        }
                         None => member.hand(raw, top),
-                        Some(place) => match envelopes.batch(place, ring, (from, top)) {
+                        Some(place) => match envelopes.batch(place, ring, (from, top), is_deflated)
+                        {
                             Some(sealed) => member.hand(&sealed, top),
                             None => member.note(top),
                         },

@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "helpers fail by panicking, and so do the consumers under test")]
 
 mod calls;
+mod deflate;
 mod depth;
 mod rfc6455;
 mod slow;
