@@ -128,7 +128,11 @@ impl ChannelAsk {
                 let (key, retry, channel, frame) = r.message()?;
                 Self::Call { key, retry, channel, frame }
             }
-            42 => Self::Answer { request: r.u64()?, asker: r.key()?, frame: answer(r)? },
+            42 => {
+                let (request, asker) = (r.u64()?, r.key()?);
+                let frame = if r.bool()? { Some(r.frame()?) } else { None };
+                Self::Answer { request, asker, frame }
+            }
             43 => Self::Await { key: r.key()? },
             44 => Self::Abandon { key: r.key()? },
             45 => Self::Return { channel: r.name()?, frame: r.frame()?, asker: r.key()? },
@@ -179,7 +183,11 @@ impl ChannelTell {
                 frame: r.frame()?,
                 asker: r.key()?,
             },
-            42 => Self::Answered { request: r.u64()?, frame: answer(r)? },
+            42 => {
+                let request = r.u64()?;
+                let frame = if r.bool()? { Some(r.frame()?) } else { None };
+                Self::Answered { request, frame }
+            }
             43 => Self::Inspected { request: r.u64()?, numbers: numbers(r)? },
             _ => return None,
         })
@@ -191,10 +199,6 @@ fn put_answer(out: &mut BytesMut, frame: Option<&Frame>) {
     if let Some(frame) = frame {
         put_frame(out, frame);
     }
-}
-
-fn answer(r: &mut Reader) -> Option<Option<Frame>> {
-    Some(if r.bool()? { Some(r.frame()?) } else { None })
 }
 
 fn put_duration(out: &mut BytesMut, duration: Duration) {

@@ -78,13 +78,15 @@ async fn finish(site: &Site, stop: Stop, signals: &mut Signals) {
     if stop == Stop::AtOnce {
         return;
     }
-    let grace = Duration::from_secs(site.settings().server.graceful_timeout);
     tokio::select! {
-        done = timeout(grace, site.lifecycle().drain()) => {
-            if done.is_err() {
-                tracing::error!("a handler did not end within server.graceful_timeout");
-            }
-        }
+        () = drain(site) => {}
         _ = signals.next() => tracing::warn!("a second signal: stopping at once"),
+    }
+}
+
+async fn drain(site: &Site) {
+    let grace = Duration::from_secs(site.settings().server.graceful_timeout);
+    if timeout(grace, site.lifecycle().drain()).await.is_err() {
+        tracing::error!("a handler did not end within server.graceful_timeout");
     }
 }

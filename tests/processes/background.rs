@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use hulse_tests::{Program, Pulse, Surroundings, Visitor, site_command, site_folder_of};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -266,4 +267,59 @@ async fn a_delayed_message_outlives_the_command_that_sent_it() {
     run(pulse.folder(), &["send-channel", "emails", "now"]).await;
     assert_eq!(feed.frame().await.unwrap(), "now");
     assert_eq!(feed.frame().await.unwrap(), "later");
+}
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef-cron";
+
+/// Posts JSON as a program of another system does: status and body.
+async fn publish(pulse: &Pulse, token: &str, json: &str) -> (u16, String) {
+    let request = format!(
+        "POST /publish/ HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nContent-Type: \
+         application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{json}",
+        pulse.address(),
+        json.len(),
+    );
+    let exchange = async {
+        let mut stream = TcpStream::connect(pulse.address()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = timeout(WAIT, exchange).await.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[tokio::test]
+async fn another_system_publishes_once_though_the_store_is_killed_between_its_tries() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings.toml");
+    let tokens = format!("[[publish.tokens]]\nname = \"cron\"\ntoken = \"{TOKEN}\"\n");
+    std::fs::write(&file, format!("debug = true\n{tokens}groups = [\"live*\"]\n")).unwrap();
+    let settings = ("HULSE_SETTINGS".to_owned(), file.display().to_string());
+    let program = Program::Testsite;
+    let surroundings = Surroundings { program, environment: vec![settings], database: None };
+    let pulse = Pulse::start_in(surroundings, &["-w", "2", "--log-level", "debug"]).await;
+    let mut feed = Visitor::new(pulse.address()).socket("/feed/live-7/").await;
+    let message = r#"{"group": "live-7", "data": {"id": 1}, "key": "order-1"}"#;
+    let (status, first) = publish(&pulse, TOKEN, message).await;
+    assert!(status == 200 && first.contains("\"position\":"), "{status} {first}");
+    assert_eq!(feed.frame().await.unwrap(), r#"{"id": 1}"#);
+    kill_process(pulse.store().unwrap(), Signal::KILL).unwrap();
+    let (status, again) = publish(&pulse, TOKEN, message).await;
+    assert_eq!(status, 200, "{again}");
+    let batch = r#"[{"group": "live-7", "message": "a"}, {"group": "live-7", "message": "b"}]"#;
+    assert_eq!(publish(&pulse, TOKEN, batch).await.0, 200);
+    assert_eq!(feed.frame().await.unwrap(), "a", "the first was published once");
+    assert_eq!(feed.frame().await.unwrap(), "b");
+    for (token, json, expected) in [
+        ("wrong", message, 401),
+        (TOKEN, r#"{"group": "chat", "data": 1}"#, 403),
+        (TOKEN, "{", 422),
+    ] {
+        assert_eq!(publish(&pulse, token, json).await.0, expected, "{json}");
+    }
+    let log = pulse.log();
+    assert!(!log.contains(TOKEN) && !log.contains("order-1"), "secrets in the log: {log}");
 }

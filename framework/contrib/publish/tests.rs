@@ -66,7 +66,7 @@ fn what_cannot_be_sent_is_refused_with_the_reason() {
     refused(r#"{"group": "room-42", "data": 1}"#, 403, "may not send to group room-42");
     refused(r#"{"group": "live", "message": "more than twenty bytes"}"#, 413, "at most 20");
     refused("[]", 422, "1 to 2 messages");
-    let three = vec![r#"{"group": "live", "data": 1}"#; 3].join(",");
+    let three = [r#"{"group": "live", "data": 1}"#; 3].join(",");
     refused(&format!("[{three}]"), 422, "1 to 2 messages");
     refused(
         r#"[{"group": "live", "data": 1}, {"group": "other", "data": 1}]"#,

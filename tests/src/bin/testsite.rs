@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use hulse::contrib::staticfiles;
+use hulse::contrib::{publish, staticfiles};
 use hulse::db::Sql;
 use hulse::http::{Path, Request, Response, header};
 use hulse::sockets::{Consumer, Event, Routing, Socket, route, socket};
 use hulse::streams::{Stream, Streams, stream};
-use hulse::urls::{Urls, path};
+use hulse::urls::{Urls, include, path};
 use hulse::{Project, Result};
 use serde_json::json;
 
@@ -23,7 +23,8 @@ fn main() -> ExitCode {
     if is_worker && FilePath::new(DIE_AT_START).exists() {
         std::process::abort();
     }
-    let project = Project::new("testsite", std::env::temp_dir()).install(staticfiles::App);
+    let project = Project::new("testsite", std::env::temp_dir());
+    let project = project.install(staticfiles::App).install(publish::App);
     hulse_manage::run(project.urls(urls()))
 }
 
@@ -40,6 +41,7 @@ fn urls() -> Urls {
         path("rows/<int:number>/", insert).name("insert"),
         path("ask/<slug:channel>/<slug:text>/", ask).name("ask"),
         socket("feed/<slug:group>/", || Feed),
+        include("publish/", publish::urls()),
     ])
     .attach(Routing::new([
         route("thumbnails", thumbnail),
