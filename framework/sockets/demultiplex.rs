@@ -1,8 +1,8 @@
 //! Several logical streams on one socket, each with a consumer of its own.
 //!
 //! Flow: `{"stream": "chat", "payload": ..}` comes → the consumer called `chat` gets the payload →
-//! what it sends leaves as `{"stream": "chat", "payload": ..}`, and so does what comes to the groups
-//! it joined.
+//! what it sends leaves as `{"stream": "chat", "payload": ..}`, and so does what comes to the
+//! groups it joined.
 //!
 //! Invariants:
 //! - A stream that ends, by its consumer's word, an error or a panic, ends alone: the others go on.

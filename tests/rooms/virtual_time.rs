@@ -6,7 +6,7 @@ use hulse::sockets::{Consumer, Event, Routing, Socket, route, socket};
 use hulse::test::TestSite;
 use hulse::urls::Urls;
 use hulse::{Project, Result};
-use tokio::time::{Instant, interval_at, sleep};
+use tokio::time::{Instant, interval_at, sleep_until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -31,11 +31,11 @@ impl Consumer for Clock {
                 Ok(())
             }),
             "expire" => socket.spawn(async move {
-                sleep(HOUR).await;
+                sleep_until(Instant::now() + HOUR).await;
                 reply.close(4000, "an hour is enough").await
             }),
             "slow" => {
-                sleep(HOUR * 24).await;
+                sleep_until(Instant::now() + HOUR * 24).await;
                 socket.send("a day later").await
             }
             _ => socket.channel("later").send_after(HOUR, "delayed").await,
