@@ -154,7 +154,7 @@ class Link {
 
   /** The URL with a ticket if it takes one. */
   async address(url) {
-    const full = new URL(url, location.href);
+    const full = new URL(typeof url === "function" ? url() : url, location.href);
     const { ticket } = this.options;
     if (ticket) full.searchParams.set("ticket", typeof ticket === "function" ? await ticket() : ticket);
     return full;
