@@ -20,6 +20,7 @@ mod multichat;
 mod pulse_faults;
 mod pulse_start;
 mod pulse_stop;
+mod redis;
 mod squash;
 mod streams;
 mod terminal;

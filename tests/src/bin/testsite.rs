@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use hulse::channels::{Message, Policy, Position, Presence};
 use hulse::contrib::{publish, staticfiles};
 use hulse::db::Sql;
 use hulse::http::{Path, Request, Response, header};
 use hulse::sockets::{Consumer, Event, Routing, Socket, route, socket};
 use hulse::streams::{Stream, Streams, stream};
 use hulse::urls::{Urls, include, path};
-use hulse::{Project, Result};
+use hulse::{Error, Project, Result};
 use serde_json::json;
 
 /// While this file is in the current folder, workers die before they serve.
@@ -42,6 +43,7 @@ fn urls() -> Urls {
         path("ask/<slug:channel>/<slug:text>/", ask).name("ask"),
         socket("feed/<slug:group>/", || Feed),
         include("publish/", publish::urls()),
+        socket("room/<slug:group>/<slug:who>/<slug:since>/", || Room),
     ])
     .attach(Routing::new([
         route("thumbnails", thumbnail),
@@ -136,6 +138,33 @@ async fn chat(request: Request, room: String) -> Result<Stream> {
         Some(name) => stream.presence(name, json!({})),
         None => stream,
     })
+}
+
+/// A group whose members say things: `since` is a position, or `now`. Who says something is told
+/// where it is, and whoever comes whether all was there since.
+struct Room;
+
+impl Consumer for Room {
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        let (group, who, since): (String, String, String) = socket.path()?;
+        socket.accept().await?;
+        let since: Option<Position> = since.parse().ok();
+        let joined = socket.join_at(&group, since, Policy::Close).await?;
+        socket.send(format!("at {} {}", joined.position, joined.recovered)).await?;
+        if who == "nobody" {
+            return Ok(());
+        }
+        let (joined, left) = (format!("{who} joined"), format!("{who} left"));
+        let presence =
+            Presence { key: who, joined: Message::from(joined), left: Message::from(left) };
+        socket.enter(&group, presence).await.map(drop)
+    }
+
+    async fn receive(&mut self, socket: &mut Socket, text: &str) -> Result<()> {
+        let (group, ..): (String, String, String) = socket.path()?;
+        let position = socket.group(group).publish(text).await?.ok_or(Error::new("sent later"))?;
+        socket.send(format!("at {position}")).await
+    }
 }
 
 /// For the test to wait for.
