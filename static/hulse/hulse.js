@@ -387,7 +387,10 @@ class Hulse extends Link {
           credentials,
           body: JSON.stringify({ ...frame, client: this.#client }),
         });
-        this.#hear(await response.json());
+        // Words instead of a frame: not this stream, but the page is refused.
+        const isText = response.headers.get("content-type")?.startsWith("text/plain");
+        if (isText && response.status < 500) this.#answer(frame.key)?.refuse("denied");
+        else this.#hear(await response.json());
       }
     } catch {
       this.#again();

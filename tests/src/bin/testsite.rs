@@ -36,6 +36,7 @@ fn urls() -> Urls {
         path("slow/<int:milliseconds>/", slow).name("slow"),
         path("hang/<int:milliseconds>/", hang).name("hang"),
         Streams::new([stream("chat/<slug:room>", chat)]).at("stream/"),
+        socket("echo/", || Echo),
         path("live/", live),
         path("live.js", async || ([(header::CONTENT_TYPE, "text/javascript")], LIVE_SCRIPT)),
         path("rows/", rows).name("rows"),
@@ -109,7 +110,7 @@ async fn live() -> Response {
 
 /// What a test drives: `start`, then `chat`, `heard`, `states`.
 const LIVE_SCRIPT: &str = r#"
-import { connect } from "/static/hulse/hulse.js";
+import { connect, socket } from "/static/hulse/hulse.js";
 window.heard = [];
 window.joined = [];
 window.states = [];
@@ -124,11 +125,27 @@ window.start = (name, options) => {
     presence: (people) => { window.people = people.map((who) => who.key).join(); },
   });
 };
+window.startPlain = () => {
+  window.opened = 0;
+  window.plain = socket("/echo/", {
+    message: (text) => heard.push(text),
+    open: () => { opened += 1; },
+  });
+};
 window.say = async (from, to) => {
   for (let number = from; number < to; number += 1) await chat.send(number);
 };
 window.ready = true;
 "#;
+
+/// Says what it hears.
+struct Echo;
+
+impl Consumer for Echo {
+    async fn receive(&mut self, socket: &mut Socket, text: &str) -> Result<()> {
+        socket.send(text).await
+    }
+}
 
 /// Who it is says the URL; without a name nobody is told.
 async fn chat(request: Request, room: String) -> Result<Stream> {
