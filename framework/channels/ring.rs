@@ -59,8 +59,8 @@ impl Ring {
         let at = self.entries.front().map_or(now, |(at, _)| *at);
         for entry in entries.iter().rev() {
             self.bytes += cost(entry);
-            if let Some(index) = &mut self.index {
-                index.extend(named(entry));
+            if let (Some(index), Some((key, offset))) = (&mut self.index, named(entry)) {
+                index.entry(key).or_insert(offset);
             }
             if entry.of != 0 {
                 self.latest.get_or_insert_default().entry(entry.of).or_insert(entry.offset);

@@ -3,7 +3,6 @@
 use crate::channels::{Layer, has_store};
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::server::prepare::is_redis;
 
 /// The layer of the running site with these settings.
 ///
@@ -13,20 +12,14 @@ use crate::server::prepare::is_redis;
 /// # Panics
 /// Outside a tokio runtime.
 pub async fn running_layer(settings: &Settings) -> Result<Layer> {
-    let url = &settings.server.data_store;
-    match url.expose() {
+    match settings.server.data_store.as_str() {
         "pulse://" => {}
-        redis if is_redis(redis) => {
-            let layer = Layer::redis(redis, &settings.channels)?;
-            layer.ready().await?;
-            return Ok(layer);
-        }
         "memory://" => {
             let words = "the data store is memory://, inside the server's only worker: nobody else \
                          can reach it; use pulse://";
             return Err(Error::usage(words));
         }
-        _ => return Err(Error::usage(format!("unknown data store {url:?}"))),
+        other => return Err(Error::usage(format!("unknown data store {other:?}"))),
     }
     let folder = settings.resolve(&settings.server.runtime_dir);
     if !has_store(&folder) {

@@ -14,6 +14,7 @@ mod inspectdb;
 mod middleware;
 mod migrations;
 mod models;
+mod named_channels;
 mod publish;
 mod sessions;
 mod site;

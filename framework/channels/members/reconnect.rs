@@ -1,8 +1,9 @@
 //! What a store must hear over a new link: all this worker holds, then what was not answered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use super::{Local, Table};
+use super::{Local, Pending, Table};
+use crate::channels::calls::ChannelAsk;
 use crate::channels::protocol::{Ask, VERSION};
 use crate::channels::values::calls::ValueAsk;
 
@@ -14,28 +15,19 @@ const TAIL_BYTES_MAX: usize = 1024 * 1024;
 impl Table {
     /// Everything to say over a new link. `resumed`: it is not the first one.
     pub(crate) fn reconnected(&mut self, resumed: bool) -> Vec<Ask> {
-        self.reconnected_where(resumed, &|_| true)
-    }
-
-    /// The same over one of several links: what it is not about is left alone.
-    pub(crate) fn reconnected_where(
-        &mut self,
-        resumed: bool,
-        is_mine: &dyn Fn(&Ask) -> bool,
-    ) -> Vec<Ask> {
         self.counted.links += 1;
         // All of it is either announced below, asked again, or no longer true.
-        let (held, others) =
-            std::mem::take(&mut self.outgoing).into_iter().partition::<VecDeque<_>, _>(is_mine);
-        self.outgoing = others;
+        let returned = std::mem::take(&mut self.outgoing);
         let mut asks = vec![Ask::Hello { version: VERSION, resumed, latest: self.latest }];
         self.groups.values_mut().for_each(Local::is_told);
         self.announce_groups(&mut asks);
         self.announce_people(&mut asks);
         self.requests.retain(|_, pending| pending.is_wanted());
-        asks.extend(self.requests.values().map(|pending| again(&pending.ask, resumed)));
-        asks.extend(held.into_iter().filter(Ask::goes_back));
-        asks.retain(is_mine);
+        for pending in self.requests.values() {
+            asks.extend(enter_first(pending));
+            asks.push(again(&pending.ask, resumed));
+        }
+        asks.extend(returned.into_iter().filter(is_return));
         asks
     }
 
@@ -72,12 +64,27 @@ impl Table {
         for pending in self.requests.values() {
             if let (Ask::Leave { group, connection, .. }, Some(person)) =
                 (&pending.ask, pending.person.clone())
+                && pending.was_counted
             {
                 let (group, connection) = (group.clone(), *connection);
                 asks.push(Ask::AnnouncePerson { group, connection, person });
             }
         }
     }
+}
+
+/// Whether a message that reached nobody goes back.
+fn is_return(ask: &Ask) -> bool {
+    matches!(ask, Ask::Return { .. } | Ask::Channel(ChannelAsk::Return { .. }))
+}
+
+/// Who gave up entering before it was answered perhaps never entered: it does so now, so that who
+/// enters meanwhile with the same key is not taken for one the others know of.
+fn enter_first(pending: &Pending) -> Option<Ask> {
+    let Ask::Leave { group, connection, .. } = &pending.ask else { return None };
+    let person = pending.person.clone().filter(|_| !pending.was_counted)?;
+    // Nobody waits for an answer.
+    Some(Ask::Enter { request: 0, group: group.clone(), connection: *connection, person })
 }
 
 /// The same request, marked as one that may have arrived before.

@@ -34,9 +34,6 @@ pub(crate) enum Reply {
     Received(GroupName, Frame, Option<Key>),
     Answered(Option<Frame>),
     Inspected(ChannelStatistics),
-    /// The store will not do it, and why.
-    #[cfg(feature = "redis")]
-    Refused(String),
 }
 
 /// A request under way.
@@ -47,6 +44,8 @@ pub(crate) struct Pending {
     pub(super) reply: Option<oneshot::Sender<Reply>>,
     /// Whose presence a [`Ask::Leave`] ends: a store that lost its memory must hear of it first.
     pub(super) person: Option<Person>,
+    /// Whether the store has said that it counts the person; else perhaps nobody heard of it.
+    pub(super) was_counted: bool,
 }
 
 impl Pending {
@@ -84,6 +83,9 @@ impl Table {
             }
             Some(Ask::Enter { group, connection, person, .. }) => {
                 self.ask_to_leave(connection, &group, Some(person));
+                if let Some(pending) = self.requests.get_mut(&self.request_last) {
+                    pending.was_counted = false;
+                }
             }
             Some(Ask::Value(ValueAsk {
                 key: asked, name, action: Action::Lock { .. }, ..
@@ -127,7 +129,7 @@ impl Table {
         let request = self.request_last;
         let ask = make(Key { session: self.session, request });
         self.outgoing.push_back(ask.clone());
-        self.requests.insert(request, Pending { ask, reply, person });
+        self.requests.insert(request, Pending { ask, reply, person, was_counted: true });
         request
     }
 
@@ -169,12 +171,6 @@ impl Table {
         None
     }
 
-    /// The store will not do it.
-    #[cfg(feature = "redis")]
-    pub(crate) fn refused(&mut self, request: u64, words: String) {
-        self.answer(request, Reply::Refused(words));
-    }
-
     fn answer(&mut self, request: u64, reply: Reply) {
         if let Some(pending) = self.requests.remove(&request)
             && let Some(waiting) = pending.reply
@@ -184,6 +180,12 @@ impl Table {
                 self.give_back(reply);
             }
         }
+    }
+
+    /// Whether a presence has ended that the store may not know of.
+    #[cfg(test)]
+    pub(crate) fn owes_goodbyes(&self) -> bool {
+        self.requests.values().any(|pending| pending.person.is_some())
     }
 
     fn tell_group(&mut self, tell: GroupTell) {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::presence::settle;
 use super::{CATCH_UP_BYTES_MAX, Effect, Phase, Store, Topic, WorkerId, presence_entry};
-use crate::channels::GroupName;
 use crate::channels::protocol::{Ask, Entry};
+use crate::channels::{GroupName, Position};
 
 impl Store {
     pub(super) fn announced(
@@ -17,7 +17,9 @@ impl Store {
     ) {
         match ask {
             Ask::Announce { .. } => self.adopt(worker, ask, effects),
-            Ask::AnnounceEntry { group, epoch, entry } => self.remember(&group, epoch, entry),
+            Ask::AnnounceEntry { group, epoch, entry } => {
+                self.remember(now, &group, epoch, entry);
+            }
             Ask::AnnouncePerson { .. } => self.welcome(now, worker, ask, effects),
             _ => {}
         }
@@ -49,9 +51,10 @@ impl Store {
         self.peer(worker, |peer| peer.subscribed.insert(group));
     }
 
-    /// Keeps a message that a worker still held; only a store that is recovering needs it.
-    fn remember(&mut self, group: &GroupName, epoch: u64, entry: Entry) {
+    /// Keeps a message that a worker still held.
+    fn remember(&mut self, now: Duration, group: &GroupName, epoch: u64, entry: Entry) {
         if !self.phase.is_recovering() {
+            self.remember_late(now, group, epoch, entry);
             return;
         }
         if let Some(topic) = self.topics.get_mut(group)
@@ -62,6 +65,20 @@ impl Store {
             if topic.announced.len() > self.limits.history_messages {
                 topic.announced.pop_first();
             }
+        }
+    }
+
+    /// A worker that was slow tells what it holds, newest first: it is kept where it is the one
+    /// before those that are known. Else what it asks again would be sent twice.
+    fn remember_late(&mut self, now: Duration, group: &GroupName, epoch: u64, entry: Entry) {
+        let Some(topic) = self.topics.get_mut(group) else { return };
+        let first = topic.ring.first().unwrap_or(topic.top + 1);
+        let position = Position { epoch, offset: entry.offset };
+        let is_before = entry.offset + 1 == first && topic.lineage.leads_from(position);
+        if is_before && topic.ring.len() < self.limits.history_messages {
+            let bytes = topic.ring.bytes();
+            topic.ring.extend_back(now, &[entry]);
+            self.history_bytes += topic.ring.bytes() - bytes;
         }
     }
 

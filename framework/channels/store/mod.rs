@@ -412,6 +412,30 @@ impl Store {
         self.channels.sweep(now, effects);
     }
 
+    /// Where a group's order ends.
+    #[cfg(test)]
+    pub(crate) fn top(&self, group: &GroupName) -> Option<Position> {
+        self.topics.get(group).map(Topic::position)
+    }
+
+    /// The last position of the epoch before.
+    #[cfg(test)]
+    pub(crate) fn taken_over(&self, group: &GroupName) -> Option<Position> {
+        self.topics.get(group)?.lineage.ends().last().copied()
+    }
+
+    /// Messages of a group that are kept.
+    #[cfg(test)]
+    pub(crate) fn kept(&self, group: &GroupName) -> usize {
+        self.topics.get(group).map_or(0, |topic| topic.ring.len())
+    }
+
+    /// Whether somebody is about to leave whose worker is none of `workers`.
+    #[cfg(test)]
+    pub(crate) fn has_orphans(&self, workers: &BTreeSet<WorkerId>) -> bool {
+        self.topics.values().any(|topic| topic.roster.has_orphans(workers))
+    }
+
     /// The keys counted as present.
     #[cfg(test)]
     pub(crate) fn present(&self, group: &GroupName) -> BTreeSet<String> {

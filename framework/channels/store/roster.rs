@@ -59,6 +59,14 @@ impl Roster {
         self.present.keys().map(ToString::to_string).collect()
     }
 
+    #[cfg(test)]
+    pub(super) fn has_orphans(&self, workers: &std::collections::BTreeSet<WorkerId>) -> bool {
+        self.present.values().any(|present| {
+            let is_awaited = present.waiting.iter().any(|(worker, _)| workers.contains(worker));
+            present.leaves.is_some() && !is_awaited
+        })
+    }
+
     pub(super) fn key_of(&self, owner: Owner) -> Option<&str> {
         self.owners.get(&owner).map(AsRef::as_ref)
     }

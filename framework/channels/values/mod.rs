@@ -186,8 +186,8 @@ impl Values {
         }
     }
 
-    /// As [`lock`](Self::lock), and waits up to `wait` for who holds it. Those who wait get it in no
-    /// particular order.
+    /// As [`lock`](Self::lock), and waits up to `wait` for who holds it. Those who wait get it in
+    /// no particular order.
     ///
     /// # Errors
     /// As [`lock`](Self::lock).

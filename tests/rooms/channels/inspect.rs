@@ -1,4 +1,4 @@
-//! Who is there, what is held, and emptying it; the grace period of presence; the latest of a thing.
+//! Who is there, what is held, and emptying it; grace periods; the latest of a thing.
 
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,6 @@
 
 mod consumers;
 mod events;
-mod history;
 #[cfg(test)]
 mod tests;
 mod urls;
@@ -33,7 +32,7 @@ impl hulse::App for App {
 pub(crate) struct Settings {
     /// Longest message, bytes, once it is cleaned.
     pub(crate) message_bytes_max: usize,
-    /// Messages a newcomer is shown, as far as the layer keeps them, and 50 at most.
+    /// Messages a newcomer is shown, as far as the layer keeps them.
     pub(crate) history_messages: usize,
 }
 

@@ -1,0 +1,224 @@
+//! Hundreds of sockets on four workers at 2,000 messages a second, while a worker and the store are
+//! killed and a worker is stopped for ten seconds: who comes back with its place ends with every
+//! message once and in order.
+
+use std::future::pending;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use futures_util::{SinkExt, StreamExt};
+use hulse_tests::Pulse;
+use rustix::process::{Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::{Barrier, watch};
+use tokio::time::{interval, timeout};
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// Streams, each with a sender.
+const ROOMS: usize = 40;
+/// Sockets that read each stream.
+const READERS: usize = 9;
+/// Messages of each sender a second: 2,000 in all.
+const RATE: u32 = 50;
+/// How long a client waits for a connection or an answer before it tries again.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Longest wait for the end.
+const END: Duration = Duration::from_secs(60);
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// A client as `hulse.js` is one: it knows its place, and says again what was not answered.
+struct Client {
+    address: String,
+    room: String,
+    /// By which its keys are known on its next connection.
+    hello: String,
+    at: Option<String>,
+    seen: Vec<u64>,
+    gaps: usize,
+    came: usize,
+}
+
+impl Client {
+    fn new(pulse: &Pulse, room: usize, number: usize) -> Self {
+        Self {
+            address: pulse.address().to_owned(),
+            room: format!("chat/r{room}"),
+            hello: format!("client-{room:04}-{number:04}"),
+            at: None,
+            seen: Vec::new(),
+            gaps: 0,
+            came: 0,
+        }
+    }
+
+    /// One try to connect and join.
+    async fn try_connect(&mut self) -> Option<Socket> {
+        let url = format!("ws://{}/stream/", self.address);
+        let tcp = TcpStream::connect(&self.address).await.ok()?;
+        let (mut socket, _) = client_async(url.into_client_request().ok()?, tcp).await.ok()?;
+        let mut join = json!({ "join": self.room });
+        if let Some(at) = &self.at {
+            join["at"] = at.as_str().into();
+        }
+        let hello = json!({ "hello": self.hello });
+        for frame in [hello, join] {
+            socket.send(Message::text(frame.to_string())).await.ok()?;
+        }
+        loop {
+            let frame = next(&mut socket).await?;
+            if frame["error"].is_string() {
+                return None;
+            }
+            if frame["joined"].is_string() {
+                let is_back = self.at.is_some();
+                self.gaps += usize::from(is_back && frame["recovered"] != true);
+                self.at = frame["at"].as_str().map(ToOwned::to_owned);
+                self.came += 1;
+                return Some(socket);
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Socket {
+        loop {
+            if let Ok(Some(socket)) = timeout(PATIENCE, self.try_connect()).await {
+                return socket;
+            }
+            // A moment, so as not to knock without a pause.
+            let _elapsed = timeout(Duration::from_millis(50), pending::<()>()).await;
+        }
+    }
+
+    /// Takes a message in.
+    fn hear(&mut self, frame: &Value) {
+        if frame["stream"].is_string()
+            && let (Some(number), Some(at)) = (frame["data"].as_u64(), frame["at"].as_str())
+        {
+            self.seen.push(number);
+            self.at = Some(at.to_owned());
+        }
+    }
+
+    /// Reads until it has as many as were sent, once that is known.
+    async fn read(mut self, joined: &Barrier, mut sent: watch::Receiver<Option<usize>>) -> Self {
+        let mut socket = self.connect().await;
+        joined.wait().await;
+        while sent.borrow_and_update().is_none_or(|count| self.seen.len() < count) {
+            tokio::select! {
+                frame = next(&mut socket) => match frame {
+                    Some(frame) => self.hear(&frame),
+                    None => socket = self.connect().await,
+                },
+                _ = sent.changed() => {}
+            }
+        }
+        self
+    }
+
+    /// Sends numbers until it is told to stop, each until it is answered; how many.
+    async fn send(mut self, joined: &Barrier, stop: watch::Receiver<bool>) -> usize {
+        let mut socket = self.connect().await;
+        joined.wait().await;
+        let mut pace = interval(Duration::from_secs(1) / RATE);
+        let mut number = 0;
+        while !*stop.borrow() {
+            // After a fault it hurries: it catches up with its pace.
+            pace.tick().await;
+            let key = format!("k{number}");
+            let frame = json!({ "send": self.room, "key": key, "data": number }).to_string();
+            loop {
+                let said = timeout(PATIENCE, say(&mut socket, &frame, &key)).await;
+                if said == Ok(Some(())) {
+                    break;
+                }
+                socket = self.connect().await;
+            }
+            number += 1;
+        }
+        number
+    }
+}
+
+/// Says something and waits until it is answered; `None`: it has to be said again.
+async fn say(socket: &mut Socket, frame: &str, key: &str) -> Option<()> {
+    socket.send(Message::text(frame)).await.ok()?;
+    loop {
+        let frame = next(socket).await?;
+        if frame["sent"] == key {
+            return Some(());
+        }
+        if frame["error"].is_string() && frame["key"] == key {
+            return None;
+        }
+    }
+}
+
+/// The next frame; `None`: the connection is over.
+async fn next(socket: &mut Socket) -> Option<Value> {
+    loop {
+        match socket.next().await?.ok()? {
+            Message::Text(text) => return serde_json::from_str(&text).ok(),
+            Message::Close(_) => return None,
+            _ => {}
+        }
+    }
+}
+
+/// Lets so much time pass: what the test is about is the load meanwhile.
+async fn let_run(time: Duration) {
+    let _elapsed = timeout(time, pending::<()>()).await;
+}
+
+async fn faults(pulse: &Pulse) {
+    let_run(Duration::from_secs(2)).await;
+    kill_process(pulse.workers()[0], Signal::KILL).unwrap();
+    let_run(Duration::from_secs(2)).await;
+    kill_process(pulse.store().expect("there is a store"), Signal::KILL).unwrap();
+    let_run(Duration::from_secs(2)).await;
+    let stopped = pulse.workers()[1];
+    kill_process(stopped, Signal::STOP).unwrap();
+    let_run(Duration::from_secs(10)).await;
+    // It may have been replaced by now.
+    let _gone = kill_process(stopped, Signal::CONT);
+    let_run(Duration::from_secs(2)).await;
+}
+
+#[tokio::test]
+async fn in_a_storm_of_faults_every_message_comes_once_and_in_order() {
+    let pulse = Pulse::start_testsite(&["-w", "4"]).await;
+    let joined = Barrier::new(ROOMS * (READERS + 1) + 1);
+    let (stop, stopped) = watch::channel(false);
+    let (counts, known): (Vec<_>, Vec<_>) = (0..ROOMS).map(|_| watch::channel(None)).unzip();
+    let reading = join_all((0..ROOMS * READERS).map(|i| {
+        let client = Client::new(&pulse, i % ROOMS, i);
+        client.read(&joined, known[i % ROOMS].clone())
+    }));
+    let sending = join_all(counts.iter().enumerate().map(|(room, count)| {
+        let sending = Client::new(&pulse, room, 1000).send(&joined, stopped.clone());
+        async move {
+            let sent = sending.await;
+            count.send_replace(Some(sent));
+            sent
+        }
+    }));
+    let driving = async {
+        joined.wait().await;
+        let start = Instant::now();
+        faults(&pulse).await;
+        stop.send_replace(true);
+        start.elapsed()
+    };
+    let all = async { tokio::join!(reading, sending, driving) };
+    let (clients, sent, took) = timeout(Duration::from_secs(40) + END, all).await.unwrap();
+    for client in &clients {
+        let expected: Vec<u64> = (0..client.seen.len() as u64).collect();
+        assert!(client.seen == expected, "{}: not each once and in order", client.room);
+        assert_eq!(client.gaps, 0, "{} was told of a gap", client.room);
+    }
+    let (sent, came) = (sent.iter().sum::<usize>(), clients.iter().map(|c| c.came).sum::<usize>());
+    assert!(came > clients.len(), "nobody had to come back");
+    println!("{sent} messages in {took:?} to {} sockets; they came {came} times", clients.len());
+}
