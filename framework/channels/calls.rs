@@ -16,6 +16,8 @@ use bytes::{BufMut, BytesMut};
 
 use super::frame::Frame;
 use super::protocol::Key;
+#[cfg(feature = "redis")]
+use super::protocol::Subject;
 use super::wire::{Reader, put_frame, put_key, put_message, put_name};
 use super::{ChannelStatistics, GroupName};
 
@@ -66,6 +68,22 @@ pub(crate) enum ChannelTell {
 }
 
 impl ChannelAsk {
+    /// What it is about.
+    #[cfg(feature = "redis")]
+    pub(super) fn subject(&self) -> Subject<'_> {
+        match self {
+            Self::SendAfter { channel, .. }
+            | Self::Call { channel, .. }
+            | Self::Return { channel, .. }
+            | Self::Inspect { channel: Some(channel), .. }
+            | Self::Flush { channel, .. } => Subject::Name(channel.as_str()),
+            Self::Answer { asker: key, .. } | Self::Await { key } | Self::Abandon { key } => {
+                Subject::Question(*key)
+            }
+            Self::Inspect { channel: None, .. } => Subject::All,
+        }
+    }
+
     /// The same, marked as one that may have arrived before.
     pub(super) fn again(&mut self, is_again: bool) {
         if let Self::SendAfter { retry, .. } | Self::Call { retry, .. } = self {

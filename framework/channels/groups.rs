@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 
 use super::frame::Frame;
+#[cfg(feature = "redis")]
+use super::protocol::Subject;
 use super::wire::{Reader, put_frame, put_name, put_position, put_short};
 use super::{GroupName, GroupStatistics, Position};
 
@@ -59,6 +61,20 @@ pub(crate) struct Counted {
 }
 
 impl GroupAsk {
+    /// What it is about.
+    #[cfg(feature = "redis")]
+    pub(super) fn subject(&self) -> Subject<'_> {
+        match self {
+            Self::Present { group, .. }
+            | Self::Members { group, .. }
+            | Self::Inspect { group: Some(group), .. }
+            | Self::Compare { group, .. } => Subject::Name(group.as_str()),
+            Self::Counted { .. } | Self::Inspect { group: None, .. } | Self::Flush { .. } => {
+                Subject::All
+            }
+        }
+    }
+
     pub(super) fn encode(&self, out: &mut BytesMut) {
         match self {
             Self::Present { request, group } => put_asked(out, 0, *request, group),

@@ -17,6 +17,8 @@ use super::link;
 use super::members::{Missed, Reply, Table};
 use super::pattern::Capacities;
 use super::protocol::{Ask, Key};
+#[cfg(feature = "redis")]
+use super::redis::{self, Shards};
 use super::store::Store;
 use super::worker::Worker;
 use super::{
@@ -42,6 +44,9 @@ enum LayerKind {
     Memory { _clock: Option<Arc<AbortOnDropHandle<()>>> },
     /// The task that keeps the link; the last clone of the layer ends it.
     Pulse { link: link::State, _task: AbortOnDropHandle<()> },
+    /// The tasks that keep the links; the last clone of the layer ends them.
+    #[cfg(feature = "redis")]
+    Redis { shards: Arc<Shards>, _tasks: Vec<AbortOnDropHandle<()>> },
 }
 
 impl Layer {
@@ -96,6 +101,36 @@ impl Layer {
         Self::new(worker, settings, kind)
     }
 
+    /// A layer over Redis: `redis://user:password@host:port,host:port/db?prefix=site`, any number
+    /// of processes and machines around the same servers; `rediss://` is TLS. It links to them in
+    /// the background, and again whenever a link is cut; see [`ready`](Self::ready).
+    ///
+    /// # Errors
+    /// The URL has another form, or this build knows no Redis (the feature `redis`). No error
+    /// repeats it: it may hold a password.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[cfg(feature = "redis")]
+    pub fn redis(url: &str, settings: &conf::Channels) -> Result<Self> {
+        let address = redis::Address::parse(url)?;
+        let shards =
+            Arc::new(Shards::new(address, Limits::new(settings), Capacities::new(settings)));
+        let worker = Worker::sharded(table(settings), wait(settings), Arc::clone(&shards));
+        let worker = Arc::new(worker);
+        let tasks = Shards::start(&shards, &worker);
+        Ok(Self::new(worker, settings, LayerKind::Redis { shards, _tasks: tasks }))
+    }
+
+    /// A layer over Redis, which this build does not know.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "redis"))]
+    pub fn redis(url: &str, _: &conf::Channels) -> Result<Self> {
+        Err(super::no_redis(url))
+    }
+
     fn new(worker: Arc<Worker>, settings: &conf::Channels, kind: LayerKind) -> Self {
         let message_bytes_max = settings.message_bytes_max.min(super::MESSAGE_BYTES_MAX);
         Self(Arc::new(Inner { worker, message_bytes_max, kind }))
@@ -109,6 +144,8 @@ impl Layer {
         match &self.0.kind {
             LayerKind::Memory { .. } => Ok(()),
             LayerKind::Pulse { link, .. } => link.ready(self.0.worker.wait()).await,
+            #[cfg(feature = "redis")]
+            LayerKind::Redis { shards, .. } => shards.ready(self.0.worker.wait()).await,
         }
     }
 
@@ -408,6 +445,8 @@ impl fmt::Debug for Layer {
         let kind = match &self.0.kind {
             LayerKind::Memory { .. } => "memory",
             LayerKind::Pulse { .. } => "pulse",
+            #[cfg(feature = "redis")]
+            LayerKind::Redis { .. } => "redis",
         };
         f.debug_struct("Layer").field("kind", &kind).finish_non_exhaustive()
     }

@@ -33,6 +33,8 @@ mod name;
 mod pattern;
 mod position;
 mod protocol;
+#[cfg(feature = "redis")]
+mod redis;
 mod ring;
 mod serve;
 mod sink;
@@ -68,6 +70,23 @@ pub use serve::serve;
 pub use sink::Policy;
 pub(crate) use sink::{Sink, Written};
 pub use values::{Counted, Lock, Token, Value, Values, Version};
+
+/// Whether `url` is one that [`Layer::redis`] takes.
+///
+/// # Errors
+/// It is not, or this build knows no Redis (the feature `redis`); the error does not repeat it.
+pub fn check_redis(url: &str) -> Result<()> {
+    #[cfg(feature = "redis")]
+    return redis::Address::parse(url).map(drop);
+    #[cfg(not(feature = "redis"))]
+    Err(no_redis(url))
+}
+
+#[cfg(not(feature = "redis"))]
+fn no_redis(_: &str) -> Error {
+    let words = "this build knows no Redis: turn on the feature `redis` of the crate `hulse`";
+    Error::of(Kind::Usage, words)
+}
 
 /// Largest message whatever the settings say, bytes: what a link carries in one piece.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -164,6 +164,51 @@ pub(crate) enum Ask {
     Channel(ChannelAsk),
 }
 
+/// What an [`Ask`] is about, for a store in several parts.
+#[cfg(feature = "redis")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject<'a> {
+    /// The link itself, or all parts.
+    All,
+    /// What has this name.
+    Name(&'a str),
+    /// The question with this key.
+    Question(Key),
+}
+
+impl Ask {
+    /// What it is about.
+    #[cfg(feature = "redis")]
+    pub(super) fn subject(&self) -> Subject<'_> {
+        match self {
+            Self::Hello { .. } => Subject::All,
+            Self::Announce { group: name, .. }
+            | Self::AnnounceEntry { group: name, .. }
+            | Self::AnnouncePerson { group: name, .. }
+            | Self::Subscribe { group: name, .. }
+            | Self::Unsubscribe { group: name }
+            | Self::Publish { group: name, .. }
+            | Self::PublishOnce { group: name, .. }
+            | Self::PublishLatest { group: name, .. }
+            | Self::Enter { group: name, .. }
+            | Self::Leave { group: name, .. }
+            | Self::History { group: name, .. }
+            | Self::Send { channel: name, .. }
+            | Self::Receive { channel: name, .. }
+            | Self::Cancel { channel: name, .. }
+            | Self::Return { channel: name, .. } => Subject::Name(name.as_str()),
+            Self::Value(ask) => Subject::Name(&ask.name),
+            Self::Channel(ask) => ask.subject(),
+            Self::Group(ask) => ask.subject(),
+        }
+    }
+
+    /// Whether it holds a message that nobody else has: it outlives a link.
+    pub(super) fn goes_back(&self) -> bool {
+        matches!(self, Self::Return { .. } | Self::Channel(ChannelAsk::Return { .. }))
+    }
+}
+
 /// From the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Tell {

@@ -389,6 +389,22 @@ fn put_entry(out: &mut BytesMut, entry: &Entry) {
     put_frame(out, &entry.frame);
 }
 
+/// An entry for a store that numbers it itself.
+#[cfg(feature = "redis")]
+pub(super) fn entry_bytes(entry: &Entry) -> Bytes {
+    let mut out = BytesMut::with_capacity(64 + entry.frame.len());
+    put_entry(&mut out, entry);
+    out.freeze()
+}
+
+/// The entry in `bytes`, with the number it was given.
+#[cfg(feature = "redis")]
+pub(super) fn entry_from(offset: u64, bytes: Bytes) -> Option<Entry> {
+    let mut reader = Reader(bytes);
+    let entry = reader.entry()?;
+    reader.0.is_empty().then_some(Entry { offset, ..entry })
+}
+
 fn put_person(out: &mut BytesMut, person: &Person) {
     put_short(out, &person.key);
     out.put_u32_le(u32::try_from(person.grace.as_millis()).unwrap_or(u32::MAX));

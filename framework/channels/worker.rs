@@ -20,6 +20,8 @@ use tokio::time::{Instant, timeout_at};
 use super::hub::Hub;
 use super::members::{Reply, Table};
 use super::protocol::{Ask, Key, Tell};
+#[cfg(feature = "redis")]
+use super::redis::Shards;
 use super::store::{Event, WorkerId};
 use crate::error::{Error, Kind, Result};
 
@@ -75,6 +77,9 @@ enum Way {
     Hub { hub: Arc<Hub>, id: WorkerId, carrying: Mutex<()> },
     /// By the link's task, which is notified when there is something to carry.
     Link { filled: Notify },
+    /// By the links of the shards.
+    #[cfg(feature = "redis")]
+    Redis(Arc<Shards>),
 }
 
 impl Worker {
@@ -88,6 +93,12 @@ impl Worker {
     /// A worker whose way to the store is a link's task.
     pub(super) fn linked(table: Table, wait: Duration) -> Self {
         Self::new(Seat::new(table), wait, Way::Link { filled: Notify::new() })
+    }
+
+    /// A worker whose ways to the store are the links of `shards`.
+    #[cfg(feature = "redis")]
+    pub(super) fn sharded(table: Table, wait: Duration, shards: Arc<Shards>) -> Self {
+        Self::new(Seat::new(table), wait, Way::Redis(shards))
     }
 
     fn new(seat: Arc<Seat>, wait: Duration, way: Way) -> Self {
@@ -199,13 +210,11 @@ impl Worker {
 
     /// In one process there is no other clock: who waits here sees to what is due meanwhile.
     async fn let_time_pass<T>(&self, work: impl Future<Output = T>) -> T {
-        match &self.way {
-            Way::Link { .. } => work.await,
-            Way::Hub { hub, .. } => tokio::select! {
-                biased;
-                value = work => value,
-                never = hub.turn() => match never {},
-            },
+        let Way::Hub { hub, .. } = &self.way else { return work.await };
+        tokio::select! {
+            biased;
+            value = work => value,
+            never = hub.turn() => match never {},
         }
     }
 
@@ -226,6 +235,8 @@ impl Worker {
     pub(super) fn carry(&self) {
         match &self.way {
             Way::Link { filled } => filled.notify_one(),
+            #[cfg(feature = "redis")]
+            Way::Redis(shards) => shards.carry(|| self.next_ask()),
             Way::Hub { hub, id, carrying } => {
                 let _order = carrying.lock().unwrap_or_else(PoisonError::into_inner);
                 while let Some(ask) = self.next_ask() {
@@ -241,10 +252,10 @@ impl Worker {
 
     /// Ends when there may be something to carry over the link.
     pub(super) async fn filled(&self) {
-        match &self.way {
-            Way::Link { filled } => filled.notified().await,
-            Way::Hub { .. } => std::future::pending().await,
+        if let Way::Link { filled } = &self.way {
+            return filled.notified().await;
         }
+        std::future::pending().await
     }
 }
 
@@ -261,10 +272,10 @@ pub(super) struct Tick<'a>(&'a Worker);
 
 impl Drop for Tick<'_> {
     fn drop(&mut self) {
-        match &self.0.way {
-            Way::Link { .. } => self.0.seat.flush(),
-            Way::Hub { hub, .. } => hub.flush(),
+        if let Way::Hub { hub, .. } = &self.0.way {
+            return hub.flush();
         }
+        self.0.seat.flush();
     }
 }
 
@@ -281,6 +292,11 @@ impl Request<'_> {
         let Some(answer) = &mut self.answer else { return Err(unavailable()) };
         let reply = answer.await;
         self.answer = None;
+        #[cfg(feature = "redis")]
+        if let Ok(Reply::Refused(words)) = reply {
+            let words = format!("the data store refused: {words}");
+            return Err(Error::of(Kind::LayerUnavailable, words));
+        }
         reply.map_err(|_| unavailable())
     }
 }

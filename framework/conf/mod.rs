@@ -30,7 +30,7 @@ pub use nearest::nearest;
 pub use sections::{Section, Sections};
 pub use settings::{
     Auth, Capacities, Channels, Csrf, Databases, FetchMode, Http, Log, Secret, Security, Server,
-    Sessions, Settings, StaticFiles,
+    Sessions, Settings, StaticFiles, StoreUrl,
 };
 pub use superuser::{Superuser, login_name};
 pub use tree::Origin;

@@ -114,6 +114,56 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// The URL of a data store: shown without the user and password that may be in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl(String);
+
+impl StoreUrl {
+    /// Takes `url` as it is; the server looks whether it makes sense.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// All of it; keep it out of logs and pages.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A password may hold anything: what stands before the last `@` may belong to it.
+        match self.0.rsplit_once('@') {
+            None => f.write_str(&self.0),
+            Some((before, rest)) => {
+                let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+                write!(f, "{scheme}://********@{rest}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl Serialize for StoreUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for StoreUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // In words of its own: serde's would show the value.
+        let text = String::deserialize(deserializer);
+        text.map(Self).map_err(|_| de::Error::custom("expected text in quotes"))
+    }
+}
+
 /// Where rows are kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -390,8 +440,10 @@ pub struct Server {
     pub workers: usize,
     /// Threads a worker keeps for blocking views.
     pub thread_workers: usize,
-    /// `pulse://` or `memory://`.
-    pub data_store: String,
+    /// `pulse://`, `memory://` or `redis://user:password@host:port,host:port/db?prefix=site`
+    /// (`rediss://` with TLS). Keep a password out of files that others read:
+    /// `HULSE_SERVER__DATA_STORE` in the environment.
+    pub data_store: StoreUrl,
     /// A worker silent this long is replaced, seconds.
     pub timeout: u64,
     /// How long a draining worker may finish, seconds.
@@ -421,7 +473,7 @@ impl Default for Server {
             bind: vec!["127.0.0.1:8060".into()],
             workers: 0,
             thread_workers: 5,
-            data_store: "pulse://".into(),
+            data_store: StoreUrl::new("pulse://"),
             timeout: 10,
             graceful_timeout: 30,
             connections_max: 10_000,

@@ -3,6 +3,7 @@
 use crate::channels::{Layer, has_store};
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
+use crate::server::prepare::is_redis;
 
 /// The layer of the running site with these settings.
 ///
@@ -12,14 +13,20 @@ use crate::error::{Error, Kind, Result};
 /// # Panics
 /// Outside a tokio runtime.
 pub async fn running_layer(settings: &Settings) -> Result<Layer> {
-    match settings.server.data_store.as_str() {
+    let url = &settings.server.data_store;
+    match url.expose() {
         "pulse://" => {}
+        redis if is_redis(redis) => {
+            let layer = Layer::redis(redis, &settings.channels)?;
+            layer.ready().await?;
+            return Ok(layer);
+        }
         "memory://" => {
             let words = "the data store is memory://, inside the server's only worker: nobody else \
                          can reach it; use pulse://";
             return Err(Error::usage(words));
         }
-        other => return Err(Error::usage(format!("unknown data store {other:?}"))),
+        _ => return Err(Error::usage(format!("unknown data store {url:?}"))),
     }
     let folder = settings.resolve(&settings.server.runtime_dir);
     if !has_store(&folder) {

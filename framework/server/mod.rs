@@ -92,7 +92,7 @@ pub fn pulse(
         prepare::database(project, settings, &options).await.map_err(not_begun)?;
         let (store_path, store) = match store {
             DataStore::Pulse => prepare::bind_store(settings).map(|(p, l)| (Some(p), Some(l)))?,
-            DataStore::Memory => (None, None),
+            DataStore::Memory | DataStore::Redis => (None, None),
         };
         let board = balance::Board::new(workers)?;
         let (timeout, graceful_timeout) = Plan::timeouts(settings);

@@ -2,10 +2,10 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::apps::Project;
-use crate::channels::{Layer, is_store_socket, store_socket};
+use crate::channels::{self, Layer, is_store_socket, store_socket};
 use crate::conf::Settings;
 use crate::db::Database;
 use crate::error::{Error, Kind, Result};
@@ -22,14 +22,23 @@ pub(super) enum DataStore {
     Pulse,
     /// Inside the one worker.
     Memory,
+    /// Elsewhere. There is no child for it: also what only this machine's workers share would be
+    /// missed by the others.
+    Redis,
 }
 
 /// The data store and how many workers there are to be.
 pub(super) fn workers(settings: &Settings) -> Result<(DataStore, usize)> {
     let asked = settings.server.workers;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    match settings.server.data_store.as_str() {
-        "pulse://" => Ok((DataStore::Pulse, if asked == 0 { cores() } else { asked })),
+    let workers = if asked == 0 { cores() } else { asked };
+    let url = &settings.server.data_store;
+    match url.expose() {
+        "pulse://" => Ok((DataStore::Pulse, workers)),
+        redis if is_redis(redis) => {
+            channels::check_redis(redis)?;
+            Ok((DataStore::Redis, workers))
+        }
         "memory://" if asked <= 1 => Ok((DataStore::Memory, 1)),
         "memory://" => Err(Error::of(
             Kind::Usage,
@@ -38,10 +47,23 @@ pub(super) fn workers(settings: &Settings) -> Result<(DataStore, usize)> {
                  use -w 1, or pulse://"
             ),
         )),
-        other => Err(Error::of(
+        _ => Err(Error::of(
             Kind::Usage,
-            format!("unknown data store {other:?}: there are pulse:// and memory://"),
+            format!("unknown data store {url:?}: there are pulse://, memory:// and redis://"),
         )),
+    }
+}
+
+pub(super) fn is_redis(url: &str) -> bool {
+    url.starts_with("redis://") || url.starts_with("rediss://")
+}
+
+/// The layer of a child whose arbiter keeps a store at `path`, if it keeps one.
+pub(super) fn layer(settings: &Settings, path: Option<&Path>) -> Result<Layer> {
+    match (settings.server.data_store.expose(), path) {
+        (redis, _) if is_redis(redis) => Layer::redis(redis, &settings.channels),
+        (_, Some(path)) => Ok(Layer::pulse(path, &settings.channels)),
+        (_, None) => Ok(Layer::memory(&settings.channels)),
     }
 }
 

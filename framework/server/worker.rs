@@ -10,7 +10,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::apps::Project;
-use crate::channels::Layer;
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::server::accept::{Acceptor, Socket};
@@ -18,6 +17,7 @@ use crate::server::balance::{Board, Share};
 use crate::server::child::{self, Control, Heard, ORPHAN_SECONDS_MAX};
 use crate::server::control::Start;
 use crate::server::handler;
+use crate::server::prepare;
 use crate::server::signals::Signals;
 use crate::site::Site;
 use crate::sockets::run_background;
@@ -48,10 +48,7 @@ async fn begin(
     let mut descriptors = descriptors.into_iter();
     let board = descriptors.next().map(Board::from_fd);
     let board = board.ok_or_else(|| Error::of(Kind::Server, "the worker got no board"))?;
-    let layer = match &start.store {
-        Some(path) => Layer::pulse(path, &settings.channels),
-        None => Layer::memory(&settings.channels),
-    };
+    let layer = prepare::layer(&settings, start.store.as_deref())?;
     let connections_max = settings.server.connections_max;
     let site = project.open(settings, layer).await?;
     site.layer().ready().await?;

@@ -126,5 +126,8 @@ export interface PlainSocket {
   close(): void;
 }
 
-/** A plain WebSocket, for a consumer with a wire of its own, opened again whenever it is lost. */
-export function socket(url: string | URL, options?: PlainOptions): PlainSocket;
+/**
+ * A plain WebSocket, for a consumer with a wire of its own, opened again whenever it is lost. A
+ * function is asked for the URL each time: to say where to go on.
+ */
+export function socket(url: string | URL | (() => string | URL), options?: PlainOptions): PlainSocket;

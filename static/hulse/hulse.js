@@ -154,7 +154,7 @@ class Link {
 
   /** The URL with a ticket if it takes one. */
   async address(url) {
-    const full = new URL(url, location.href);
+    const full = new URL(typeof url === "function" ? url() : url, location.href);
     const { ticket } = this.options;
     if (ticket) full.searchParams.set("ticket", typeof ticket === "function" ? await ticket() : ticket);
     return full;
@@ -387,7 +387,10 @@ class Hulse extends Link {
           credentials,
           body: JSON.stringify({ ...frame, client: this.#client }),
         });
-        this.#hear(await response.json());
+        // Words instead of a frame: not this stream, but the page is refused.
+        const isText = response.headers.get("content-type")?.startsWith("text/plain");
+        if (isText && response.status < 500) this.#answer(frame.key)?.refuse("denied");
+        else this.#hear(await response.json());
       }
     } catch {
       this.#again();

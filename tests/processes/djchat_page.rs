@@ -1,14 +1,15 @@
 //! The chat page in a real browser.
 
-use hulse_tests::{Browser, Pulse, Screen, Window};
+use hulse_tests::{Browser, Pulse, Screen, Visitor, Window};
 use rustix::process::Pid;
 
 /// The test's password for everybody.
 const PASSWORD: &str = "correct horse battery";
 
-/// Keeps the page's sockets where a test can see them.
+/// Keeps the page's sockets where a test can see them, and lets it refuse new ones.
 const KEEP_SOCKETS: &str = "window.sockets = []; window.WebSocket = class extends WebSocket { \
-                            constructor(...all) { super(...all); window.sockets.push(this); } };";
+                            constructor(...all) { if (window.isBlocked) throw new Error(); \
+                            super(...all); window.sockets.push(this); } };";
 
 const IS_OPEN: &str = "document.getElementById('state').dataset.state === 'open' && \
                        document.querySelector('#users li') !== null";
@@ -182,4 +183,61 @@ async fn a_page_comes_back_to_a_restarted_worker_without_losing_or_doubling() {
     let texts = "[...document.querySelectorAll('#messages .text')].map((e) => e.textContent)";
     assert_eq!(bob.evaluate(texts).await, serde_json::json!(["two", "one"]));
     bob.wait_for("document.querySelectorAll('#users li').length === 2").await;
+}
+
+#[tokio::test]
+async fn a_page_that_was_away_is_told_all_it_missed_once_and_in_order() {
+    const MISSED: usize = 120;
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = Pulse::start(&["-w", "2"]).await;
+    let mut ann = browser.window(Screen::DESKTOP).await;
+    open_chat(&mut ann, &pulse).await;
+    say(&mut ann, "before").await;
+    hear(&mut ann, "before").await;
+    ann.evaluate("window.isBlocked = true, sockets.at(-1).close()").await;
+    ann.wait_for("document.getElementById('state').dataset.state !== 'open'").await;
+
+    let mut bob = Visitor::new(pulse.address()).socket("/message").await;
+    for number in 0..MISSED {
+        let text = format!("message {number}");
+        bob.send(&text).await;
+        bob.event_where(|event| event["message"] == text.as_str()).await;
+    }
+    ann.evaluate("window.isBlocked = false, dispatchEvent(new Event('online'))").await;
+    hear(&mut ann, &format!("message {}", MISSED - 1)).await;
+    let texts = "[...document.querySelectorAll('#messages .text')].map((e) => e.textContent)";
+    let mut expected: Vec<String> = (0..MISSED).rev().map(|n| format!("message {n}")).collect();
+    expected.push("before".to_owned());
+    assert_eq!(ann.evaluate(texts).await, serde_json::json!(expected));
+    bob.send("and on").await;
+    hear(&mut ann, "and on").await;
+    assert_eq!(ann.complaints(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_said_while_a_worker_is_killed_arrives_once() {
+    const SAID: usize = 40;
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = Pulse::start(&["-w", "2"]).await;
+    let mut ann = browser.window(Screen::DESKTOP).await;
+    open_chat(&mut ann, &pulse).await;
+    // A hand that never waits: into the field whenever the button can be pressed.
+    let hand = format!(
+        "void (window.typing = setInterval(() => {{ window.said ??= 0; \
+         const button = document.getElementById('publish'); \
+         if (button.disabled || said === {SAID}) return; \
+         document.getElementById('message').value = `number ${{said}}`; button.click(); \
+         if (document.getElementById('message').value === '') said += 1; }}, 10))"
+    );
+    ann.evaluate(&hand).await;
+    for count in [5, 15, 25] {
+        ann.wait_for(&format!("window.said > {count}")).await;
+        for worker in pulse.workers() {
+            rustix::process::kill_process(worker, rustix::process::Signal::KILL).unwrap();
+        }
+    }
+    let texts = "[...document.querySelectorAll('#messages .text')].map((e) => e.textContent)";
+    ann.wait_for(&format!("new Set({texts}).size === {SAID}")).await;
+    ann.wait_for(IS_OPEN).await;
+    assert_eq!(ann.evaluate(&format!("{texts}.length")).await, SAID, "one of them twice");
 }

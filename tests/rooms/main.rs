@@ -14,7 +14,6 @@ mod inspectdb;
 mod middleware;
 mod migrations;
 mod models;
-mod named_channels;
 mod publish;
 mod sessions;
 mod site;

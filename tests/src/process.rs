@@ -1,7 +1,7 @@
 //! A real `pulse` of a site, an example or the testsite: started for one test, gone with it.
 //!
-//! Flow: [`Pulse::start`] builds the examples if they are stale → runs one with a folder of its own for
-//! settings, database and sockets → reads from its first line where it listens.
+//! Flow: [`Pulse::start`] builds the examples if they are stale → runs one with a folder of its own
+//! for settings, database and sockets → reads from its first line where it listens.
 //!
 //! Invariants:
 //! - Two of them share nothing: port, database and runtime folder are each one's own.
@@ -31,6 +31,10 @@ pub enum Program {
     /// The example with one room for everybody.
     #[default]
     Djchat,
+    /// The example whose pages show what is saved.
+    Liveblog,
+    /// The example where everybody moves a marker.
+    Markers,
     /// The example with many rooms over one socket.
     Multichat,
     /// `src/bin/testsite.rs`: slow views, views that hang, views that write.
@@ -66,6 +70,8 @@ impl Program {
     fn example(self) -> Option<&'static str> {
         match self {
             Self::Djchat => Some("djchat"),
+            Self::Liveblog => Some("liveblog"),
+            Self::Markers => Some("markers"),
             Self::Multichat => Some("multichat"),
             Self::Testsite => None,
         }

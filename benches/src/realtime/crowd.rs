@@ -43,15 +43,48 @@ struct Shared {
     delays: RefCell<Vec<Duration>>,
 }
 
+/// What a client of streams says first, masked with zeros: it joins the group by a name.
+const JOIN: &[u8] = b"\x81\x8c\0\0\0\0{\"join\":\"g\"}";
+
+/// Many sockets that have joined the group as a stream. Dropping it closes them.
+pub(crate) struct Audience {
+    _readers: JoinSet<()>,
+}
+
+impl Audience {
+    pub(crate) async fn connect(address: &str, count: usize) -> Done<Self> {
+        let mut readers = JoinSet::new();
+        for _ in 0..count {
+            let stream = timeout(WAIT, open(address, &head("/stream/", address, ""))).await??;
+            if stream.try_write(JOIN).ok() != Some(JOIN.len()) {
+                return Err("a join does not leave".into());
+            }
+            readers.spawn_local(async move {
+                let mut scratch = vec![0; 4096];
+                while stream.readable().await.is_ok() {
+                    if stream.try_read(&mut scratch).ok() == Some(0) {
+                        break;
+                    }
+                }
+            });
+        }
+        Ok(Self { _readers: readers })
+    }
+}
+
+fn head(path: &str, address: &str, cookie: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
+         Origin: http://{address}\r\n{cookie}Accept-Language: en-US,en;q=0.5\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
 impl Crowd {
     pub(crate) async fn connect(address: &str, cookie: Option<String>, count: usize) -> Done<Self> {
         let cookie = cookie.map(|pairs| format!("Cookie: {pairs}\r\n")).unwrap_or_default();
-        let head = format!(
-            "GET /ws/ HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
-             Origin: http://{address}\r\n{cookie}Accept-Language: en-US,en;q=0.5\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
+        let head = head("/ws/", address, &cookie);
         let mut connecting = JoinSet::new();
         let mut streams = Vec::with_capacity(count);
         for _ in 0..count {

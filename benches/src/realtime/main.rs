@@ -11,7 +11,8 @@
 //! Scenarios, with texts of 64 bytes: `many` 1,000 sockets and 32 messages outstanding; `one` the
 //! same with one; `crowd` 5,000 sockets; `latency` 1,000 sockets and 50 messages/s; `memory`
 //! resident bytes per idle socket (ours with user, session and one group); `full` 19,900 sockets on
-//! one worker. All but `full` run unless names are given; `full` wants `ulimit -n 20000`.
+//! one worker; `names` (ours only) 1,000 sockets that joined the group as a stream, beside the 32
+//! that send. All but the last two run unless names are given; `full` wants `ulimit -n 20000`.
 //!
 //! The program is the servers too: called with a command it is the site or the axum server.
 
@@ -27,7 +28,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crowd::Crowd;
+use crowd::{Audience, Crowd};
 use servers::{Kind, Server};
 
 type Done<T = ()> = Result<T, Box<dyn Error>>;
@@ -36,13 +37,15 @@ type Done<T = ()> = Result<T, Box<dyn Error>>;
 const DRIVE: Duration = Duration::from_secs(4);
 /// What is measured unless scenarios are named.
 const USUAL: [&str; 5] = ["many", "one", "crowd", "latency", "memory"];
+/// What is measured if it is named.
+const RARE: [&str; 2] = ["full", "names"];
 /// Sockets that are there before memory is measured: what a process allocates once is no socket's.
 const WARM: usize = 200;
 
 fn main() -> ExitCode {
     let first = std::env::args().nth(1);
     let is_bench =
-        |word: &str| word.parse::<usize>().is_ok() || word == "full" || USUAL.contains(&word);
+        |word: &str| word.parse::<usize>().is_ok() || RARE.contains(&word) || USUAL.contains(&word);
     match first.as_deref() {
         Some("axum") => servers::serve_axum(),
         Some(command) if !is_bench(command) => hulse_manage::run(site::project()),
@@ -71,7 +74,7 @@ async fn bench(mut words: Vec<String>) -> Done {
     let mut results = Results::new();
     for _ in 0..rounds.unwrap_or(3) {
         for scenario in &words {
-            for kind in Kind::present() {
+            for kind in kinds(scenario) {
                 for (of, value) in measure(scenario, kind).await? {
                     let key = (scenario.clone(), of);
                     results.entry(key).or_default().entry(kind).or_default().push(value);
@@ -82,6 +85,12 @@ async fn bench(mut words: Vec<String>) -> Done {
     }
     report(results);
     Ok(())
+}
+
+/// The servers a scenario is for.
+fn kinds(scenario: &str) -> impl Iterator<Item = Kind> {
+    let is_ours = scenario == "names";
+    Kind::present().filter(move |kind| !is_ours || *kind == Kind::Hulse)
 }
 
 async fn measure(scenario: &str, kind: Kind) -> Done<Vec<(&'static str, f64)>> {
@@ -97,6 +106,13 @@ async fn run(scenario: &str, kind: Kind) -> Done<Vec<(&'static str, f64)>> {
         "many" => throughput(&server, crowd(1_000).await?, 32).await,
         "one" => throughput(&server, crowd(1_000).await?, 1).await,
         "crowd" => throughput(&server, crowd(5_000).await?, 32).await,
+        "names" => {
+            let _audience = Audience::connect(server.address(), 1_000).await?;
+            let mut figures = throughput(&server, crowd(32).await?, 32).await?;
+            // Each message goes to the audience as well.
+            figures.iter_mut().for_each(|(_, value)| *value *= 1_032.0 / 32.0);
+            Ok(figures)
+        }
         "full" => throughput(&server, crowd(19_900).await?, 1).await,
         "latency" => {
             let mut delays = crowd(1_000).await?.latency(DRIVE).await?;

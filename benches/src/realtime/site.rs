@@ -4,6 +4,7 @@ use hulse::contrib::auth::{self, User, login};
 use hulse::contrib::sessions;
 use hulse::http::Request;
 use hulse::sockets::{Consumer, Socket, socket};
+use hulse::streams::{Stream, Streams, stream};
 use hulse::urls::{Urls, path};
 use hulse::{Error, Project, Result};
 
@@ -13,10 +14,14 @@ const GROUP: &str = "g";
 const USER: &str = "listener";
 
 pub(crate) fn project() -> Project {
-    Project::new("realtime", std::env::temp_dir())
-        .install(sessions::App)
-        .install(auth::App)
-        .urls(Urls::new([path("enter/", enter), socket("ws/", || Listener)]))
+    Project::new("realtime", std::env::temp_dir()).install(sessions::App).install(auth::App).urls(
+        Urls::new([
+            path("enter/", enter),
+            socket("ws/", || Listener),
+            Streams::new([stream("g", async |_: Request, (): ()| Ok(Stream::group(GROUP)))])
+                .at("stream/"),
+        ]),
+    )
 }
 
 /// Signs the visitor in as the one user.

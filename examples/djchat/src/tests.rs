@@ -81,6 +81,34 @@ async fn a_message_that_is_too_long_is_refused_and_the_socket_stays() {
 }
 
 #[tokio::test]
+async fn who_comes_back_is_given_all_that_was_said_meanwhile_and_nothing_twice() {
+    let site = TestSite::new(project()).await;
+    let mut ann = site.socket("/message").await;
+    welcome(&mut ann).await;
+    let mut ids = Vec::new();
+    for number in 0..130 {
+        ann.send(&format!("message {number}")).await;
+        let said: Value = ann.receive_json().await;
+        ids.push(said["id"].as_str().expect("an id").to_owned());
+    }
+    // Within what a newcomer is shown, beyond it, and nothing at all.
+    for last in [120, 20, 129] {
+        let mut back = site.socket(&format!("/message?after={}", ids[last])).await;
+        let (me, rest) = welcome(&mut back).await;
+        assert_eq!(me["recovered"], true);
+        let said = rest.iter().filter(|event| event["channel"] == "webchat");
+        let missed: Vec<_> = said.map(|event| event["id"].as_str().expect("an id")).collect();
+        assert_eq!(missed, ids[last + 1..], "after {last}");
+        back.close(1000).await;
+    }
+    let (me, rest) = welcome(&mut site.socket("/message?after=nonsense").await).await;
+    assert_eq!((&me["recovered"], &me["history"]), (&false.into(), &50.into()));
+    assert_eq!(rest.last().expect("the history")["id"], ids[129]);
+    let (me, _) = welcome(&mut site.socket("/message").await).await;
+    assert!(me.get("recovered").is_none(), "the original knows nothing of it: {me}");
+}
+
+#[tokio::test]
 async fn somebody_signed_in_speaks_under_the_username() {
     let site = TestSite::new(project()).await;
     let password = "correct horse";

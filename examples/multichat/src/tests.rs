@@ -250,7 +250,8 @@ async fn m10_who_disconnects_is_out_of_every_room_and_the_last_connection_is_tol
     // Broken off, as by a phone in a tunnel.
     drop(first);
     let mut left = [ann.receive_json::<Value>().await, ann.receive_json().await];
-    left.sort_by_key(|event| event["room"] != world.lobby.to_string());
+    let lobby = world.lobby.to_string();
+    left.sort_by_key(|event| event["room"] != lobby);
     check(&left[0], &told(world.lobby, "bob", None, 5));
     check(&left[1], &told(world.kitchen, "bob", None, 5));
     hears_nothing_yet(&mut ann).await;

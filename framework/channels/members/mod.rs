@@ -176,6 +176,12 @@ impl Table {
         }
     }
 
+    /// Names this worker for ever.
+    #[cfg(feature = "redis")]
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
     /// A new connection, and where its messages go.
     pub(super) fn connect(&mut self, sink: Arc<dyn Sink>) -> u64 {
         self.connection_last += 1;
@@ -376,8 +382,14 @@ impl Table {
         GroupName::new(&format!("connection.{:016x}.{id}", self.session)).expect("a good name")
     }
 
+    /// Whether a connection takes part in `group`.
+    #[cfg(feature = "redis")]
+    pub(super) fn has_group(&self, group: &GroupName) -> bool {
+        self.groups.contains_key(group)
+    }
+
     /// The connections that take part in `group`.
-    fn names_in(&self, group: &GroupName) -> Vec<GroupName> {
+    pub(super) fn names_in(&self, group: &GroupName) -> Vec<GroupName> {
         let members = self.groups.get(group).map(|local| local.members.keys());
         let members = members.into_iter().flatten().take(MEMBERS_MAX);
         members.map(|id| self.name_of(*id)).collect()

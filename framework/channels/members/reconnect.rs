@@ -1,9 +1,8 @@
 //! What a store must hear over a new link: all this worker holds, then what was not answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{Local, Pending, Table};
-use crate::channels::calls::ChannelAsk;
 use crate::channels::protocol::{Ask, VERSION};
 use crate::channels::values::calls::ValueAsk;
 
@@ -15,9 +14,20 @@ const TAIL_BYTES_MAX: usize = 1024 * 1024;
 impl Table {
     /// Everything to say over a new link. `resumed`: it is not the first one.
     pub(crate) fn reconnected(&mut self, resumed: bool) -> Vec<Ask> {
+        self.reconnected_where(resumed, &|_| true)
+    }
+
+    /// The same over one of several links: what it is not about is left alone.
+    pub(crate) fn reconnected_where(
+        &mut self,
+        resumed: bool,
+        is_mine: &dyn Fn(&Ask) -> bool,
+    ) -> Vec<Ask> {
         self.counted.links += 1;
         // All of it is either announced below, asked again, or no longer true.
-        let returned = std::mem::take(&mut self.outgoing);
+        let (held, others) =
+            std::mem::take(&mut self.outgoing).into_iter().partition::<VecDeque<_>, _>(is_mine);
+        self.outgoing = others;
         let mut asks = vec![Ask::Hello { version: VERSION, resumed, latest: self.latest }];
         self.groups.values_mut().for_each(Local::is_told);
         self.announce_groups(&mut asks);
@@ -27,7 +37,8 @@ impl Table {
             asks.extend(enter_first(pending));
             asks.push(again(&pending.ask, resumed));
         }
-        asks.extend(returned.into_iter().filter(is_return));
+        asks.extend(held.into_iter().filter(Ask::goes_back));
+        asks.retain(is_mine);
         asks
     }
 
@@ -71,11 +82,6 @@ impl Table {
             }
         }
     }
-}
-
-/// Whether a message that reached nobody goes back.
-fn is_return(ask: &Ask) -> bool {
-    matches!(ask, Ask::Return { .. } | Ask::Channel(ChannelAsk::Return { .. }))
 }
 
 /// Who gave up entering before it was answered perhaps never entered: it does so now, so that who

@@ -34,6 +34,9 @@ pub(crate) enum Reply {
     Received(GroupName, Frame, Option<Key>),
     Answered(Option<Frame>),
     Inspected(ChannelStatistics),
+    /// The store will not do it, and why.
+    #[cfg(feature = "redis")]
+    Refused(String),
 }
 
 /// A request under way.
@@ -169,6 +172,12 @@ impl Table {
             }
         }
         None
+    }
+
+    /// The store will not do it.
+    #[cfg(feature = "redis")]
+    pub(crate) fn refused(&mut self, request: u64, words: String) {
+        self.answer(request, Reply::Refused(words));
     }
 
     fn answer(&mut self, request: u64, reply: Reply) {

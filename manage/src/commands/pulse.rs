@@ -29,7 +29,11 @@ pub(crate) struct Pulse {
     /// Threads a worker keeps for blocking views.
     #[arg(long)]
     thread_workers: Option<usize>,
-    /// pulse:// (a process of its own) or memory:// (inside a single worker).
+    /// pulse:// (a process of its own), memory:// (inside a single worker) or redis:// (shared by
+    /// machines).
+    ///
+    /// redis://user:password@host:port,host:port/db?prefix=site, or rediss:// with TLS. Others can
+    /// read the flags of a process: a password is better off in HULSE_SERVER__DATA_STORE.
     #[arg(long, value_name = "URL")]
     data_store: Option<String>,
     /// Applies unapplied migrations first.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hulse::channels::{Connection, GroupName, Layer, Message, Presence, serve, socket_path};
 use hulse::conf;
+use hulse_tests::redis_servers;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
@@ -24,6 +25,8 @@ pub(super) const GONE: Duration = Duration::from_secs(1);
 pub(super) enum On {
     Memory,
     Pulse,
+    /// With so many shards.
+    Redis(usize),
 }
 
 impl On {
@@ -33,6 +36,11 @@ impl On {
 
     pub(super) fn pulse() -> Self {
         Self::Pulse
+    }
+
+    /// `None`, said aloud, where there are no such servers.
+    pub(super) fn redis(shards: usize) -> Option<Self> {
+        redis_servers(shards).map(|_| Self::Redis(shards))
     }
 
     /// `count` workers around a store of their own.
@@ -45,12 +53,19 @@ impl On {
         let mut cluster = match self {
             Self::Memory => {
                 let workers = Layer::memory_workers(settings, count);
-                return Cluster { workers, settings: settings.clone(), store: None };
+                return Cluster { workers, settings: settings.clone(), store: None, url: None };
             }
             Self::Pulse => Cluster {
                 workers: Vec::new(),
                 settings: settings.clone(),
                 store: Some(Store::start(settings).await),
+                url: None,
+            },
+            Self::Redis(shards) => Cluster {
+                workers: Vec::new(),
+                settings: settings.clone(),
+                store: None,
+                url: Some(redis_url(&redis_servers(shards).expect("seen before"))),
             },
         };
         for _ in 0..count {
@@ -65,13 +80,18 @@ pub(super) struct Cluster {
     pub(super) workers: Vec<Layer>,
     settings: conf::Channels,
     pub(super) store: Option<Store>,
+    /// Of Redis, if the store is one.
+    url: Option<String>,
 }
 
 impl Cluster {
     /// One worker more.
     async fn add(&mut self) {
-        let store = self.store.as_ref().expect("a store that workers can link to");
-        let worker = Layer::pulse(&store.path, &self.settings);
+        let worker = match (&self.url, &self.store) {
+            (Some(url), _) => Layer::redis(url, &self.settings).unwrap(),
+            (None, Some(store)) => Layer::pulse(&store.path, &self.settings),
+            (None, None) => panic!("workers of one process come together"),
+        };
         worker.ready().await.unwrap();
         self.workers.push(worker);
     }
@@ -85,6 +105,13 @@ impl Cluster {
     pub(super) fn kill_last(&mut self) {
         drop(self.workers.pop().expect("a worker"));
     }
+}
+
+/// The servers as shards, under a name nobody else has.
+pub(super) fn redis_url(servers: &[String]) -> String {
+    let layer = Layer::memory(&conf::Channels::default());
+    let prefix = layer.new_channel("test").expect("a good prefix");
+    format!("redis://{}/0?prefix={prefix}", servers.join(","))
 }
 
 /// A store behind a socket, which can be killed and started again.
@@ -171,6 +198,21 @@ impl Member {
     /// The same as texts.
     pub(super) async fn hear(&mut self, count: usize) -> Vec<String> {
         texts(self.hear_messages(count).await)
+    }
+
+    /// Waits until it is told that messages are lost to it.
+    pub(super) async fn lose(&mut self) {
+        let losing = async {
+            loop {
+                match self.connection.hear(usize::MAX) {
+                    Ok(heard) if heard.is_empty() => self.wake.notified().await,
+                    Ok(heard) => self.heard.extend(heard.into_iter().map(|(_, d)| d.message)),
+                    Err(error) => return error,
+                }
+            }
+        };
+        let error = timeout(WAIT, losing).await.expect("a gap is told");
+        assert!(error.is_socket_closed(), "{error}");
     }
 
     /// Everything up to a message that says `last`.

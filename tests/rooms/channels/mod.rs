@@ -20,6 +20,24 @@ macro_rules! on_every_layer {
                 super::$case(On::pulse()).await;
             })+
         }
+        mod redis {
+            use crate::channels::cluster::On;
+            $(#[tokio::test]
+            async fn $case() {
+                if let Some(on) = On::redis(1) {
+                    super::$case(on).await;
+                }
+            })+
+        }
+        mod redis_in_three_shards {
+            use crate::channels::cluster::On;
+            $(#[tokio::test]
+            async fn $case() {
+                if let Some(on) = On::redis(3) {
+                    super::$case(on).await;
+                }
+            })+
+        }
     };
 }
 
@@ -28,10 +46,12 @@ mod capacity;
 mod cluster;
 mod groups;
 mod inspect;
+mod named;
 mod names;
 mod once;
 mod order;
 mod presence;
+mod redis_faults;
 mod restart;
 mod resume;
 mod transactions;

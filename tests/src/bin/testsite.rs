@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use hulse::channels::{Message, Policy, Position, Presence};
 use hulse::contrib::{publish, staticfiles};
 use hulse::db::Sql;
 use hulse::http::{Path, Request, Response, header};
 use hulse::sockets::{Consumer, Event, Routing, Socket, route, socket};
 use hulse::streams::{Stream, Streams, stream};
 use hulse::urls::{Urls, include, path};
-use hulse::{Project, Result};
+use hulse::{Error, Project, Result};
 use serde_json::json;
 
 /// While this file is in the current folder, workers die before they serve.
@@ -35,6 +36,7 @@ fn urls() -> Urls {
         path("slow/<int:milliseconds>/", slow).name("slow"),
         path("hang/<int:milliseconds>/", hang).name("hang"),
         Streams::new([stream("chat/<slug:room>", chat)]).at("stream/"),
+        socket("echo/", || Echo),
         path("live/", live),
         path("live.js", async || ([(header::CONTENT_TYPE, "text/javascript")], LIVE_SCRIPT)),
         path("rows/", rows).name("rows"),
@@ -42,6 +44,7 @@ fn urls() -> Urls {
         path("ask/<slug:channel>/<slug:text>/", ask).name("ask"),
         socket("feed/<slug:group>/", || Feed),
         include("publish/", publish::urls()),
+        socket("room/<slug:group>/<slug:who>/<slug:since>/", || Room),
     ])
     .attach(Routing::new([
         route("thumbnails", thumbnail),
@@ -107,7 +110,7 @@ async fn live() -> Response {
 
 /// What a test drives: `start`, then `chat`, `heard`, `states`.
 const LIVE_SCRIPT: &str = r#"
-import { connect } from "/static/hulse/hulse.js";
+import { connect, socket } from "/static/hulse/hulse.js";
 window.heard = [];
 window.joined = [];
 window.states = [];
@@ -122,11 +125,27 @@ window.start = (name, options) => {
     presence: (people) => { window.people = people.map((who) => who.key).join(); },
   });
 };
+window.startPlain = () => {
+  window.opened = 0;
+  window.plain = socket("/echo/", {
+    message: (text) => heard.push(text),
+    open: () => { opened += 1; },
+  });
+};
 window.say = async (from, to) => {
   for (let number = from; number < to; number += 1) await chat.send(number);
 };
 window.ready = true;
 "#;
+
+/// Says what it hears.
+struct Echo;
+
+impl Consumer for Echo {
+    async fn receive(&mut self, socket: &mut Socket, text: &str) -> Result<()> {
+        socket.send(text).await
+    }
+}
 
 /// Who it is says the URL; without a name nobody is told.
 async fn chat(request: Request, room: String) -> Result<Stream> {
@@ -136,6 +155,33 @@ async fn chat(request: Request, room: String) -> Result<Stream> {
         Some(name) => stream.presence(name, json!({})),
         None => stream,
     })
+}
+
+/// A group whose members say things: `since` is a position, or `now`. Who says something is told
+/// where it is, and whoever comes whether all was there since.
+struct Room;
+
+impl Consumer for Room {
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        let (group, who, since): (String, String, String) = socket.path()?;
+        socket.accept().await?;
+        let since: Option<Position> = since.parse().ok();
+        let joined = socket.join_at(&group, since, Policy::Close).await?;
+        socket.send(format!("at {} {}", joined.position, joined.recovered)).await?;
+        if who == "nobody" {
+            return Ok(());
+        }
+        let (joined, left) = (format!("{who} joined"), format!("{who} left"));
+        let presence =
+            Presence { key: who, joined: Message::from(joined), left: Message::from(left) };
+        socket.enter(&group, presence).await.map(drop)
+    }
+
+    async fn receive(&mut self, socket: &mut Socket, text: &str) -> Result<()> {
+        let (group, ..): (String, String, String) = socket.path()?;
+        let position = socket.group(group).publish(text).await?.ok_or(Error::new("sent later"))?;
+        socket.send(format!("at {position}")).await
+    }
 }
 
 /// For the test to wait for.

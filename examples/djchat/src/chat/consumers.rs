@@ -1,16 +1,17 @@
 //! A connection's life: who it is, what it is told first, what it says.
 //!
-//! Flow: `connect` names the person → enters the room → sends the welcome → from then on the room's
-//! messages reach the browser by themselves, and each text of the browser goes to the room.
+//! Flow: `connect` names the person → enters the room → sends the welcome, with what was said
+//! before or since the browser was last there (`?after=`) → from then on the room's messages reach
+//! the browser by themselves, and each text of the browser goes to the room.
 
 use hulse::Result;
 use hulse::sockets::{Consumer, Socket};
 
 use super::events::{Person, clean};
-use super::{Settings, visitor};
+use super::{Settings, history, visitor};
 
 /// The one room there is.
-const ROOM: &str = "webchat";
+pub(super) const ROOM: &str = "webchat";
 
 /// One connection of somebody in the room.
 #[derive(Debug, Default)]
@@ -23,11 +24,10 @@ impl Consumer for Chat {
         self.person = visitor::person(socket.request()).await?;
         socket.accept().await?;
         let entered = socket.enter(ROOM, self.person.presence()).await?;
-        let shown = socket.settings().section::<Settings>().history_messages;
-        let history = &entered.history[entered.history.len().saturating_sub(shown)..];
-        socket.send(self.person.welcome(entered.roster.len(), history.len())).await?;
-        for frame in entered.roster.iter().chain(history) {
-            socket.send(frame.clone()).await?;
+        let shown = history::shown(socket, entered.history).await?;
+        socket.send(self.person.welcome(entered.roster.len(), &shown)).await?;
+        for frame in entered.roster.into_iter().chain(shown.messages) {
+            socket.send(frame).await?;
         }
         Ok(())
     }

@@ -11,6 +11,8 @@ use hulse::channels::Presence;
 use hulse::signing;
 use serde_json::{Value, json};
 
+use super::history::Shown;
+
 /// Characters of a message's id: enough that two of one room never meet.
 const ID_CHARACTERS: usize = 12;
 
@@ -36,11 +38,14 @@ impl Person {
     }
 
     /// The first frame of a connection: who its user is, how many `joined` of others follow, and
-    /// how many old messages after them.
-    pub(crate) fn welcome(&self, present: usize, history: usize) -> Value {
+    /// how many old messages after them; to one that comes back, whether those are all it missed.
+    pub(crate) fn welcome(&self, present: usize, shown: &Shown) -> Value {
         let mut event = self.event("chatuser", "joined");
         event["present"] = present.into();
-        event["history"] = history.into();
+        event["history"] = shown.messages.len().into();
+        if let Some(recovered) = shown.recovered {
+            event["recovered"] = recovered.into();
+        }
         event
     }
 

@@ -2,6 +2,7 @@
 
 mod consumers;
 mod events;
+mod history;
 #[cfg(test)]
 mod tests;
 mod urls;
@@ -32,7 +33,7 @@ impl hulse::App for App {
 pub(crate) struct Settings {
     /// Longest message, bytes, once it is cleaned.
     pub(crate) message_bytes_max: usize,
-    /// Messages a newcomer is shown, as far as the layer keeps them.
+    /// Messages a newcomer is shown, as far as the layer keeps them, and 50 at most.
     pub(crate) history_messages: usize,
 }
 

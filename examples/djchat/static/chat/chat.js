@@ -1,28 +1,19 @@
 // The chat page.
 //
-// Flow: connect() opens the socket → every frame is one event → take() changes what is shown.
-// When the socket closes, a moment later connect() again; the server then tells everything anew,
-// and what was shown already is known by its id.
+// Flow: hulse.js keeps the socket open → every frame is one event → take() changes what is shown.
+// After a loss the page names the last message it has (`?after=`), and what was said meanwhile comes
+// first. What it sent itself is known to have arrived when it comes back; what did not is sent again.
 //
 // Every text from outside is put in with textContent: nothing anybody types becomes markup.
+
+import { socket } from "../hulse/hulse.js";
 
 const MESSAGES_SHOWN_MAX = 500;
 // Ids remembered: far more than a welcome repeats.
 const IDS_KNOWN_MAX = 2000;
 
-// Waits before another attempt, milliseconds: a random part of a limit that doubles (full jitter),
-// so that the visitors of a restarted server do not come back all at once.
-const RETRY_MS_FIRST = 500;
-const RETRY_MS_MAX = 30_000;
-// The server said it is overloaded: nobody comes back sooner than this.
-const BUSY_MS_MIN = 5_000;
-// A connection this old was a good one: the next loss starts with the shortest wait again.
-const STABLE_MS = 10_000;
-
-// Close codes, from the registry of RFC 6455.
-const GOING_AWAY = 1001;
-const SERVICE_RESTART = 1012;
-const TRY_AGAIN_LATER = 1013;
+// Close codes of a server that will be back, from the registry of RFC 6455.
+const PLANNED = [1001, 1012];
 
 const find = (id) => document.getElementById(id);
 const page = find("chat");
@@ -31,12 +22,15 @@ const publish = find("publish");
 const messages = find("messages");
 const messageBytesMax = Number(page.dataset.messageBytesMax);
 
-let socket = null;
+let chat = null;
 let me = null;
-let attempts = 0;
-let retry = null;
+// The id of the last message the page has.
+let last = null;
 // Frames of the welcome still to come: who is here already, and what was said before.
 let welcome = { present: 0, history: 0 };
+let isCaughtUp = false;
+// What was sent and has not come back.
+let unheard = [];
 let unread = 0;
 const users = new Map();
 const known = new Set();
@@ -44,67 +38,44 @@ const known = new Set();
 // -- the connection ---------------------------------------------------------------------------
 
 function connect() {
-  clearTimeout(retry);
-  show("connecting", attempts === 0 ? "Connecting …" : "Reconnecting …");
-  const url = new URL(page.dataset.socket, location.href);
-  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  let stable = null;
-  me = null;
-  socket = new WebSocket(url);
-  socket.onopen = () => {
-    show("open", "Connected");
-    stable = setTimeout(() => { attempts = 0; }, STABLE_MS);
-  };
-  socket.onmessage = (event) => take(JSON.parse(event.data));
-  socket.onclose = (event) => {
-    clearTimeout(stable);
-    socket = null;
-    comeBack(event.code);
-  };
+  const url = () => page.dataset.socket + (last ? `?after=${encodeURIComponent(last)}` : "");
+  chat = socket(url, {
+    // The first frame of each connection says who we are; what was sent on the last one may be lost.
+    open: () => {
+      me = null;
+      unheard.forEach((said) => { said.isLost = true; });
+    },
+    message: (text) => take(JSON.parse(text)),
+    status: show,
+    // What is typed while there is no connection stays in its field.
+    queue: 0,
+  });
 }
 
-function comeBack(code) {
-  if (!navigator.onLine) {
-    show("closed", "You are offline");
+function show(now, { wait = 0, code } = {}) {
+  const state = find("state");
+  publish.disabled = now !== "open";
+  state.dataset.state = now === "waiting" && wait >= 2000 ? "closed" : now === "waiting" ? "connecting" : now;
+  if (now === "open") state.textContent = "Connected";
+  if (now === "connecting") state.textContent = last === null ? "Connecting …" : "Reconnecting …";
+  if (now !== "waiting") return;
+  const why = !navigator.onLine ? "You are offline" : PLANNED.includes(code) ? "The server restarts" : "Connection lost";
+  if (wait < 2000) {
+    state.textContent = `${why}, reconnecting …`;
     return;
   }
-  const limit = Math.min(RETRY_MS_MAX, RETRY_MS_FIRST * 2 ** attempts);
-  let wait = Math.random() * limit;
-  if (code === TRY_AGAIN_LATER) wait += BUSY_MS_MIN;
-  attempts += 1;
-  const planned = code === GOING_AWAY || code === SERVICE_RESTART;
-  const why = planned ? "The server restarts" : "Connection lost";
-  if (wait < 2_000) {
-    show("connecting", `${why}, reconnecting …`);
-  } else {
-    show("closed", `${why}, trying again in ${Math.round(wait / 1000)} s`);
-    const now = document.createElement("button");
-    now.type = "button";
-    now.textContent = "Now";
-    now.onclick = connect;
-    find("state").append(now);
-  }
-  retry = setTimeout(connect, wait);
+  state.textContent = `${why}, trying again in ${Math.round(wait / 1000)} s`;
+  const again = document.createElement("button");
+  again.type = "button";
+  again.textContent = "Now";
+  again.onclick = () => chat.restart();
+  state.append(again);
 }
 
-function show(state, words) {
-  find("state").dataset.state = state;
-  find("state").textContent = words;
-  publish.disabled = state !== "open";
-}
-
-addEventListener("online", () => { if (!socket) connect(); });
-addEventListener("offline", () => { if (!socket) { clearTimeout(retry); comeBack(0); } });
 // A page that is left may stay frozen in the browser's back/forward cache; it leaves the room all
 // the same, and enters again when it is shown again.
-addEventListener("pagehide", () => {
-  clearTimeout(retry);
-  if (!socket) return;
-  socket.onclose = null;
-  socket.close();
-  socket = null;
-});
-addEventListener("pageshow", (event) => { if (event.persisted && !socket) connect(); });
+addEventListener("pagehide", () => chat.close());
+addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
 
 // -- what comes from the server ----------------------------------------------------------------
 
@@ -113,11 +84,28 @@ function take(event) {
     // The first frame of a connection is about ourselves; the people present follow.
     me = event.user;
     welcome = { present: event.present ?? 0, history: event.history ?? 0 };
+    isCaughtUp = false;
     users.clear();
+    if (event.recovered === false) gap();
   }
   if (event.channel === "chatuser") takeUser(event);
   else if (event.channel === "webchat") takeMessage(event);
-  else if (event.channel === "error") notice(event.message);
+  else if (event.channel === "error") {
+    unheard.shift();
+    notice(event.message);
+  }
+  if (!isCaughtUp && welcome.present === 0 && welcome.history === 0) {
+    isCaughtUp = true;
+    sayAgain();
+  }
+}
+
+// More was said meanwhile than the server keeps.
+function gap() {
+  const item = document.createElement("li");
+  item.className = "event";
+  item.textContent = "Some messages are missing here";
+  insert(item, true);
 }
 
 function takeUser(event) {
@@ -139,8 +127,10 @@ function takeMessage(event) {
   if (event.id !== undefined) {
     if (known.has(event.id)) return;
     known.add(event.id);
+    last = event.id;
     if (known.size > IDS_KNOWN_MAX) known.delete(known.values().next().value);
   }
+  if (event.user === me) heard(event.message);
   const item = document.createElement("li");
   item.className = event.user === me ? "said mine" : "said";
   const body = document.createElement("div");
@@ -237,16 +227,37 @@ function hueOf(user) {
 
 function send() {
   const text = field.value;
-  if (text.trim() === "" || socket?.readyState !== WebSocket.OPEN) return;
+  if (text.trim() === "") return;
   const bytes = new TextEncoder().encode(text).length;
   if (bytes > messageBytesMax) {
     notice(`This is ${bytes} bytes long; a message may have ${messageBytesMax}.`);
     return;
   }
-  socket.send(text);
+  if (!chat.send(text)) return;
+  unheard.push({ text, line: lineOf(text), isLost: false, isAgain: false });
   field.value = "";
   notice("");
   field.focus();
+}
+
+// The text as the room gives it back: its lines stripped, the blank ones dropped, the rest joined.
+function lineOf(text) {
+  const lines = text.split(/[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/).map((line) => line.trim());
+  return lines.filter((line) => line !== "").join(" ");
+}
+
+function heard(message) {
+  const at = unheard.findIndex(({ line }) => line === message);
+  if (at >= 0) unheard.splice(at, 1);
+}
+
+// The welcome is over: what is not in it has not arrived. Once, whatever the room makes of it.
+function sayAgain() {
+  unheard = unheard.filter(({ isLost, isAgain }) => !isLost || !isAgain);
+  for (const said of unheard.filter(({ isLost }) => isLost)) {
+    Object.assign(said, { isLost: false, isAgain: true });
+    chat.send(said.text);
+  }
 }
 
 function notice(words) {
