@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use axum::extract::Request as AxumRequest;
@@ -98,30 +99,44 @@ impl Serialize for CurrentUser {
 /// The user of one request, once somebody has asked. In its extensions; shared by all clones of the
 /// request, so that a login in a view is seen by what comes after it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known(Arc<Mutex<Option<CurrentUser>>>);
+pub(super) struct Known {
+    user: Arc<Mutex<Option<CurrentUser>>>,
+    /// The response has gone, or there will be none: no cookie can name another session any more.
+    is_answered: Arc<AtomicBool>,
+}
 
 impl Known {
     fn get(&self) -> Option<CurrentUser> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.user.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn set(&self, user: CurrentUser) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(user);
+        *self.user.lock().unwrap_or_else(PoisonError::into_inner) = Some(user);
+    }
+
+    /// Nobody's yet, of a request that is answered already.
+    fn answered() -> Self {
+        let known = Self::default();
+        known.is_answered.store(true, Ordering::Relaxed);
+        known
     }
 }
 
 /// Makes room for the user beside the request (a middleware). Nothing is loaded until it is asked
 /// for.
 pub async fn auth(mut request: AxumRequest, next: Next) -> Response {
-    request.extensions_mut().insert(Known::default());
-    next.run(request).await
+    let known = Known::default();
+    request.extensions_mut().insert(known.clone());
+    let response = next.run(request).await;
+    known.is_answered.store(true, Ordering::Relaxed);
+    response
 }
 
 /// The request with its session and user to be read again: for a connection that outlives a logout,
 /// a new password, a permission taken away. `afresh(socket.request()).user()` is who it is now.
 #[must_use]
 pub fn afresh(request: &Request) -> Request {
-    sessions::afresh(request).with(Known::default())
+    sessions::afresh(request).with(Known::answered())
 }
 
 impl Request {
@@ -143,6 +158,11 @@ impl Request {
     }
 }
 
+fn is_answered(request: &Request) -> bool {
+    let known = request.extension::<Known>();
+    known.is_some_and(|known| known.is_answered.load(Ordering::Relaxed))
+}
+
 /// The user the session names, unless the password has changed or the account was closed since.
 async fn load(request: &Request) -> Result<Option<User>> {
     let session = request.session();
@@ -153,6 +173,8 @@ async fn load(request: &Request) -> Result<Option<User>> {
     let given = session.get::<String>(SESSION_HASH).await?.unwrap_or_default();
     match user.check_session_hash(&given, request.settings()) {
         HashFit::Current => Ok(Some(user)),
+        // A new id that no cookie brings to the browser would log it out.
+        HashFit::OldKey if is_answered(request) => Ok(Some(user)),
         HashFit::OldKey => {
             session.cycle_id().await?;
             session.insert(SESSION_HASH, user.session_hash(request.settings())).await?;
