@@ -65,13 +65,14 @@ export interface Handlers<D = Json, P = Json> {
 
 export interface Stream<D = Json, P = Json> {
   readonly name: string;
-  readonly state: "joining" | "joined" | "failed" | "refused";
+  readonly state: "joining" | "joined" | "failed" | "refused" | "left";
   /** Where it is. */
   readonly at: Position | null;
   readonly present: Person<P>[];
   /**
    * Says something. Kept while there is no connection, and sent again until the server has answered:
-   * it counts once. Rejected with `error`: the server's word, `queue_full` or `closed`.
+   * it counts once. Rejected with `error`: the server's word, `bad` (it is no JSON), `too_large`
+   * (more than 65,000 bytes), `denied` also of a stream that was left, `queue_full` or `closed`.
    */
   send(data: Json): Promise<{ at?: Position }>;
   leave(): void;
@@ -80,8 +81,8 @@ export interface Stream<D = Json, P = Json> {
 export interface Options {
   /** Called at every change of state. */
   status?(state: State, status: Status): void;
-  /** A ticket for each connection, where no cookie is sent: a text, or a function that gets one. */
-  ticket?: string | (() => string | Promise<string>);
+  /** Gets a ticket for each connection and request, where no cookie is sent: each is good once. */
+  ticket?: () => string | Promise<string>;
   /** In the order they are tried: `["websocket", "events", "poll"]`. */
   transports?: Transport[];
   /** Sends that wait at most: 100. */

@@ -7,8 +7,8 @@
 //
 // One connection carries all streams: a WebSocket; if none gets through, server-sent events; then
 // long polls. Each stream keeps the place it is at (`at`), and goes on from there. What is sent is
-// kept with its key until the server has said where it stands, and sent again after a loss: the
-// server takes each key once. Types and words on all of it: hulse.d.ts.
+// kept until the server has answered, and sent again after a loss: it takes each key once. Types
+// and words on all of it: hulse.d.ts.
 
 const BACKOFF = 500; // ms: the longest first wait; each further one is twice as long
 const BACKOFF_MAX = 30000;
@@ -16,6 +16,9 @@ const OPEN_WAIT = 10000; // ms until something that does not answer counts as bl
 const SILENCE = 60000; // ms without a heartbeat until a stream of events counts as broken
 const STABLE = 5000; // ms a connection has to last for the next wait to be a first one
 const QUEUE = 100; // sends that wait at most
+const FRAME = 65000; // bytes of a send, nearly what the server takes
+const STREAMS = 100; // streams the server lets one connection join
+const PROBE = 300000; // ms until a better way is tried again
 
 const FINAL = ["denied", "unknown", "bad", "taken", "too_many", "too_large"];
 
@@ -46,35 +49,41 @@ class Link {
     this.ways = ways;
     this.hasOpened = false;
     this.way = 0;
-    addEventListener("online", this.#online = () => this.#stop ? 0 : this.#open(true));
+    addEventListener("online", this.#online = () => this.#stop ? this.doubt?.() : this.#open(true));
     addEventListener("offline", this.#offline = () => this.#stop && this.#lost(this.#stop));
+    // Who slept may have lost the connection without a word.
+    addEventListener("visibilitychange", this.#seen = () => document.hidden || this.doubt?.());
     // Not yet: the caller first says what it wants.
     this.#timer = setTimeout(() => this.#open());
   }
   #online;
   #offline;
+  #seen;
 
   /** Ends it for good. */
   close() {
     if (this.state === "closed") return;
-    clearTimeout(this.#timer);
     removeEventListener("online", this.#online);
     removeEventListener("offline", this.#offline);
-    const stop = this.#stop;
-    this.#stop = null;
-    stop?.();
+    removeEventListener("visibilitychange", this.#seen);
+    this.#end();
     this.#say("closed");
     this.ended?.();
   }
 
   /** Connects anew, now. */
   restart() {
+    this.#end();
+    // All that is joined in one turn is asked for at once.
+    if (this.state !== "closed") this.#timer = setTimeout(() => this.#open());
+  }
+
+  /** Ends what is there: a connection, or the wait for one. */
+  #end() {
+    clearTimeout(this.#timer);
     const stop = this.#stop;
     this.#stop = null;
     stop?.();
-    clearTimeout(this.#timer);
-    // All that is joined in one turn is asked for at once.
-    if (this.state !== "closed") this.#timer = setTimeout(() => this.#open());
   }
 
   /** The server's wish for the next wait: [min, max] in milliseconds. */
@@ -82,11 +91,12 @@ class Link {
     this.#after = window;
   }
 
-  async #open(isFresh) {
-    clearTimeout(this.#timer);
+  #open(isFresh) {
+    this.#end();
     if (isFresh) this.#tries = this.way = 0;
     const name = this.ways[this.way];
     this.#say("connecting", name);
+    if (this.state === "closed") return;
     let began = 0;
     const stop = (this.#stop = () => run.close());
     const run = this[name]({
@@ -95,6 +105,7 @@ class Link {
         if (this.#stop !== stop || began) return;
         began = Date.now();
         this.hasOpened ||= name === "websocket";
+        if (this.way) this.#timer = setTimeout(() => { this.way = 0; this.restart(); }, PROBE);
         this.#say("open", name);
       },
       lost: (told) => this.#lost(stop, began, told),
@@ -104,9 +115,7 @@ class Link {
 
   #lost(stop, began, told) {
     if (this.#stop !== stop) return;
-    this.#stop = null;
-    stop();
-    clearTimeout(this.#timer);
+    this.#end();
     if (began) {
       if (Date.now() - began > STABLE) this.#tries = 0;
       this.way = 0;
@@ -120,8 +129,8 @@ class Link {
     const [min, max] = this.#after ?? [0, Math.min(BACKOFF_MAX, BACKOFF * 2 ** this.#tries++)];
     this.#after = null;
     const wait = min + Math.random() * (max - min);
-    this.#say("waiting", null, { wait, ...told });
     this.#timer = setTimeout(() => this.#open(), wait);
+    this.#say("waiting", null, { wait, ...told });
   }
 
   #say(state, transport = null, more) {
@@ -143,9 +152,13 @@ class Link {
       full.protocol = full.protocol.replace("http", "ws");
       const socket = (held.socket = new WebSocket(full, this.options.protocols ?? []));
       socket.binaryType = "arraybuffer";
-      held.timer = setTimeout(lost, OPEN_WAIT);
-      socket.onopen = () => isCurrent() && ready(socket, () => { clearTimeout(held.timer); opened(); });
-      socket.onmessage = (event) => isCurrent() && heard(event.data);
+      run.doubt = (wait) => (held.timer ||= setTimeout(lost, wait));
+      run.doubt(OPEN_WAIT);
+      socket.onopen = () => isCurrent() && ready(socket, () => { held.timer = clearTimeout(held.timer); opened(); });
+      socket.onmessage = (event) => {
+        held.timer = clearTimeout(held.timer);
+        if (isCurrent()) heard(event.data);
+      };
       socket.onclose = (event) => lost({ code: event.code, reason: event.reason });
     } catch (error) {
       lost({ error });
@@ -156,7 +169,7 @@ class Link {
   async address(url) {
     const full = new URL(typeof url === "function" ? url() : url, location.href);
     const { ticket } = this.options;
-    if (ticket) full.searchParams.set("ticket", typeof ticket === "function" ? await ticket() : ticket);
+    if (ticket) full.searchParams.set("ticket", await ticket());
     return full;
   }
 }
@@ -168,6 +181,7 @@ class Hulse extends Link {
   #client = secret();
   #last = 0;
   #write = null;
+  #run = null;
   #retry = 0;
   #isSending = false;
 
@@ -189,18 +203,28 @@ class Hulse extends Link {
   leave(stream) {
     if (this.#streams.get(stream.name) !== stream) return;
     this.#streams.delete(stream.name);
+    stream.state = "left";
     this.#changed({ leave: stream.name });
+    this.#push();
   }
 
   send(stream, data) {
     return new Promise((resolve, reject) => {
-      const refuse = (error) => reject(Object.assign(new Error(error), { error, stream }));
+      const refuse = (error) => reject(Object.assign(new Error(error), { error, stream: stream.name }));
       if (this.state === "closed") return refuse("closed");
+      const { state } = stream;
+      if (state === "refused" || state === "left") return refuse("denied");
       if (this.#sends.size >= (this.options.queue ?? QUEUE)) return refuse("queue_full");
       const key = `${this.#client}-${++this.#last}`;
-      const send = { frame: { send: stream, key, data }, resolve, refuse };
-      this.#sends.set(key, send);
-      this.#push([send]);
+      let text = null;
+      try {
+        text = JSON.stringify({ send: stream.name, key, data });
+      } catch {
+        return refuse("bad"); // A circle, a BigInt.
+      }
+      if (new TextEncoder().encode(text).length > FRAME) return refuse("too_large");
+      this.#sends.set(key, { stream, text, resolve, refuse });
+      this.#push();
     });
   }
 
@@ -212,22 +236,55 @@ class Hulse extends Link {
 
   /** What is joined has changed: a socket is told, a request is made anew. */
   #changed(frame) {
-    if (this.#write) this.#write(frame);
+    if (this.#write) this.#write(JSON.stringify(frame));
     else if (this.transport && this.transport !== "websocket") this.restart();
   }
 
-  #push(sends) {
-    if (this.#write) for (const { frame } of sends) this.#write(frame);
-    else if (this.state === "open") this.#post();
+  /** Says what has not been said on this connection; on a socket, only to what it has joined. */
+  #push() {
+    const write = this.#write;
+    if (!write) return this.state === "open" && this.#post();
+    for (const [key, send] of this.#sends) {
+      const { state } = send.stream;
+      if (send.by === write) continue;
+      if (state === "left") this.#answer(key).refuse("denied");
+      if (state !== "joined") continue;
+      send.by = write;
+      write(send.text);
+      this.#run.doubt(SILENCE);
+    }
   }
 
-  /** Asks again for what could not be done at the moment. */
-  #again() {
+  /** Says again what could not be done at the moment. */
+  #again(send) {
+    if (send) send.by = null;
     this.#retry ||= setTimeout(() => {
       this.#retry = 0;
-      for (const stream of this.#streams.values()) if (stream.state === "failed") this.#changed(join(stream));
-      this.#push(this.#sends.values());
+      this.#push();
     }, 1000 + Math.random() * 1000);
+  }
+
+  /** Joins again later, each time after a longer wait. */
+  #rejoin(stream) {
+    stream.state = "failed";
+    setTimeout(() => {
+      if (stream.state !== "failed") return;
+      stream.state = "joining";
+      this.#changed(join(stream));
+    }, Math.min(BACKOFF_MAX, 1000 * 2 ** stream.tries++) * (0.5 + Math.random()));
+  }
+
+  /** It is no more: neither are its sends that have not been answered. */
+  #refuse(stream, error) {
+    stream.state = "refused";
+    for (const [key, send] of this.#sends) if (send.stream === stream) this.#answer(key).refuse(error);
+  }
+
+  /** Whether the socket still leads anywhere: the server answers, or it counts as lost. */
+  doubt() {
+    if (!this.#write) return;
+    this.#write('{"ping":1}');
+    this.#run.doubt(OPEN_WAIT);
   }
 
   #hear(frame) {
@@ -237,23 +294,28 @@ class Hulse extends Link {
     if ("left" in frame) {
       const gone = this.#streams.get(frame.left);
       if (gone?.state !== "joined") return; // What this side has left.
-      gone.state = "refused";
+      this.#refuse(gone, "denied");
       return call(gone.handlers.left);
     }
     const stream = this.#streams.get(frame.stream ?? frame.joined);
     if ("error" in frame) {
       const isFinal = FINAL.includes(frame.error);
-      if (frame.key) isFinal ? this.#answer(frame.key)?.refuse(frame.error) : this.#again();
+      if (frame.key) isFinal ? this.#answer(frame.key)?.refuse(frame.error) : this.#again(this.#sends.get(frame.key));
+      else if (stream && !isFinal) this.#rejoin(stream);
       else if (stream) {
-        stream.state = isFinal ? "refused" : "failed";
-        isFinal ? call(stream.handlers.error, frame) : this.#again();
+        this.#refuse(stream, frame.error);
+        call(stream.handlers.error, frame);
       }
       return;
     }
     if (!stream || (at && "stream" in frame && !isLater(at, stream.at))) return;
+    // Of the same name, left before: on a socket, what is joined begins with `joined`.
+    if (this.#write && "stream" in frame && stream.state !== "joined") return;
     if (at) stream.at = at;
     if ("joined" in frame) {
       stream.state = "joined";
+      stream.tries = 0;
+      this.#push();
       if (frame.present) stream.people = new Map(frame.present.map((who) => [who.key, who.data]));
       call(stream.handlers.joined, frame);
       if (frame.present) stream.gathered();
@@ -273,22 +335,25 @@ class Hulse extends Link {
     return send;
   }
 
-  /** Streams that are not refused. */
+  /** Streams that are not refused, nor to be tried again later. */
   #wanted() {
-    return [...this.#streams.values()].filter((stream) => stream.state !== "refused");
+    return [...this.#streams.values()].filter(({ state }) => state !== "refused" && state !== "failed");
   }
 
   websocket(events) {
-    const run = {};
+    const run = (this.#run = {});
     const ready = (socket, settled) => {
-      const write = (this.#write = (frame) => socket.send(JSON.stringify(frame)));
-      write({ hello: this.#client });
+      const write = (this.#write = (text) => socket.send(text));
+      write(JSON.stringify({ hello: this.#client }));
       const wanted = this.#wanted();
-      wanted.forEach((stream) => write(join(stream)));
+      for (const stream of wanted) {
+        stream.state = "joining";
+        write(JSON.stringify(join(stream)));
+      }
       // Some boxes in between open a socket and let nothing through.
       run.settled = settled;
       if (!wanted.length) settled();
-      this.#push(this.#sends.values());
+      this.#push();
     };
     const lost = (told) => {
       if (events.isCurrent()) this.#write = null;
@@ -325,7 +390,9 @@ class Hulse extends Link {
   poll(events) {
     // The first question is not to wait: its answer shows that this way is open.
     return this.#read(events, "application/json", async (response) => {
-      for (const frame of await response.json()) this.#hear(frame);
+      const frames = await response.json();
+      for (const frame of frames) this.#hear(frame);
+      return frames.some((frame) => "drain" in frame);
     });
   }
 
@@ -341,6 +408,7 @@ class Hulse extends Link {
     const loop = async () => {
       while (isCurrent()) {
         const wanted = this.#wanted();
+        for (const { name } of wanted.splice(STREAMS)) this.#hear({ error: "too_many", stream: name });
         if (!wanted.length) return opened(); // The next join begins anew.
         const url = await this.address(this.#url);
         for (const stream of wanted) {
@@ -353,18 +421,22 @@ class Hulse extends Link {
         const asked = { headers: { accept }, credentials, cache: "no-store", signal: abort.signal };
         const response = await fetch(url, asked);
         if (!isCurrent()) return;
-        if (!response.ok && response.headers.get("content-type")?.startsWith("text/plain")) {
+        // Not the server's frames, but some box's words.
+        if (!response.headers.get("content-type")?.startsWith(accept)) {
           throw Object.assign(new Error(`${response.status}`), { status: response.status });
         }
         const isEnd = await take(response, () => {
           if (!isCurrent()) throw new Error("over");
           alive(SILENCE);
+          if (!response.ok) return;
           opened();
           this.#post();
         });
         if (!isCurrent()) return;
-        // Refused as a whole: what is not refused for good is asked for again after a while.
+        // Refused as a whole: what is not refused for good is joined again after a while.
         if (isEnd || !response.ok) return this.#wanted().length ? lost() : opened();
+        // Who recovers is not told so.
+        for (const stream of wanted) if (stream.at && stream.state === "joining") stream.state = "joined";
         opened();
         isOpen = true;
         this.#post();
@@ -379,18 +451,20 @@ class Hulse extends Link {
     if (this.#isSending || this.#write) return;
     this.#isSending = true;
     try {
-      for (const { frame } of this.#sends.values()) {
+      for (const [key, { stream, text }] of this.#sends) {
+        if (stream.state === "failed") continue;
         const { credentials = "same-origin" } = this.options;
         const response = await fetch(await this.address(this.#url), {
           method: "POST",
           headers: { "content-type": "application/json" },
           credentials,
-          body: JSON.stringify({ ...frame, client: this.#client }),
+          body: `${text.slice(0, -1)},"client":"${this.#client}"}`,
+          signal: AbortSignal.timeout(SILENCE),
         });
         // Words instead of a frame: not this stream, but the page is refused.
         const isText = response.headers.get("content-type")?.startsWith("text/plain");
-        if (isText && response.status < 500) this.#answer(frame.key)?.refuse("denied");
-        else this.#hear(await response.json());
+        if (isText && response.status < 500) this.#answer(key)?.refuse("denied");
+        else this.#hear({ key, ...(await response.json()) });
       }
     } catch {
       this.#again();
@@ -402,6 +476,7 @@ class Hulse extends Link {
 class Stream {
   state = "joining";
   at = null;
+  tries = 0;
   people = new Map();
 
   constructor(live, name, handlers) {
@@ -409,7 +484,7 @@ class Stream {
   }
 
   send(data) {
-    return this.live.send(this.name, data);
+    return this.live.send(this, data);
   }
 
   leave() {
@@ -457,8 +532,8 @@ class Plain extends Link {
     const ready = (socket, settled) => {
       this.#socket = socket;
       settled();
-      call(this.options.open, this);
-      for (const data of this.#queue.splice(0)) socket.send(data);
+      if (events.isCurrent()) call(this.options.open, this);
+      if (events.isCurrent()) for (const data of this.#queue.splice(0)) socket.send(data);
     };
     this.dial(this.url, run, { ...events, lost }, ready, (data) => call(this.options.message, data));
     return run;
