@@ -104,7 +104,18 @@ impl Connection {
     /// # Errors
     /// As [`join`](Self::join); or the key is empty or longer than 200 bytes.
     pub async fn enter(&self, group: &GroupName, presence: &Presence) -> Result<Entered> {
-        let grace = self.worker.table().presence_grace();
+        self.enter_lasting(group, presence, Duration::ZERO).await
+    }
+
+    /// As [`enter`](Self::enter); who leaves may take at least `lasts` to come back, whatever the
+    /// site's grace is.
+    pub(crate) async fn enter_lasting(
+        &self,
+        group: &GroupName,
+        presence: &Presence,
+        lasts: Duration,
+    ) -> Result<Entered> {
+        let grace = self.worker.table().presence_grace().max(lasts);
         let person = person(presence, grace)?;
         let bytes = presence.joined.len() + presence.left.len();
         let undo = Undo::new(self, group);

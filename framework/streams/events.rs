@@ -5,6 +5,7 @@
 //! answers, then their messages, each an event whose `id` is where all streams are → until the
 //! client goes, lags too far, or the server drains.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use tokio::time::sleep;
 use super::frames::{self, Refusal, Why, place};
 use super::socket::return_window;
 use super::transport::Wanted;
-use super::visit::Visit;
+use super::visit::{Visit, Welcome};
 use crate::channels::{Connection, frame_texts};
 
 /// What is handed to the connection at once, bytes.
@@ -33,8 +34,10 @@ struct Listener {
     connection: Connection,
     wake: Arc<Notify>,
     places: Places,
-    /// Events of the joins.
+    /// Events of the joins so far.
     first: Option<String>,
+    /// What is to be joined still: one after the other, each when the last has been taken.
+    coming: VecDeque<(String, Option<String>)>,
     is_over: bool,
 }
 
@@ -49,23 +52,25 @@ pub(super) async fn answer(mut visit: Visit, wanted: &Wanted) -> Response {
     let mut first = String::new();
     let mut refused = None;
     let mut has_joined = false;
-    for (name, at) in &wanted.streams {
-        match visit.join(&connection, name, at.as_deref()).await {
-            Ok(welcome) => {
-                has_joined = true;
-                places.put(&welcome.joined, &mut first);
-                welcome.history.iter().for_each(|text| places.put(text, &mut first));
-            }
-            Err(refusal) => {
-                places.put(&refusal.text(), &mut first);
-                refused.get_or_insert(refusal.why.status());
-            }
+    let mut coming = VecDeque::from(wanted.streams.clone());
+    while !has_joined && let Some((name, at)) = coming.pop_front() {
+        let joined = visit.join(&connection, &name, at.as_deref()).await;
+        has_joined = joined.is_ok();
+        if let Some(why) = places.put_join(joined, &mut first) {
+            refused.get_or_insert(why.status());
         }
     }
     let status = refused.filter(|_| !has_joined).unwrap_or(StatusCode::OK);
     let body = if has_joined {
-        let listener =
-            Listener { visit, connection, wake, places, first: Some(first), is_over: false };
+        let listener = Listener {
+            visit,
+            connection,
+            wake,
+            places,
+            first: Some(first),
+            coming,
+            is_over: false,
+        };
         Body::from_stream(stream::unfold(listener, |mut listener| async move {
             let events = listener.next().await?;
             Some((Ok::<_, std::convert::Infallible>(Bytes::from(events)), listener))
@@ -86,6 +91,12 @@ impl Listener {
     async fn next(&mut self) -> Option<String> {
         if let Some(first) = self.first.take() {
             return Some(first);
+        }
+        if let Some((name, at)) = self.coming.pop_front() {
+            let joined = self.visit.join(&self.connection, &name, at.as_deref()).await;
+            let mut events = String::new();
+            self.places.put_join(joined, &mut events);
+            return Some(events);
         }
         let lifecycle = self.visit.request().lifecycle().clone();
         let patience = self.visit.request().settings().server.ping_interval;
@@ -129,6 +140,21 @@ impl Places {
             (Value::from(name.as_str()).to_string(), at.unwrap_or_default().to_owned())
         });
         Self(places.collect())
+    }
+
+    /// Adds the events of a join; why it was refused, if it was.
+    fn put_join(&mut self, joined: Result<Welcome, Refusal>, events: &mut String) -> Option<Why> {
+        match joined {
+            Ok(welcome) => {
+                self.put(&welcome.joined, events);
+                welcome.history.iter().for_each(|text| self.put(text, events));
+                None
+            }
+            Err(refusal) => {
+                self.put(&refusal.text(), events);
+                Some(refusal.why)
+            }
+        }
     }
 
     /// Adds the event of a frame, which is one line.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use http::StatusCode;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::channels::Position;
@@ -21,9 +22,14 @@ const CLIENT_BYTES_MIN: usize = 16;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Said {
     Hello(String),
-    Join { stream: String, at: Option<String> },
+    Join {
+        stream: String,
+        at: Option<String>,
+    },
     Leave(String),
     Send(Sent),
+    /// Whether it is heard.
+    Ping,
 }
 
 /// Something for a stream.
@@ -151,10 +157,26 @@ impl fmt::Display for Refusal {
 /// Reads one frame of a client.
 pub(super) fn read(text: &str) -> Result<Said, Refusal> {
     if text.len() > FRAME_BYTES_MAX {
-        return Err(Refusal::new(Why::TooLarge));
+        return Err(too_large(text));
     }
     let Ok(frame) = serde_json::from_str(text) else { return Err(Refusal::bad("this is no JSON")) };
     said(frame)
+}
+
+/// Says of a send which one it was, without reading what it held.
+fn too_large(text: &str) -> Refusal {
+    #[derive(Deserialize)]
+    struct Name {
+        send: String,
+        key: String,
+    }
+    let refusal = Refusal::new(Why::TooLarge);
+    match serde_json::from_str::<Name>(text) {
+        Ok(Name { send, key }) if send.len() <= NAME_BYTES_MAX && key.len() <= KEY_BYTES_MAX => {
+            refusal.stream(&send).key(Some(&key))
+        }
+        _ => refusal,
+    }
 }
 
 /// What a frame says.
@@ -180,7 +202,10 @@ pub(super) fn said(frame: Value) -> Result<Said, Refusal> {
     if let Some(client) = frame.remove("hello") {
         return secret(&client).map(Said::Hello);
     }
-    Err(Refusal::bad("a frame says `join`, `leave`, `send` or `hello`"))
+    if frame.contains_key("ping") {
+        return Ok(Said::Ping);
+    }
+    Err(Refusal::bad("a frame says `join`, `leave`, `send`, `hello` or `ping`"))
 }
 
 fn send(stream: &Value, mut frame: Map<String, Value>) -> Result<Sent, Refusal> {
@@ -229,6 +254,11 @@ fn secret(value: &Value) -> Result<String, Refusal> {
 /// `{"left": ..}`
 pub(super) fn left(stream: &str) -> String {
     json!({ "left": stream }).to_string()
+}
+
+/// `{"pong": 1}`
+pub(super) fn pong() -> String {
+    json!({ "pong": 1 }).to_string()
 }
 
 /// `{"sent": ..}`
@@ -291,6 +321,7 @@ mod tests {
         check(r#"{"send":"a","data":null}"#, &send(None, json!(null)));
         check(r#"{"send":"a","key":"k","data":[1]}"#, &send(Some("k"), json!([1])));
         check(r#"{"hello":"0123456789abcdef"}"#, &Said::Hello("0123456789abcdef".into()));
+        check(r#"{"ping":1}"#, &Said::Ping);
     }
 
     #[test]

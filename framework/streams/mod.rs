@@ -31,6 +31,7 @@
 //!   it may be left out.
 //! - `{"hello": "<16 to 100 characters>"}`, first, if at all: a secret this client made up, by
 //!   which its keys are known again on its next connection.
+//! - `{"ping": 1}`, if it wonders whether it is heard: `{"pong": 1}` is the answer.
 //!
 //! The server says:
 //!
@@ -45,17 +46,20 @@
 //! - `{"sent": "k17", "stream": "chat/4", "at": ..}`: said, and where in the order.
 //! - `{"error": "denied", "stream": ..}`, and `key` if it was a send. `denied`; `unknown`: there is
 //!   no such stream; `bad`: the frame is malformed; `taken`: its group is joined under another
-//!   name; `too_many`, `too_large`; `unavailable`: try again; `failed`: the site's own fault.
+//!   name; `too_many`, `too_large`; `unavailable`: try again, also of a send to what could not be
+//!   joined at the moment; `failed`: the site's own fault.
 //! - `{"drain": {"after": [min, max]}}`: the server goes away. Come back after a random time
 //!   between these, milliseconds.
 //!
 //! The same without a WebSocket: `GET ?join=liveblog/a&join=chat/4` with `Accept:
 //! text/event-stream` is answered with the server's frames as events. Their `id` is the place of
 //! each join in order, with commas between; `Last-Event-ID` takes it back, as does an `at=` behind
-//! each `join=`. Any other GET waits for at most 25 s (`wait=` asks for fewer) and is answered with
-//! a list of frames, which may be empty. A stream that recovered says no `joined` there: its
-//! messages follow, or nothing. A POST of a `send` frame (JSON; a list of them, too) is answered
-//! with what the server says to it; `"client"` in it stands for `hello`.
+//! each `join=`. A URL that names more than 100, or one twice, is refused as a whole (400). Any
+//! other GET waits for at most 25 s (`wait=` asks for fewer) and is answered with a list of frames,
+//! which may be empty. A stream that recovered says no `joined` there: its messages follow, or
+//! nothing; what does not fit is joined by the next question. Who polls stays present for 30 s
+//! after each answer. A POST of a `send` frame (JSON; a list of them, too) is answered with what
+//! the server says to it; `"client"` in it stands for `hello`.
 //!
 //! Who asks is known by cookies and must then come from the site itself or a trusted origin, or by
 //! `?ticket=` with a text from [`Request::ticket`](crate::http::Request::ticket).

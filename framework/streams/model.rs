@@ -48,6 +48,11 @@ type Rows<M> = Arc<dyn Fn(&str) -> QuerySet<M> + Send + Sync>;
 /// Each save of such a row reads it once more, to know where it was. What saves no rows one by one
 /// (`QuerySet::update`, `bulk_create`, SQL) is not heard of, as with signals.
 ///
+/// Messages are sent after their commits, each by the process that committed: of two transactions
+/// that change one row right after each other, the message of the second may come first, and then
+/// followers keep the first one's row until the next change or snapshot. A number that each save
+/// counts up, among the audience's fields, lets them tell.
+///
 /// ```
 /// use hulse::contrib::auth::User;
 /// use hulse::http::Request;
@@ -63,7 +68,10 @@ type Rows<M> = Arc<dyn Fn(&str) -> QuerySet<M> + Send + Sync>;
 ///                     Ok(request.user().await?.is_staff)
 ///                 }),
 ///         )
-///         .audience(Audience::<User>::new("all", |u| (u.id(), u.username())).rows(|user| user.is_active))
+///         .audience(
+///             Audience::<User>::new("all", |u| (u.id(), u.username()))
+///                 .rows(|user| user.is_active),
+///         )
 /// }
 ///
 /// let streams = Streams::new([members().stream("members/<slug:staff>")]).at("stream/");
@@ -275,9 +283,16 @@ impl<M: Model> Batch for Touched<M> {
         let mut first = Ok(());
         for (live, touches) in self.0 {
             let touches = by_row(touches);
-            for (group, changes) in live.changes(&touches)? {
+            // One that is not told keeps nobody else from it.
+            let changes = match live.changes(&touches) {
+                Ok(changes) => changes,
+                Err(error) => {
+                    first = first.and(Err(error));
+                    continue;
+                }
+            };
+            for (group, changes) in changes {
                 let sent = site.layer().publish(&group, message::<M>(changes, &site)).await;
-                // One that is not told keeps nobody else from it.
                 first = first.and(sent.map(drop));
             }
         }

@@ -5,18 +5,25 @@
 //! takes the claim's place. Who comes meanwhile is to try again; who comes later gets the answer.
 //!
 //! Invariants:
+//! - A claim lasts as long as its handler; nobody changes or ends another's.
 //! - The claim of a worker that died ends by itself; then the send is handled again, and
 //!   [`Sender::publish`](super::Sender::publish) recognises by its own key what was published.
 //! - A store that keeps no values costs this guarantee and nothing else.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use crate::channels::Position;
+use tokio::time::sleep;
+
+use crate::channels::{Position, Version};
 use crate::error::Result;
 use crate::site::Site;
 
-/// How long a handler may take before its send counts as one that nobody handles any more.
+/// How long after its worker's last word a send counts as one that nobody handles any more.
 const CLAIM_AGE: Duration = Duration::from_secs(5);
+
+/// What stands in an answer's place.
+const UNDER_WAY: &[u8] = b"?";
 
 /// Whose turn it is to handle a send.
 #[derive(Debug)]
@@ -33,16 +40,17 @@ pub(super) enum Turn<'a> {
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     site: &'a Site,
-    name: Option<&'a str>,
+    /// Its name, and which claim of it this is.
+    claim: Option<(&'a str, Version)>,
 }
 
 impl<'a> Turn<'a> {
     /// Takes the turn to handle the send of this name, if it has one and nobody else has it.
     pub(super) async fn take(site: &'a Site, name: Option<&'a str>) -> Result<Self> {
-        let Some(name) = name else { return Ok(Self::Mine(Claim { site, name: None })) };
-        let claimed = site.values().add(name, &b"?"[..], Some(CLAIM_AGE)).await;
+        let Some(name) = name else { return Ok(Self::Mine(Claim { site, claim: None })) };
+        let claimed = site.values().add(name, UNDER_WAY, Some(CLAIM_AGE)).await;
         match claimed {
-            Ok(Some(_)) => Ok(Self::Mine(Claim { site, name: Some(name) })),
+            Ok(Some(version)) => Ok(Self::Mine(Claim { site, claim: Some((name, version)) })),
             Ok(None) => {
                 let known = site.values().get(name).await?.map(|value| value.bytes);
                 let known = known.as_deref().map(|bytes| std::str::from_utf8(bytes));
@@ -58,28 +66,52 @@ impl<'a> Turn<'a> {
             Err(error) if error.is_layer_unavailable() => Err(error),
             Err(error) => {
                 tracing::warn!(%error, "a send cannot be claimed: it may be handled twice");
-                Ok(Self::Mine(Claim { site, name: None }))
+                Ok(Self::Mine(Claim { site, claim: None }))
             }
         }
     }
 }
 
 impl Claim<'_> {
-    /// It was handled: who repeats it gets this answer.
-    pub(super) async fn done(self, at: Option<Position>) {
-        let Some(name) = self.name else { return };
-        let answer = at.map(|at| at.to_string()).unwrap_or_default();
-        let lasts = Duration::from_secs(self.site.settings().channels.history_seconds);
-        if let Err(error) = self.site.values().set(name, answer, Some(lasts)).await {
-            tracing::warn!(%error, "the answer to a send cannot be kept");
+    /// Does `work`, and keeps the claim meanwhile.
+    pub(super) async fn hold<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = sleep(CLAIM_AGE / 3) => self.put(UNDER_WAY.to_vec(), CLAIM_AGE).await,
+            }
         }
     }
 
+    /// It was handled: who repeats it gets this answer.
+    pub(super) async fn done(mut self, at: Option<Position>) {
+        let answer = at.map(|at| at.to_string()).unwrap_or_default();
+        let lasts = Duration::from_secs(self.site.settings().channels.history_seconds);
+        self.put(answer.into_bytes(), lasts).await;
+    }
+
     /// It was refused: who repeats it is heard anew.
-    pub(super) async fn give_back(self) {
-        let Some(name) = self.name else { return };
+    pub(super) async fn give_back(mut self) {
+        self.put(UNDER_WAY.to_vec(), CLAIM_AGE).await;
+        let Some((name, _)) = self.claim else { return };
         if let Err(error) = self.site.values().remove(name).await {
             tracing::debug!(%error, "a claim ends by itself");
+        }
+    }
+
+    /// Writes `bytes` in the claim's place, if it is this one's still.
+    async fn put(&mut self, bytes: Vec<u8>, lasts: Duration) {
+        let Some((name, version)) = self.claim else { return };
+        match self.site.values().swap(name, version, bytes, Some(lasts)).await {
+            Ok(version) => {
+                if version.is_none() {
+                    tracing::warn!("a send's claim was lost: it may be handled twice");
+                }
+                self.claim = version.map(|version| (name, version));
+            }
+            Err(error) => tracing::warn!(%error, "a send's claim cannot be kept"),
         }
     }
 }

@@ -17,17 +17,24 @@ use crate::channels::{Connection, frame_texts};
 
 /// How long a question waits for something to be said.
 const WAIT: Duration = Duration::from_secs(25);
+/// How long who asks again counts as present between two questions.
+const PRESENCE: Duration = WAIT.saturating_add(Duration::from_secs(5));
 /// What one answer holds at most, bytes: the next question gets the rest.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 /// Joins what is wanted, waits for something to say and says it.
-pub(super) async fn answer(mut visit: Visit, wanted: &Wanted) -> Response {
+pub(super) async fn answer(visit: Visit, wanted: &Wanted) -> Response {
+    let mut visit = visit.present_for(PRESENCE);
     let wake = Arc::new(Notify::new());
     let connection = visit.request().layer().connect(Arc::clone(&wake));
     let mut said = Vec::new();
     let mut refused = None;
     let mut has_joined = false;
     for (name, at) in &wanted.streams {
+        if bytes(&said) >= ANSWER_BYTES_MAX {
+            // The others are joined by the next question.
+            break;
+        }
         match visit.join(&connection, name, at.as_deref()).await {
             Ok(welcome) => {
                 has_joined = true;
@@ -46,7 +53,7 @@ pub(super) async fn answer(mut visit: Visit, wanted: &Wanted) -> Response {
         let wait = patience(wanted.wait);
         // Who hears nothing is answered with nothing.
         let _in_time = timeout(wait, heard(&visit, &connection, &wake, &mut said)).await;
-    } else {
+    } else if bytes(&said) < ANSWER_BYTES_MAX {
         take(&connection, &mut said);
     }
     let status = refused.filter(|_| !has_joined).unwrap_or(StatusCode::OK);
@@ -54,12 +61,16 @@ pub(super) async fn answer(mut visit: Visit, wanted: &Wanted) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], list).into_response()
 }
 
-/// Ends when there is something to say.
+fn bytes(said: &[String]) -> usize {
+    said.iter().map(String::len).sum()
+}
+
+/// Ends when there is something to say: more than that the one who asks has come.
 async fn heard(visit: &Visit, connection: &Connection, wake: &Notify, said: &mut Vec<String>) {
     let lifecycle = visit.request().lifecycle();
     loop {
         take(connection, said);
-        if !said.is_empty() {
+        if said.iter().any(|text| !visit.is_own_arrival(text)) {
             return;
         }
         tokio::select! {

@@ -39,7 +39,7 @@ pub(super) async fn answer(visit: &Visit, headers: &HeaderMap, body: Body) -> Re
 async fn send(visit: &Visit, frame: Value) -> Result<String, Refusal> {
     match frames::said(frame)? {
         Said::Send(sent) => visit.send_alone(&sent).await,
-        Said::Hello(_) | Said::Join { .. } | Said::Leave(_) => {
+        Said::Hello(_) | Said::Join { .. } | Said::Leave(_) | Said::Ping => {
             Err(Refusal::bad("a POST sends; streams are joined with a GET"))
         }
     }

@@ -60,9 +60,15 @@ pub(super) fn farewell(site: &Site) -> Message {
     frames::drain(return_window(site)).into()
 }
 
+/// How many there were when the first was told to go.
+struct Leaving {
+    connections: u64,
+}
+
 /// When clients should come back: all in one moment would be too many.
 pub(super) fn return_window(site: &Site) -> (u64, u64) {
-    let connections = site.layer().statistics().connections as u64;
+    let count = |site: &Site| Leaving { connections: site.layer().statistics().connections as u64 };
+    let connections = site.keep(count).connections;
     let max = (connections * 1000 / RETURNS_A_SECOND).clamp(RETURN_MS_MIN, RETURN_MS_MAX);
     (0, max)
 }

@@ -49,7 +49,9 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The messages of this group, from the moment of joining; nobody may send.
+    /// The messages of this group, from the moment of joining; nobody may send. Who may join may
+    /// also read what the group still has: a client that names an earlier place, true or made up,
+    /// is given what came after it. What somebody must not read belongs in another group.
     pub fn group(name: impl Into<String>) -> Self {
         Self {
             group: name.into(),
@@ -81,7 +83,8 @@ impl Stream {
     }
 
     /// Who joins is present as `key` (1 to 200 bytes: a user's id, for example), with `data` for
-    /// the others to see. However many connections have a key, the others hear of it once.
+    /// the others to see. However many connections have a key, the others hear of it once. Who
+    /// polls is present until 30 seconds after the last answer.
     pub fn presence(mut self, key: impl Into<String>, data: impl Into<Value>) -> Self {
         self.presence = Some((key.into(), data.into()));
         self
@@ -142,7 +145,9 @@ pub(super) struct Done {
 impl Sender {
     /// Sends `message` to the stream's group: its place in the order, which the sender is told. If
     /// the same send was published before (the client did not hear of it), nothing is sent, and the
-    /// place is that of then.
+    /// place is that of then. It is sent now, also inside
+    /// [`Site::atomic`](crate::site::Site::atomic): publish after the commit, or what is undone has
+    /// been said.
     ///
     /// # Errors
     /// As [`Group::send`](crate::site::Group::send).

@@ -1,14 +1,16 @@
 //! What is asked for: a WebSocket, events, a poll or a send.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode, header};
 
+use super::frames::NAME_BYTES_MAX;
 use super::origin::{other_method, page, preflight};
 use super::table::Table;
-use super::visit::Visit;
+use super::visit::{STREAMS_MAX, Visit};
 use super::{events, poll, post, socket};
 use crate::contrib::sessions;
 use crate::error::Error;
@@ -27,13 +29,18 @@ pub(super) async fn answer(
 ) -> Response {
     let (mut parts, body) = request.into_parts();
     let asked = Request::new(site.clone(), &parts);
-    let is_ticketed = match asked.query(TICKET) {
-        None => false,
-        Some(ticket) => match sessions::admit_ticket(&site, &ticket, &mut parts.extensions).await {
-            Ok(()) => true,
-            Err(error) => return refuse(&error),
-        },
-    };
+    let ticket = asked.query(TICKET);
+    let is_ticketed = ticket.is_some();
+    if parts.method == Method::OPTIONS {
+        // Only a question; the ticket is for what comes after it.
+        return page(&asked, is_ticketed).map_or_else(foreign, |page| page.admit(preflight()));
+    }
+    if let Some(ticket) = ticket {
+        let admitted = sessions::admit_ticket(&site, &ticket, &mut parts.extensions).await;
+        if let Err(error) = admitted {
+            return page(&asked, true).map_or_else(foreign, |page| page.admit(refuse(&error)));
+        }
+    }
     if is_handshake(&parts.headers) {
         if is_ticketed {
             parts.extensions.insert(Vouched);
@@ -41,11 +48,8 @@ pub(super) async fn answer(
         let request = axum::extract::Request::from_parts(parts, body);
         return socket::answer(table, site, request).await;
     }
-    let Some(page) = page(&asked, is_ticketed) else {
-        return (StatusCode::FORBIDDEN, "the Origin is not allowed\n").into_response();
-    };
+    let Some(page) = page(&asked, is_ticketed) else { return foreign() };
     let response = match parts.method {
-        Method::OPTIONS => preflight(),
         Method::POST => {
             let visit = Visit::new(table, Request::new(site, &parts));
             post::answer(&visit, &parts.headers, body).await
@@ -60,11 +64,15 @@ pub(super) async fn answer(
     page.admit(response)
 }
 
+fn foreign() -> Response {
+    (StatusCode::FORBIDDEN, "the Origin is not allowed\n").into_response()
+}
+
 async fn read(visit: Visit) -> Response {
     let request = visit.request().clone();
-    let Some(wanted) = Wanted::of(&request) else {
-        let words = "which stream? name it with ?join=, or open a WebSocket\n";
-        return (StatusCode::BAD_REQUEST, words).into_response();
+    let wanted = match Wanted::of(&request) {
+        Ok(wanted) => wanted,
+        Err(words) => return (StatusCode::BAD_REQUEST, words).into_response(),
     };
     let accept = request.header("accept").unwrap_or_default();
     if accept.to_ascii_lowercase().contains("text/event-stream") {
@@ -85,8 +93,8 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// `?join=a&at=1-5&join=b`: an `at` belongs to the `join` before it. `Last-Event-ID` has them
-    /// all, in order, with commas between.
-    fn of(request: &Request) -> Option<Self> {
+    /// all, in order, with commas between. An error is for the person who writes the client.
+    fn of(request: &Request) -> Result<Self, String> {
         let query = request.uri().query().unwrap_or_default().as_bytes().to_vec();
         let mut streams: Vec<(String, Option<String>)> = Vec::new();
         let mut wait = None;
@@ -98,16 +106,34 @@ impl Wanted {
                 _ => {}
             }
         }
-        if streams.is_empty() {
-            return None;
-        }
+        check(&streams)?;
         if let Some(last) = request.header("last-event-id") {
             for ((_, at), place) in streams.iter_mut().zip(last.split(',')) {
                 *at = Some(place.trim().to_owned());
             }
         }
-        Some(Self { streams, wait })
+        Ok(Self { streams, wait })
     }
+}
+
+/// Says what is wrong before anybody is asked about any of them.
+fn check(streams: &[(String, Option<String>)]) -> Result<(), String> {
+    if streams.is_empty() {
+        return Err("which stream? name it with ?join=, or open a WebSocket\n".to_owned());
+    }
+    if streams.len() > STREAMS_MAX {
+        return Err(format!("at most {STREAMS_MAX} streams can be joined at once\n"));
+    }
+    let mut names = HashSet::new();
+    for (name, _) in streams {
+        if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
+            return Err(format!("a stream's name is a text of 1 to {NAME_BYTES_MAX} bytes\n"));
+        }
+        if !names.insert(name) {
+            return Err(format!("{name:?} is joined twice\n"));
+        }
+    }
+    Ok(())
 }
 
 fn refuse(error: &Error) -> Response {

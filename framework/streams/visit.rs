@@ -5,8 +5,9 @@
 //! - While a join is answered, nothing of its group reaches the client; what came meanwhile follows
 //!   the answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -24,6 +25,10 @@ use crate::http::Request;
 pub(super) const STREAMS_MAX: usize = 100;
 /// How often a group's latest messages are read again because it ran away meanwhile.
 const HISTORY_ATTEMPTS_MAX: usize = 3;
+/// What a newcomer is given of a group's latest messages at most, bytes; the last one in any case.
+const HISTORY_BYTES_MAX: usize = 1024 * 1024;
+/// How many messages are looked through for those of the application, presence among them.
+const HISTORY_LOOKED_THROUGH_MAX: usize = 100_000;
 
 /// A client and the streams it has joined.
 #[derive(Debug)]
@@ -31,6 +36,12 @@ pub(super) struct Visit {
     table: Arc<Table>,
     request: Request,
     joined: BTreeMap<String, GroupName>,
+    /// What could not be joined at the moment.
+    failed: BTreeSet<String>,
+    /// How long it counts as present after it left.
+    present_for: Duration,
+    /// How the frames end that tell its own coming.
+    arrivals: Vec<String>,
     /// What it says it is, so that its keys are known again.
     client: Option<String>,
     /// What it is if it says nothing and has no session: a connection like no other.
@@ -50,7 +61,26 @@ pub(super) struct Welcome {
 
 impl Visit {
     pub(super) fn new(table: Arc<Table>, request: Request) -> Self {
-        Self { table, request, joined: BTreeMap::new(), client: None, number: rand::random() }
+        Self {
+            table,
+            request,
+            joined: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            present_for: Duration::ZERO,
+            arrivals: Vec::new(),
+            client: None,
+            number: rand::random(),
+        }
+    }
+
+    /// Who comes and goes with every question stays present between two of them.
+    pub(super) fn present_for(self, lasts: Duration) -> Self {
+        Self { present_for: lasts, ..self }
+    }
+
+    /// Whether a frame says that this client itself has come.
+    pub(super) fn is_own_arrival(&self, frame: &str) -> bool {
+        self.arrivals.iter().any(|end| frame.ends_with(end))
     }
 
     pub(super) fn request(&self) -> &Request {
@@ -86,6 +116,7 @@ impl Visit {
                 self.leave(connection, &stream);
                 Ok(vec![frames::left(&stream)])
             }
+            Said::Ping => Ok(vec![frames::pong()]),
             Said::Send(sent) => {
                 let was_in = self.joined.contains_key(&sent.stream);
                 let said = self.send_joined(connection, &sent).await;
@@ -105,6 +136,21 @@ impl Visit {
         at: Option<&str>,
     ) -> Result<Welcome, Refusal> {
         self.leave(connection, stream);
+        let joined = self.join_anew(connection, stream, at).await;
+        if joined.as_ref().is_err_and(|refusal| !refusal.is_final())
+            && self.failed.len() < STREAMS_MAX
+        {
+            self.failed.insert(stream.to_owned());
+        }
+        joined
+    }
+
+    async fn join_anew(
+        &mut self,
+        connection: &Connection,
+        stream: &str,
+        at: Option<&str>,
+    ) -> Result<Welcome, Refusal> {
         if self.joined.len() >= STREAMS_MAX {
             return Err(Refusal::new(Why::TooMany).stream(stream));
         }
@@ -113,9 +159,14 @@ impl Visit {
         if self.joined.values().any(|known| *known == group) {
             return Err(Refusal::new(Why::Taken).stream(stream));
         }
-        let arrival = Arrival { connection, request: &self.request, stream, group: &group };
+        let (request, present_for) = (&self.request, self.present_for);
+        let arrival = Arrival { connection, request, stream, group: &group, present_for };
+        let own = answer.presence.as_ref().filter(|_| !present_for.is_zero());
+        let own = own.map(|(key, data)| presence(key, data).joined);
         match arrival.welcome(answer, at).await {
             Ok(welcome) => {
+                let own = own.as_ref().and_then(|message| message.text());
+                self.arrivals.extend(own.map(|text| format!("\"presence\":{text}}}")));
                 self.joined.insert(stream.to_owned(), group);
                 Ok(welcome)
             }
@@ -127,6 +178,7 @@ impl Visit {
     }
 
     fn leave(&mut self, connection: &Connection, stream: &str) {
+        self.failed.remove(stream);
         if let Some(group) = self.joined.remove(stream) {
             connection.leave(&group);
         }
@@ -140,7 +192,9 @@ impl Visit {
     ) -> Result<String, Refusal> {
         let refuse = |refusal: Refusal| refusal.key(sent.key.as_deref());
         let Some(group) = self.joined.get(&sent.stream) else {
-            return Err(refuse(Refusal::new(Why::Denied).stream(&sent.stream)));
+            let is_failed = self.failed.contains(&sent.stream);
+            let why = if is_failed { Why::Unavailable } else { Why::Denied };
+            return Err(refuse(Refusal::new(why).stream(&sent.stream)));
         };
         match self.ask(&sent.stream).await {
             Ok(stream) if stream.group == group.as_str() => self.send(stream, sent).await,
@@ -165,7 +219,7 @@ impl Visit {
         let group = group_of(&stream).map_err(refuse)?;
         let Some(on_send) = stream.on_send else { return Err(refuse(Refusal::new(Why::Denied))) };
         let key = self.key(sent, &group);
-        let claim = match Turn::take(self.request.site(), key.as_deref()).await {
+        let mut claim = match Turn::take(self.request.site(), key.as_deref()).await {
             Ok(Turn::Mine(claim)) => claim,
             Ok(Turn::Done(at)) => return Ok(frames::sent(sent, at)),
             Ok(Turn::UnderWay) => return Err(refuse(Refusal::new(Why::Unavailable))),
@@ -173,7 +227,8 @@ impl Visit {
         };
         let request = auth::afresh(&self.request);
         let sender = Sender { request, group, key: key.clone(), done: Arc::default() };
-        if let Err(error) = on_send(sender.clone(), sent.data.clone()).await {
+        let handled = claim.hold(on_send(sender.clone(), sent.data.clone())).await;
+        if let Err(error) = handled {
             claim.give_back().await;
             return Err(refuse(Refusal::of(&error, "sending to")));
         }
@@ -211,6 +266,7 @@ struct Arrival<'a> {
     request: &'a Request,
     stream: &'a str,
     group: &'a GroupName,
+    present_for: Duration,
 }
 
 impl Arrival<'_> {
@@ -244,13 +300,11 @@ impl Arrival<'_> {
         let Self { connection, request, group, .. } = *self;
         let mut latest = (Position::default(), Vec::new());
         for _ in 0..HISTORY_ATTEMPTS_MAX {
-            let history = request.layer().history(group, None, max).await?;
+            let (top, messages) = said(request, group, max).await?;
             // Anew: who takes part goes on from where it is.
             connection.leave(group);
-            let came = connection.join_at(group, Some(history.top), policy).await?;
-            let mut messages = history.messages;
-            messages.retain(|message| !message.is_presence);
-            let first = messages.first().map_or(history.top, |message| message.position);
+            let came = connection.join_at(group, Some(top), policy).await?;
+            let first = messages.first().map_or(top, |message| message.position);
             let offset = first.offset.saturating_sub(u64::from(!messages.is_empty()));
             latest = (Position { offset, ..first }, messages);
             if came.recovered {
@@ -263,13 +317,41 @@ impl Arrival<'_> {
     /// Counts the client as present; who is there, itself included.
     async fn enter(&self, key: &str, data: &Value) -> Result<Value> {
         let own = presence(key, data);
-        let entered = self.connection.enter(self.group, &own).await?;
+        let entered = self.connection.enter_lasting(self.group, &own, self.present_for).await?;
         let texts = entered.roster.iter().filter_map(|message| message.text());
         let others = texts.filter_map(|text| serde_json::from_str::<Value>(text).ok());
         let mut present: Vec<Value> = others.map(|mut who| who["joined"].take()).collect();
         present.push(json!({ "key": key, "data": data }));
         present.sort_by(|a, b| a["key"].as_str().cmp(&b["key"].as_str()));
         Ok(present.into())
+    }
+}
+
+/// Where the group's order ends, and the last of what was said there: at most `max`, without who
+/// came and went.
+async fn said(
+    request: &Request,
+    group: &GroupName,
+    max: usize,
+) -> Result<(Position, Vec<Delivery>)> {
+    let mut look = max;
+    loop {
+        let history = request.layer().history(group, None, look).await?;
+        let is_all = history.messages.len() < look || look >= HISTORY_LOOKED_THROUGH_MAX;
+        let mut messages = history.messages;
+        messages.retain(|message| !message.is_presence);
+        if is_all || messages.len() >= max {
+            let mut bytes = 0;
+            let sizes = messages.iter().rev().take(max).map(|old| old.message.len());
+            let fits = sizes.take_while(|size| {
+                bytes += size;
+                bytes <= HISTORY_BYTES_MAX
+            });
+            let count = fits.count().max(1).min(messages.len());
+            messages.drain(..messages.len() - count);
+            return Ok((history.top, messages));
+        }
+        look = look.saturating_mul(8);
     }
 }
 

@@ -83,7 +83,9 @@ impl Roster {
             self.present.insert(key, Present { person, connections: 1, leaves, waiting });
             return (true, Vec::new());
         };
-        present.person = person;
+        // Of several connections, the one that needs the most time to come back.
+        let grace = present.person.grace.max(person.grace);
+        present.person = Person { grace, ..person };
         present.connections += 1;
         present.leaves = None;
         (false, std::mem::take(&mut present.waiting))

@@ -5,7 +5,7 @@ use std::time::Instant;
 use hulse::http::Method;
 use serde_json::{Value, json};
 
-use super::{URL, join, member, site};
+use super::{SILENCE, URL, join, member, site};
 
 #[tokio::test]
 async fn a_poll_without_a_place_says_where_the_stream_is() {
@@ -80,6 +80,101 @@ async fn what_does_not_fit_in_one_answer_is_in_the_next() {
     }
     assert_eq!(heard, (0..10).collect::<Vec<_>>());
     assert_eq!(answers, 2);
+}
+
+#[tokio::test]
+async fn who_polls_is_present_between_two_questions() {
+    let site = site().await;
+    let mut ann = site.socket("/stream/?as=ann").await;
+    join(&mut ann, "room/1").await;
+    assert_eq!(ann.receive_json::<Value>().await["presence"]["joined"]["key"], "ann");
+    let client = site.client();
+    let mut at = String::new();
+    for wait in [0, 1, 1] {
+        let begun = Instant::now();
+        let url = format!("/stream/?as=bob&join=room/1&at={at}&wait={wait}");
+        let heard: Vec<Value> = client.get(&url).await.json();
+        assert!(begun.elapsed().as_secs() >= wait, "{heard:?}");
+        for frame in &heard {
+            frame["at"].as_str().unwrap().clone_into(&mut at);
+        }
+    }
+    assert_eq!(ann.receive_json::<Value>().await["presence"]["joined"]["key"], "bob");
+    ann.receive_nothing(SILENCE).await;
+    // Others are heard of at once.
+    drop(ann);
+    let url = format!("/stream/?as=bob&join=room/1&at={at}");
+    let heard: Vec<Value> = client.get(&url).await.json();
+    assert_eq!(heard.last().unwrap()["presence"]["left"]["key"], "ann");
+}
+
+#[tokio::test]
+async fn a_url_joins_a_hundred_streams_each_once() {
+    let site = site().await;
+    let client = site.client();
+    let of = |names: Vec<String>| format!("/stream/?join={}", names.join("&join="));
+    let names = |count: usize| (0..count).map(|number| format!("state{number}")).collect();
+    for names in [names(101), vec!["open/a".into(), "open/a".into()], vec!["x".repeat(201)]] {
+        for accept in ["application/json", "text/event-stream"] {
+            let answer = client.get(&of(names.clone())).header("accept", accept).await;
+            assert_eq!(
+                answer.assert_status(400).header("content-type"),
+                "text/plain; charset=utf-8"
+            );
+        }
+    }
+    let frames: Vec<Value> = client.get(&of(names(100))).await.assert_status(404).json();
+    assert_eq!(frames.len(), 100);
+}
+
+#[tokio::test]
+async fn streams_that_do_not_fit_in_one_answer_are_joined_by_the_next() {
+    let site = site().await;
+    let client = site.client();
+    for name in ["kept-a", "kept-b", "kept-c"] {
+        for _ in 0..3 {
+            site.group(name).send(json!("x".repeat(60_000))).await.unwrap();
+        }
+    }
+    let url = "/stream/?join=kept/a&join=kept/b&join=kept/c";
+    let joined = |frames: &[Value]| -> Vec<String> {
+        frames.iter().filter_map(|frame| Some(frame["joined"].as_str()?.to_owned())).collect()
+    };
+    let first: Vec<Value> = client.get(url).await.json();
+    assert_eq!(joined(&first), ["kept/a", "kept/b"]);
+    let at = |name: &str| {
+        let last = first.iter().rfind(|frame| frame["stream"] == name);
+        last.and_then(|frame| frame["at"].as_str()).unwrap().to_owned()
+    };
+    let (a, b) = (at("kept/a"), at("kept/b"));
+    let url = format!("/stream/?join=kept/a&at={a}&join=kept/b&at={b}&join=kept/c");
+    let second: Vec<Value> = client.get(&url).await.json();
+    assert_eq!((joined(&second), second.len()), (vec!["kept/c".to_owned()], 4));
+}
+
+#[tokio::test]
+async fn a_session_of_an_earlier_key_outlives_its_streams() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("db.sqlite3").display());
+    let with_keys = async |key: &str, fallbacks: &[&str]| {
+        hulse::test::TestSite::with(super::project(), |settings| {
+            settings.database.url = hulse::conf::Secret::new(url.clone());
+            settings.secret_key = hulse::conf::Secret::new(key);
+            settings.secret_key_fallbacks =
+                fallbacks.iter().map(|key| hulse::conf::Secret::new(*key)).collect();
+        })
+        .await
+    };
+    let site = with_keys("old", &[]).await;
+    let (browser, _) = member(&site, "ann", true).await;
+    let cookie = browser.cookie("sessionid").unwrap();
+
+    let site = with_keys("new", &["old"]).await;
+    let browser = site.client();
+    browser.set_cookie("sessionid", &cookie);
+    for _ in 0..3 {
+        browser.get("/stream/?join=staff").await.assert_status(200);
+    }
 }
 
 #[tokio::test]

@@ -37,6 +37,9 @@ fn project() -> Project {
             Ok(Stream::group("state").snapshot(snapshot))
         }),
         stream("room/<int:id>", room),
+        stream("lobby/<int:id>", async |request: Request, id: i64| {
+            Ok(room(request, id).await?.history(2))
+        }),
         stream("staff", async |request: Request, (): ()| match request.user().await?.is_staff {
             true => Ok(Stream::group("staff")
                 .on_send(|sender, data| async move { sender.publish(data).await.map(drop) })),
@@ -241,6 +244,28 @@ async fn a_newcomer_is_given_the_latest_messages_and_goes_on_behind_them() {
     let mut empty = site.socket(URL).await;
     assert_eq!(join(&mut empty, "kept/b").await["recovered"], false);
     empty.receive_nothing(SILENCE).await;
+}
+
+#[tokio::test]
+async fn who_came_and_went_counts_for_nothing_in_what_a_newcomer_is_given() {
+    let site = site().await;
+    for number in 1..=3 {
+        site.group("room-1").send(json!(number)).await.unwrap();
+    }
+    let mut watcher = site.socket("/stream/?as=ann").await;
+    join(&mut watcher, "room/1").await;
+    assert_eq!(watcher.receive_json::<Value>().await["presence"]["joined"]["key"], "ann");
+    for _ in 0..5 {
+        let mut guest = site.socket("/stream/?as=guest").await;
+        join(&mut guest, "room/1").await;
+        drop(guest);
+        assert_eq!(watcher.receive_json::<Value>().await["presence"]["joined"]["key"], "guest");
+        assert_eq!(watcher.receive_json::<Value>().await["presence"]["left"]["key"], "guest");
+    }
+    let mut newcomer = site.socket("/stream/?as=ann").await;
+    join(&mut newcomer, "lobby/1").await;
+    assert_eq!(newcomer.receive_json::<Value>().await["data"], 2);
+    assert_eq!(newcomer.receive_json::<Value>().await["data"], 3);
 }
 
 #[tokio::test]

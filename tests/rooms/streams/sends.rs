@@ -1,11 +1,13 @@
 //! What clients say: acknowledged, counted once, and only by those who may.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hulse::Error;
 use hulse::streams::{Position, Sender};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use super::{SILENCE, URL, join, member, site};
 
@@ -77,6 +79,53 @@ async fn only_who_has_joined_and_may_send_is_heard() {
     let bad = json!({ "error": "bad", "stream": "open/a", "key": "k3" });
     assert_eq!(socket.receive_json::<Value>().await, bad);
     listener.receive_nothing(SILENCE).await;
+}
+
+#[tokio::test]
+async fn a_send_to_what_could_not_be_joined_now_is_to_be_tried_again() {
+    let site = site().await;
+    let mut socket = site.socket(URL).await;
+    assert_eq!(join(&mut socket, "broken").await["error"], "failed");
+    socket.send_json(&send("broken", "k1", &json!(1))).await;
+    let later = json!({ "error": "unavailable", "stream": "broken", "key": "k1" });
+    assert_eq!(socket.receive_json::<Value>().await, later);
+    socket.send_json(&json!({ "leave": "broken" })).await;
+    assert_eq!(socket.receive_json::<Value>().await["left"], "broken");
+    socket.send_json(&send("broken", "k2", &json!(1))).await;
+    assert_eq!(socket.receive_json::<Value>().await["error"], "denied");
+}
+
+#[tokio::test]
+async fn a_send_that_is_too_large_is_refused_by_its_key() {
+    let site = site().await;
+    let mut socket = site.socket(URL).await;
+    join(&mut socket, "open/a").await;
+    socket.send_json(&send("open/a", "k1", &json!("x".repeat(70_000)))).await;
+    let large = json!({ "error": "too_large", "stream": "open/a", "key": "k1" });
+    assert_eq!(socket.receive_json::<Value>().await, large);
+    socket.send_json(&json!({ "ping": 1 })).await;
+    assert_eq!(socket.receive_json::<Value>().await, json!({ "pong": 1 }));
+}
+
+#[tokio::test]
+async fn a_handler_may_take_its_time() {
+    let site = site().await;
+    let calls = site.keep(|_| Calls::default());
+    let mut ann = site.socket(URL).await;
+    let mut again = site.socket(URL).await;
+    for socket in [&mut ann, &mut again] {
+        socket.send_json(&json!({ "hello": CLIENT })).await;
+        join(socket, "once").await;
+    }
+    tokio::time::pause();
+    ann.send_json(&send("once", "k1", &json!("wait"))).await;
+    calls.begun.notified().await;
+    sleep_until(Instant::now() + Duration::from_secs(30)).await;
+    again.send_json(&send("once", "k1", &json!("wait"))).await;
+    assert_eq!(again.receive_json::<Value>().await["error"], "unavailable");
+    calls.go_on.notify_one();
+    let sent: Value = ann.receive_json().await;
+    assert_eq!((&sent["sent"], calls.count.load(Ordering::Relaxed)), (&json!("k1"), 1));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use hulse::contrib::auth::User;
+use hulse::http::Method;
 use hulse::test::{Client, SocketClient, TestSite};
 use serde_json::{Value, json};
 
@@ -86,6 +87,24 @@ async fn a_page_with_a_ticket_may_read_and_post() {
     assert_eq!(sent.header("access-control-allow-credentials"), "");
     let url = format!("/stream/?join=staff&ticket={}", ticket(&ann).await);
     client.get(&url).header("origin", app).await.assert_status(200);
+}
+
+#[tokio::test]
+async fn a_preflight_leaves_the_ticket_to_the_request_after_it() {
+    let site = site().await;
+    let (ann, _) = member(&site, "ann", true).await;
+    let client = site.client();
+    let app = "https://app.example";
+    let url = format!("/stream/?ticket={}", ticket(&ann).await);
+    for _ in 0..2 {
+        let preflight = client.call(Method::OPTIONS, &url).header("origin", app).await;
+        assert_eq!(preflight.assert_status(204).header("access-control-allow-origin"), app);
+        assert_eq!(preflight.header("access-control-allow-credentials"), "");
+    }
+    let send = json!({ "send": "staff", "data": 1 });
+    client.post_json(&url, &send).header("origin", app).await.assert_status(200);
+    let used = client.post_json(&url, &send).header("origin", app).await;
+    assert_eq!(used.assert_status(403).header("access-control-allow-origin"), app);
 }
 
 /// Where a test's log goes.

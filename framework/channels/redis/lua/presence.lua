@@ -56,8 +56,11 @@ local function add(group, session, connection, person)
   redis.call('PEXPIRE', P .. 'w:' .. session, FORGET)
   if held then return false end
   local first = redis.call('HEXISTS', hash, 'n' .. person.key) == 0
+  -- Of several connections, the one that needs the most time to come back.
+  local known = redis.call('HGET', hash, 'e' .. person.key) or 0
+  local grace = text(math.max(tonumber(known), tonumber(person.grace)))
   redis.call('HSET', hash, owner, person.key, 'j' .. person.key, person.joined,
-    'l' .. person.key, person.left, 'e' .. person.key, person.grace)
+    'l' .. person.key, person.left, 'e' .. person.key, grace)
   redis.call('HINCRBY', hash, 'n' .. person.key, 1)
   settle(hash, person.key)
   if first then append(group, 'p', person.joined, '') end
