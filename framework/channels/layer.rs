@@ -53,24 +53,25 @@ impl Layer {
     /// A layer inside this process, for tests and a server of one process.
     #[must_use]
     pub fn memory(settings: &conf::Channels) -> Self {
-        let mut layers = Self::memory_workers(settings, 1);
-        layers.pop().expect("one")
+        let hub = hub(settings);
+        Self::beside(&hub, clock(&hub), settings)
     }
 
     /// `count` layers of one store in this process, as if each were a worker of its own.
     #[must_use]
     pub fn memory_workers(settings: &conf::Channels, count: usize) -> Vec<Self> {
         let hub = hub(settings);
-        let clock = Handle::try_current().ok().map(|runtime| {
-            let hub = Arc::clone(&hub);
-            let turning = async move { match hub.turn().await {} };
-            Arc::new(AbortOnDropHandle::new(runtime.spawn(turning)))
-        });
-        let beside = |_| {
-            let worker = Worker::local(table(settings), wait(settings), Arc::clone(&hub));
-            Self::new(Arc::new(worker), settings, LayerKind::Memory { _clock: clock.clone() })
-        };
-        (0..count).map(beside).collect()
+        let clock = clock(&hub);
+        (0..count).map(|_| Self::beside(&hub, clock.clone(), settings)).collect()
+    }
+
+    fn beside(
+        hub: &Arc<Hub>,
+        clock: Option<Arc<AbortOnDropHandle<()>>>,
+        settings: &conf::Channels,
+    ) -> Self {
+        let worker = Worker::local(table(settings), wait(settings), Arc::clone(hub));
+        Self::new(Arc::new(worker), settings, LayerKind::Memory { _clock: clock })
     }
 
     /// A layer over the store process that listens on the unix socket `path`. It links to it in the
@@ -189,8 +190,8 @@ impl Layer {
     }
 
     /// As [`publish`](Self::publish), as the latest of something (1 to 200 bytes: a price, a
-    /// cursor): to members with [`Policy::Latest`](super::Policy::Latest) that lag, only the last of each is
-    /// worth sending.
+    /// cursor): to members with [`Policy::Latest`](super::Policy::Latest) that lag, only the last
+    /// of each is worth sending.
     ///
     /// # Errors
     /// As [`publish`](Self::publish), or `of` is empty or too long.
@@ -429,6 +430,14 @@ fn history(missed: Missed) -> History {
         is_presence: entry.is_presence,
     });
     History { messages: messages.collect(), top, recovered }
+}
+
+/// The task that tells the store of this process when something is due.
+fn clock(hub: &Arc<Hub>) -> Option<Arc<AbortOnDropHandle<()>>> {
+    let runtime = Handle::try_current().ok()?;
+    let hub = Arc::clone(hub);
+    let turning = async move { match hub.turn().await {} };
+    Some(Arc::new(AbortOnDropHandle::new(runtime.spawn(turning))))
 }
 
 fn table(settings: &conf::Channels) -> Table {

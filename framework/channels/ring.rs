@@ -14,8 +14,10 @@ pub(crate) struct Ring {
     entries: VecDeque<(Duration, Entry)>,
     bytes: usize,
     /// The offsets of what senders named, once one of them has.
+    #[expect(clippy::box_collection, reason = "most groups have none: one word instead of six")]
     index: Option<Box<HashMap<Key, u64>>>,
     /// The last offset of each thing that has a latest message, once there is one.
+    #[expect(clippy::box_collection, reason = "most groups have none: one word instead of six")]
     latest: Option<Box<HashMap<u64, u64>>>,
 }
 

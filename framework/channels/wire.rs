@@ -70,21 +70,8 @@ pub(super) fn encode_ask(ask: &Ask, out: &mut BytesMut) {
             out.put_u8(u8::from(*resumed));
             out.put_u64_le(*latest);
         }
-        Ask::Announce { group, position, lineage } => {
-            out.put_u8(2);
-            put_name(out, group);
-            put_position(out, *position);
-            put_lineage(out, lineage);
-        }
-        Ask::AnnounceEntry { group, epoch, entry } => {
-            out.put_u8(3);
-            put_name(out, group);
-            out.put_u64_le(*epoch);
-            put_entry(out, entry);
-        }
-        Ask::AnnouncePerson { group, connection, person } => {
-            put_numbered(out, 4, *connection, group);
-            put_person(out, person);
+        Ask::Announce { .. } | Ask::AnnounceEntry { .. } | Ask::AnnouncePerson { .. } => {
+            encode_announcement(ask, out);
         }
         Ask::Subscribe { request, group } => put_numbered(out, 5, *request, group),
         Ask::Unsubscribe { group } => {
@@ -137,6 +124,29 @@ pub(super) fn encode_ask(ask: &Ask, out: &mut BytesMut) {
         }
         Ask::Channel(ask) => ask.encode(out),
     });
+}
+
+/// What a worker holds, said over a new link.
+fn encode_announcement(ask: &Ask, out: &mut BytesMut) {
+    match ask {
+        Ask::Announce { group, position, lineage } => {
+            out.put_u8(2);
+            put_name(out, group);
+            put_position(out, *position);
+            put_lineage(out, lineage);
+        }
+        Ask::AnnounceEntry { group, epoch, entry } => {
+            out.put_u8(3);
+            put_name(out, group);
+            out.put_u64_le(*epoch);
+            put_entry(out, entry);
+        }
+        Ask::AnnouncePerson { group, connection, person } => {
+            put_numbered(out, 4, *connection, group);
+            put_person(out, person);
+        }
+        _ => {}
+    }
 }
 
 /// Appends `tell` to `out`.
@@ -252,6 +262,13 @@ fn read_ask(r: &mut Reader) -> Option<Ask> {
             Ask::Cancel { request, channel }
         }
         13 => Ask::Return { channel: r.name()?, frame: r.frame()? },
+        tag => return read_later_ask(tag, r),
+    })
+}
+
+/// What came to the protocol later, by the tag that was read.
+fn read_later_ask(tag: u8, r: &mut Reader) -> Option<Ask> {
+    Some(match tag {
         28 => {
             let (key, retry, group, frame) = r.message()?;
             Ask::PublishLatest { key, retry, group, frame, of: r.u64()? }

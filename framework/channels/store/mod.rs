@@ -243,11 +243,11 @@ impl Store {
             }
             Ask::Publish { key, retry, group, frame } => {
                 let entry = Entry { offset: 0, key, of: 0, is_presence: false, frame };
-                self.publish_for(now, (worker, retry), &group, entry, effects);
+                self.publish_for(now, (worker, retry), (&group, entry), effects);
             }
             Ask::PublishLatest { key, retry, group, of, frame } => {
                 let entry = Entry { offset: 0, key, of, is_presence: false, frame };
-                self.publish_for(now, (worker, retry), &group, entry, effects);
+                self.publish_for(now, (worker, retry), (&group, entry), effects);
             }
             Ask::Group(ask) => self.inspect(now, worker, ask, effects),
             Ask::Value(ask) => {
@@ -310,8 +310,7 @@ impl Store {
         &mut self,
         now: Duration,
         (worker, is_retry): (WorkerId, bool),
-        group: &GroupName,
-        entry: Entry,
+        (group, entry): (&GroupName, Entry),
         effects: &mut Vec<Effect>,
     ) {
         let key = entry.key;

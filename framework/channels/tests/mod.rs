@@ -502,7 +502,6 @@ fn run(seed: u64) -> (u64, u64) {
 }
 
 /// Runs a schedule; says how to replay it if it fails, whatever fails in it.
-#[expect(clippy::print_stderr, reason = "who reads the failure wants it")]
 fn run_named(seed: u64) -> (u64, u64) {
     let ended = std::panic::catch_unwind(|| run(seed));
     ended.unwrap_or_else(|failure| {

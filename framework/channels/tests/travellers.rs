@@ -93,10 +93,10 @@ impl World {
         let part = Part::Join(Policy::Close);
         let start = table.resume(id, &traveller.group, part, traveller.since());
         traveller.stay = Some(Stay { worker, id, coming: Coming::Here, attempts: 0 });
-        self.start(at, start.expect("it is connected"));
+        self.start(at, &start.expect("it is connected"));
     }
 
-    fn start(&mut self, at: usize, start: Start) {
+    fn start(&mut self, at: usize, start: &Start) {
         let traveller = &mut self.travellers[at];
         let since = traveller.since();
         let Some(stay) = &mut traveller.stay else { return };
@@ -120,7 +120,7 @@ impl World {
             }
             Start::Short(_) if stay.attempts > ATTEMPTS_MAX => {
                 let lost = table.place_lost(stay.id, &group).expect("it is a member");
-                self.start(at, lost);
+                self.start(at, &lost);
             }
             Start::Short(_) => {
                 let since = Some(since);
@@ -150,7 +150,7 @@ impl World {
                 table.place_with(self.now, (stay.id, &traveller.group), since, &missed)
             }
         };
-        self.start(at, start.expect("it is a member"));
+        self.start(at, &start.expect("it is a member"));
     }
 
     fn read(&mut self, at: usize) {
