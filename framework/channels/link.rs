@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::task::yield_now;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::members::PARTS;
 use super::wire;
@@ -32,6 +32,8 @@ const READ_BYTES: usize = 64 * 1024;
 const TICK_MAX: Duration = Duration::from_millis(1);
 /// How often a part of the idle groups is compared with the store's.
 const LOOK: Duration = Duration::from_secs(1);
+/// Bytes a tick gathers at most, from a store that always has more.
+const GATHER_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes encoded before they are written.
 const WRITE_BYTES: usize = 256 * 1024;
 
@@ -127,6 +129,7 @@ pub(super) async fn run(place: Place, worker: Arc<Worker>, state: State) {
             Ok(stream) => {
                 let Err(error) = carry(stream, &worker, resumed, &state).await;
                 state.0.send_replace(false);
+                worker.table().cut();
                 tracing::warn!(%error, "lost the link to the data store");
                 resumed = true;
                 pause = PAUSE_MIN;
@@ -184,10 +187,19 @@ async fn gather(
     bytes: &mut BytesMut,
     worker: &Worker,
 ) -> io::Result<()> {
+    // While there is more to read nothing here waits, so no timeout would end it.
+    let (end, mut room) = (Instant::now() + TICK_MAX, GATHER_BYTES_MAX);
     loop {
+        bytes.reserve(READ_BYTES);
         match input.try_read_buf(bytes) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => hear(bytes, worker)?,
+            Ok(count) => {
+                hear(bytes, worker)?;
+                room = room.saturating_sub(count);
+                if room == 0 || Instant::now() >= end {
+                    return Ok(());
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if !worker.is_publishing() {
                     return Ok(());
@@ -247,7 +259,7 @@ async fn write(
 fn encode(worker: &Worker, bytes: &mut BytesMut) -> bool {
     let mut table = worker.table();
     while bytes.len() < WRITE_BYTES
-        && let Some(ask) = table.outgoing.pop_front()
+        && let Some(ask) = table.next_ask()
     {
         wire::encode_ask(&ask, bytes);
     }

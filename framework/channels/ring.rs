@@ -41,6 +41,12 @@ impl Ring {
 
     /// Appends `entry`; what does not follow the last one replaces all.
     pub(crate) fn push(&mut self, now: Duration, entry: Entry, limits: &Limits) {
+        self.append(now, entry);
+        self.trim(now, limits);
+    }
+
+    /// As [`push`](Self::push), without dropping what is over the limits.
+    pub(crate) fn append(&mut self, now: Duration, entry: Entry) {
         if self.entries.back().is_some_and(|(_, last)| last.offset + 1 != entry.offset) {
             self.clear();
         }
@@ -52,7 +58,6 @@ impl Ring {
             self.latest.get_or_insert_default().insert(entry.of, entry.offset);
         }
         self.entries.push_back((now, entry));
-        self.trim(now, limits);
     }
 
     /// Puts `entries`, oldest first, which end right before the first one, in front of it.
@@ -73,15 +78,26 @@ impl Ring {
 
     /// Drops what is over the limits; the newest entry goes for its age only.
     pub(crate) fn trim(&mut self, now: Duration, limits: &Limits) {
-        while let Some((at, _)) = self.entries.front() {
-            let over =
+        self.trim_up_to(now, limits, u64::MAX);
+    }
+
+    /// As [`trim`](Self::trim), but keeps what comes after `last`; whether that is too much, and
+    /// not just too old.
+    pub(crate) fn trim_up_to(&mut self, now: Duration, limits: &Limits, last: u64) -> bool {
+        while let Some((at, entry)) = self.entries.front() {
+            let is_much =
                 self.entries.len() > limits.history_messages || self.bytes > limits.history_bytes;
-            let old = now.saturating_sub(*at) > limits.history_age;
-            if !(old || (over && self.entries.len() > 1)) {
-                break;
+            let is_much = is_much && self.entries.len() > 1;
+            let is_old = now.saturating_sub(*at) > limits.history_age;
+            if !is_much && !is_old {
+                return false;
+            }
+            if entry.offset > last {
+                return is_much;
             }
             self.drop_first();
         }
+        false
     }
 
     /// Drops the oldest `count`.
@@ -154,6 +170,23 @@ impl Ring {
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter().map(|(_, entry)| entry)
     }
+}
+
+/// Makes room among `count` rings that hold `total` bytes: whose is not small against the others
+/// loses its oldest quarter, but not its newest entry. How many bytes that freed.
+pub(crate) fn thin_out<'a>(
+    rings: impl Iterator<Item = &'a mut Ring>,
+    (count, total): (usize, usize),
+) -> usize {
+    // Those below half the mean hold at most half of all.
+    let small = total / (2 * count.max(1));
+    let mut freed = 0;
+    for ring in rings.filter(|ring| ring.bytes() >= small) {
+        let before = ring.bytes();
+        ring.drop_oldest(ring.len().div_ceil(4).min(ring.len().saturating_sub(1)));
+        freed += before - ring.bytes();
+    }
+    freed
 }
 
 /// What the index says of an entry.

@@ -4,8 +4,8 @@
 //! the table answers the request.
 //!
 //! Invariants:
-//! - Requests in flight are bounded in number and bytes; who waits longer than the setting says
-//!   gets an error.
+//! - Requests in flight are bounded in number and bytes, a question until it has its place in the
+//!   channel; who waits longer than the setting says gets an error.
 //! - Two locks: the table's, for moments (at the end of a tick one `send` per member, none of which
 //!   blocks), and around it (in-process only) the one that keeps the order of what goes to the
 //!   store.
@@ -14,7 +14,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::hub::Hub;
@@ -27,6 +27,8 @@ use crate::error::{Error, Kind, Result};
 
 /// Permits for requests in flight. Each request takes one, and one for every KiB of its message.
 const PERMITS: usize = 16 * 1024;
+/// Questions that wait for their answers, which may take long, in no one's way.
+const QUESTIONS_MAX: usize = 16 * 1024;
 /// What a permit is worth, bytes.
 const PERMIT_BYTES: usize = 1024;
 
@@ -64,7 +66,8 @@ impl Seat {
 #[derive(Debug)]
 pub(super) struct Worker {
     seat: Arc<Seat>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
+    questions: Semaphore,
     /// How long a request may take.
     wait: Duration,
     way: Way,
@@ -92,6 +95,8 @@ impl Worker {
 
     /// A worker whose way to the store is a link's task.
     pub(super) fn linked(table: Table, wait: Duration) -> Self {
+        let mut table = table;
+        table.cut();
         Self::new(Seat::new(table), wait, Way::Link { filled: Notify::new() })
     }
 
@@ -102,7 +107,8 @@ impl Worker {
     }
 
     fn new(seat: Arc<Seat>, wait: Duration, way: Way) -> Self {
-        Self { seat, permits: Semaphore::new(PERMITS), wait, way }
+        let permits = Arc::new(Semaphore::new(PERMITS));
+        Self { seat, permits, questions: Semaphore::new(QUESTIONS_MAX), wait, way }
     }
 
     /// The table, for a moment, to look at.
@@ -151,7 +157,7 @@ impl Worker {
     /// What the store says over the link.
     pub(super) fn tell(&self, tell: Tell) {
         if let Some(ask) = self.seat.tell(tell) {
-            self.table().outgoing.push_back(ask);
+            self.table().say(ask);
         }
     }
 
@@ -192,11 +198,14 @@ impl Worker {
         make: impl FnOnce(Key) -> Ask,
     ) -> Result<Option<Reply>> {
         let deadline = Instant::now() + wait;
+        // The semaphore is never closed.
+        let question = timeout_at(deadline, self.questions.acquire()).await;
+        let _question = question.map_err(|_| unavailable())?.map_err(|_| unavailable())?;
         let permit = timeout_at(deadline, self.permits(bytes)).await;
-        let _permit = permit.unwrap_or_else(|_| Err(unavailable()))?;
+        let permit = permit.unwrap_or_else(|_| Err(unavailable()))?;
         let request = {
             let _tick = self.own_tick();
-            self.start(make)
+            self.start_with(make, Some(permit))
         };
         let number = request.number;
         let answer = self.let_time_pass(request.answer());
@@ -218,15 +227,30 @@ impl Worker {
         }
     }
 
-    async fn permits(&self, bytes: usize) -> Result<SemaphorePermit<'_>> {
+    async fn permits(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
         let permits = u32::try_from(1 + bytes / PERMIT_BYTES).unwrap_or(u32::MAX);
         let permits = permits.min(u32::try_from(PERMITS).expect("fits"));
         // The semaphore is never closed.
-        self.permits.acquire_many(permits).await.map_err(|_| unavailable())
+        let permits = Arc::clone(&self.permits).acquire_many_owned(permits);
+        permits.await.map_err(|_| unavailable())
     }
 
     fn start(&self, make: impl FnOnce(Key) -> Ask) -> Request<'_> {
-        let (number, answer) = self.table().request(make);
+        self.start_with(make, None)
+    }
+
+    /// The request holds `permit` until the store has its message.
+    fn start_with(
+        &self,
+        make: impl FnOnce(Key) -> Ask,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Request<'_> {
+        let mut table = self.table();
+        let (number, answer) = table.request(make);
+        if let Some(permit) = permit {
+            table.hold(number, permit);
+        }
+        drop(table);
         self.carry();
         Request { worker: self, number, answer: Some(answer) }
     }
@@ -247,7 +271,7 @@ impl Worker {
     }
 
     fn next_ask(&self) -> Option<Ask> {
-        self.table().outgoing.pop_front()
+        self.table().next_ask()
     }
 
     /// Ends when there may be something to carry over the link.

@@ -29,7 +29,7 @@ impl Table {
         let Some(position) = local.position.filter(|_| !local.is_behind) else { return };
         local.is_behind = true;
         let group = group.clone();
-        self.outgoing.push_back(Ask::Group(GroupAsk::Compare { group, position }));
+        self.say(Ask::Group(GroupAsk::Compare { group, position }));
     }
 }
 

@@ -156,7 +156,7 @@ impl Member {
     }
 
     /// Whether what follows its cursor is gone.
-    fn is_lost(&self, ring: &Ring, top: Position) -> bool {
+    pub(super) fn is_lost(&self, ring: &Ring, top: Position) -> bool {
         self.cursor.is_some_and(|cursor| {
             cursor < top && (cursor.epoch != top.epoch || ring.get(cursor.offset + 1).is_none())
         })

@@ -10,7 +10,9 @@
 //!   behind is its [`Policy`]. A member that lags costs a tick one comparison.
 //! - A member that lags is told once, or knows: it drains before it is written to again.
 //! - What must be asked of the store is put in `outgoing` under the same lock as the change it
-//!   follows from, so the two never disagree about the order.
+//!   follows from, so the two never disagree about the order. Nothing is put there while there is
+//!   no way to the store, but what must not get lost.
+//! - A ring loses nothing that is not handed out: what would make it do so ends the tick first.
 //! - Pure: the caller brings the time and carries `outgoing`.
 
 mod compare;
@@ -19,6 +21,7 @@ mod flush;
 mod reconnect;
 mod requests;
 mod resume;
+mod rings;
 #[cfg(test)]
 mod tests;
 
@@ -38,8 +41,8 @@ use envelopes::{Envelopes, Wrapping};
 pub(super) use requests::{Pending, Reply};
 pub(super) use resume::{Missed, Start};
 
-/// Bytes of recent messages a worker keeps in all groups together; beyond it the group just
-/// delivered to keeps its newest message only.
+/// Bytes of recent messages a worker keeps in all groups together; beyond it the groups with the
+/// most lose their oldest.
 const HISTORY_BYTES_TOTAL: usize = 64 * 1024 * 1024;
 
 /// The table. One lock around it, held for moments.
@@ -56,14 +59,22 @@ pub(crate) struct Table {
     request_last: u64,
     /// The largest epoch, version or token the store gave.
     latest: u64,
-    /// What the store must hear, in order. Bounded: requests by their permits, the rest by what
-    /// was joined before.
+    /// What the store must hear, in order. Bounded: requests by their permits (what was withdrawn
+    /// is at most as much again), the rest by what was joined before.
     pub(super) outgoing: VecDeque<Ask>,
     counted: Statistics,
     /// Groups with messages that are not handed out yet.
     dirty: Vec<GroupName>,
     /// Where a tick's messages of a group become one piece.
     batch: BytesMut,
+    /// Bytes of history from which room is made.
+    history_bytes_max: usize,
+    /// When what is too old was last looked for.
+    swept: Duration,
+    /// There is no way to the store: what it must hear is said anew when there is one.
+    is_cut: bool,
+    /// Withdrawn since the last look for what `outgoing` has of it.
+    withdrawn: usize,
 }
 
 /// A group with members here.
@@ -173,6 +184,10 @@ impl Table {
             counted: Statistics::default(),
             dirty: Vec::new(),
             batch: BytesMut::new(),
+            history_bytes_max: HISTORY_BYTES_TOTAL,
+            swept: Duration::ZERO,
+            is_cut: false,
+            withdrawn: 0,
         }
     }
 
@@ -263,7 +278,7 @@ impl Table {
         }
         if is_last && let Some(local) = self.groups.remove(group) {
             self.counted.history_bytes -= local.ring.bytes();
-            self.outgoing.push_back(Ask::Unsubscribe { group: group.clone() });
+            self.say(Ask::Unsubscribe { group: group.clone() });
         }
     }
 
@@ -271,7 +286,7 @@ impl Table {
     fn subscribed(&mut self, group: &GroupName, position: Position, lineage: Lineage) {
         let Some(local) = self.groups.get_mut(group) else {
             // Everything was flushed meanwhile, or its member is gone.
-            self.outgoing.push_back(Ask::Unsubscribe { group: group.clone() });
+            self.say(Ask::Unsubscribe { group: group.clone() });
             return;
         };
         if local.position.is_none_or(|known| known != position) {
@@ -319,18 +334,10 @@ impl Table {
             self.dirty.push(group.clone());
         }
         local.waiting_bytes += entry.frame.len();
-        let before = local.ring.bytes();
-        local.ring.push(now, entry, &self.limits);
-        let mut total = self.counted.history_bytes + local.ring.bytes() - before;
-        if total > HISTORY_BYTES_TOTAL {
-            let held = local.ring.bytes();
-            let newest = Limits { history_messages: 1, ..self.limits };
-            local.ring.trim(now, &newest);
-            total = total + local.ring.bytes() - held;
-        }
-        self.counted.history_bytes = total;
+        self.keep(now, group, entry);
         self.counted.delivered += 1;
-        if local.waiting_bytes >= flush::BATCH_BYTES_MAX {
+        let waiting = self.groups.get(group).map(|local| local.waiting_bytes);
+        if waiting.is_some_and(|bytes| bytes >= flush::BATCH_BYTES_MAX) {
             self.flush_group(group);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::requests::is_return;
 use super::{Local, Pending, Table};
 use crate::channels::protocol::{Ask, VERSION};
 use crate::channels::values::calls::ValueAsk;
@@ -12,6 +13,13 @@ const TAIL_MESSAGES_MAX: usize = 1024;
 const TAIL_BYTES_MAX: usize = 1024 * 1024;
 
 impl Table {
+    /// There is no way to the store until [`reconnected`](Self::reconnected).
+    pub(crate) fn cut(&mut self) {
+        self.is_cut = true;
+        self.outgoing.retain(is_return);
+        self.outgoing.shrink_to_fit();
+    }
+
     /// Everything to say over a new link. `resumed`: it is not the first one.
     pub(crate) fn reconnected(&mut self, resumed: bool) -> Vec<Ask> {
         self.reconnected_where(resumed, &|_| true)
@@ -24,6 +32,7 @@ impl Table {
         is_mine: &dyn Fn(&Ask) -> bool,
     ) -> Vec<Ask> {
         self.counted.links += 1;
+        self.is_cut = false;
         // All of it is either announced below, asked again, or no longer true.
         let (held, others) =
             std::mem::take(&mut self.outgoing).into_iter().partition::<VecDeque<_>, _>(is_mine);

@@ -1,8 +1,9 @@
 //! What was asked of the store and is not answered yet.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{Missed, Table};
 use crate::channels::calls::{ChannelAsk, ChannelTell};
@@ -11,6 +12,9 @@ use crate::channels::groups::{Counted, GroupAsk, GroupTell};
 use crate::channels::protocol::{Ask, Key, Person, Tell};
 use crate::channels::values::calls::{Action, Outcome, ValueAsk};
 use crate::channels::{ChannelStatistics, GroupName, GroupStatistics, Position};
+
+/// So many are withdrawn at least before it is looked for what of them was not said yet.
+const WITHDRAWN_MAX: usize = 64;
 
 /// The answer to a request.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub(crate) struct Pending {
     pub(super) person: Option<Person>,
     /// Whether the store has said that it counts the person; else perhaps nobody heard of it.
     pub(super) was_counted: bool,
+    /// Held until the store has the message.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Pending {
@@ -69,6 +75,13 @@ impl Table {
         (self.ask(make, Some(reply), None), answer)
     }
 
+    /// Holds `permit` until the store has the message of this request.
+    pub(crate) fn hold(&mut self, request: u64, permit: OwnedSemaphorePermit) {
+        if let Some(pending) = self.requests.get_mut(&request) {
+            pending.permit = Some(permit);
+        }
+    }
+
     /// Whether the store has a message of this worker's that it has not answered.
     pub(crate) fn is_publishing(&self) -> bool {
         // The latest first: readers of channels may wait for ever.
@@ -82,7 +95,7 @@ impl Table {
     pub(crate) fn withdraw(&mut self, request: u64) {
         match self.requests.remove(&request).map(|pending| pending.ask) {
             Some(Ask::Receive { channel, .. }) => {
-                self.outgoing.push_back(Ask::Cancel { request, channel });
+                self.say(Ask::Cancel { request, channel });
             }
             Some(Ask::Enter { group, connection, person, .. }) => {
                 self.ask_to_leave(connection, &group, Some(person));
@@ -96,9 +109,32 @@ impl Table {
                 self.order_value(name, Action::Abandon { asked });
             }
             Some(Ask::Channel(ChannelAsk::Call { key, .. } | ChannelAsk::Await { key })) => {
-                self.outgoing.push_back(Ask::Channel(ChannelAsk::Abandon { key }));
+                self.say(Ask::Channel(ChannelAsk::Abandon { key }));
             }
             _ => {}
+        }
+        self.withdrawn += 1;
+        if self.withdrawn >= WITHDRAWN_MAX && 2 * self.withdrawn >= self.outgoing.len() {
+            self.withdrawn = 0;
+            let Self { outgoing, requests, .. } = self;
+            outgoing.retain(|ask| is_wanted(requests, ask));
+        }
+    }
+
+    /// The store must hear this, if there is a way to it.
+    pub(crate) fn say(&mut self, ask: Ask) {
+        if !self.is_cut || is_return(&ask) {
+            self.outgoing.push_back(ask);
+        }
+    }
+
+    /// The next the store must hear, without messages whose senders gave up.
+    pub(crate) fn next_ask(&mut self) -> Option<Ask> {
+        loop {
+            let ask = self.outgoing.pop_front()?;
+            if is_wanted(&self.requests, &ask) {
+                return Some(ask);
+            }
         }
     }
 
@@ -131,8 +167,9 @@ impl Table {
         self.request_last += 1;
         let request = self.request_last;
         let ask = make(Key { session: self.session, request });
-        self.outgoing.push_back(ask.clone());
-        self.requests.insert(request, Pending { ask, reply, person, was_counted: true });
+        self.say(ask.clone());
+        let pending = Pending { ask, reply, person, was_counted: true, permit: None };
+        self.requests.insert(request, pending);
         request
     }
 
@@ -243,6 +280,7 @@ impl Table {
                 if let Some(pending) = self.requests.get_mut(&request)
                     && let Ask::Channel(ChannelAsk::Call { key, .. }) = pending.ask
                 {
+                    pending.permit = None;
                     // Over a new link it is not asked again.
                     pending.ask = Ask::Channel(ChannelAsk::Await { key });
                 }
@@ -276,7 +314,7 @@ impl Table {
     pub(crate) fn give_back(&mut self, reply: Reply) {
         match reply {
             Reply::Received(channel, frame, asker) => {
-                self.outgoing.push_back(match asker {
+                self.say(match asker {
                     None => Ask::Return { channel, frame },
                     Some(asker) => Ask::Channel(ChannelAsk::Return { channel, frame, asker }),
                 });
@@ -285,4 +323,22 @@ impl Table {
             _ => {}
         }
     }
+}
+
+/// Whether a message that reached nobody goes back.
+pub(super) fn is_return(ask: &Ask) -> bool {
+    matches!(ask, Ask::Return { .. } | Ask::Channel(ChannelAsk::Return { .. }))
+}
+
+/// Whether the store should still hear `ask`: no message whose sender was told that it failed.
+fn is_wanted(requests: &BTreeMap<u64, Pending>, ask: &Ask) -> bool {
+    let request = match ask {
+        Ask::Publish { key, .. }
+        | Ask::PublishLatest { key, .. }
+        | Ask::Send { key, .. }
+        | Ask::Channel(ChannelAsk::SendAfter { key, .. }) => key.request,
+        Ask::PublishOnce { request, .. } => *request,
+        _ => return true,
+    };
+    requests.contains_key(&request)
 }

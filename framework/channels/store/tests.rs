@@ -6,6 +6,7 @@ use super::{Effect, Event, Store, WorkerId};
 use crate::channels::calls::{ChannelAsk, ChannelTell};
 use crate::channels::position::Lineage;
 use crate::channels::protocol::{Ask, Key, Tell};
+use crate::channels::values::calls::{Action, Outcome, ValueAsk};
 use crate::channels::{Frame, GroupName, Limits, Message, Position};
 
 const WORKER: WorkerId = WorkerId(1);
@@ -241,4 +242,49 @@ fn a_channel_nobody_uses_is_forgotten_after_an_hour() {
     assert_eq!(channels(ask(&mut store, 3500.0, inspect.clone())), 1);
     store.step(Duration::from_secs(3601), Event::Tick);
     assert_eq!(channels(ask(&mut store, 3602.0, inspect)), 0);
+}
+
+/// What `worker` is told when it asks for the lock `l`.
+fn lock(store: &mut Store, worker: u64, request: u64, retry: bool) -> Outcome {
+    let action = Action::Lock { lasts: Duration::from_secs(60) };
+    act(store, worker, (request, retry), action)
+}
+
+fn act(store: &mut Store, worker: u64, (request, retry): (u64, bool), action: Action) -> Outcome {
+    let ask = ValueAsk { key: key(request), retry, name: "l".into(), action };
+    let asked = Event::Asked(WorkerId(worker), Ask::Value(ask));
+    let told = store.step(Duration::ZERO, asked).pop().map(|effect| effect.tell);
+    let Some(Tell::Valued { outcome, .. }) = told else { panic!("{told:?}") };
+    outcome
+}
+
+#[test]
+fn a_lock_asked_for_again_is_never_anothers() {
+    for is_free in [false, true] {
+        let mut store = store();
+        (2..=3).for_each(|id| drop(store.step(Duration::ZERO, Event::Connected(WorkerId(id)))));
+        assert!(matches!(lock(&mut store, 1, 1, false), Outcome::Locked { .. }));
+        // The answer is lost with the link.
+        store.step(Duration::ZERO, Event::Gone(WORKER));
+        let Outcome::Locked { token } = lock(&mut store, 2, 50, false) else { panic!("freed") };
+        if is_free {
+            act(&mut store, 2, (51, false), Action::Unlock { token });
+        }
+        match lock(&mut store, 3, 1, true) {
+            Outcome::Locked { token: later } => assert!(is_free && later > token),
+            outcome => assert!(!is_free && outcome == Outcome::No, "it is another's now"),
+        }
+    }
+}
+
+#[test]
+fn a_lock_asked_for_again_over_a_new_link_is_that_links() {
+    let mut store = store();
+    (2..=3).for_each(|id| drop(store.step(Duration::ZERO, Event::Connected(WorkerId(id)))));
+    let taken = lock(&mut store, 1, 1, false);
+    assert_eq!(lock(&mut store, 3, 1, true), taken);
+    store.step(Duration::ZERO, Event::Gone(WORKER));
+    assert_eq!(lock(&mut store, 2, 50, false), Outcome::No);
+    store.step(Duration::ZERO, Event::Gone(WorkerId(3)));
+    assert!(matches!(lock(&mut store, 2, 51, false), Outcome::Locked { .. }));
 }

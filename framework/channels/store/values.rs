@@ -84,11 +84,10 @@ impl Values {
         number: &mut u64,
     ) -> Outcome {
         let ValueAsk { key, retry, name, action } = ask;
-        let is_known = |known: &&(Key, Outcome)| known.0 == key;
-        if retry && let Some((_, outcome)) = self.remembered.iter().rev().find(is_known) {
-            return outcome.clone();
-        }
         self.advance(now);
+        if retry && let Some(outcome) = self.again(worker, key, &name) {
+            return outcome;
+        }
         if action == Action::Get {
             return self.get(now, &name);
         }
@@ -120,6 +119,18 @@ impl Values {
         }
         self.remembered.push_back((key, outcome.clone()));
         outcome
+    }
+
+    /// What came of an action that came before. A lock that is free again meanwhile, because its
+    /// link ended, may be another's by now: it is asked for anew.
+    fn again(&mut self, worker: WorkerId, key: Key, name: &str) -> Option<Outcome> {
+        let (_, outcome) = self.remembered.iter().rev().find(|known| known.0 == key)?;
+        let outcome = outcome.clone();
+        if let Outcome::Locked { token } = outcome {
+            let held = self.locks.get_mut(name).filter(|held| held.token == token)?;
+            held.by = worker;
+        }
+        Some(outcome)
     }
 
     /// Frees what `worker` has locked.

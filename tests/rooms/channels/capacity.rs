@@ -1,5 +1,8 @@
 //! What is bounded, and what those are told who meet a bound.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use hulse::conf;
 
 use super::cluster::{Member, On, name, publish, receive, send};
@@ -9,6 +12,7 @@ on_every_layer!(
     a_channel_with_a_waiting_reader_is_never_full,
     a_message_over_the_limit_is_refused_at_its_sender,
     a_slow_member_holds_up_nobody_and_is_told_that_it_lost_messages,
+    questions_that_wait_for_answers_hold_up_no_message,
 );
 
 async fn a_full_channel_refuses_and_takes_again_when_read(on: On) {
@@ -67,4 +71,20 @@ async fn a_slow_member_holds_up_nobody_and_is_told_that_it_lost_messages(on: On)
     assert!(slow.connection.hear(usize::MAX).unwrap_err().is_socket_closed());
     assert_eq!(layer.statistics().overruns, 1);
     assert!(layer.statistics().history_bytes < 100 * 200);
+}
+
+async fn questions_that_wait_for_answers_hold_up_no_message(on: On) {
+    let cluster = on.workers(1).await;
+    let layer = &cluster.workers[0];
+    // More bytes than may be under way at once.
+    let ask = |_| async {
+        let question = vec![0; 1024 * 1024].into();
+        layer.ask(&name("thinker"), question, Duration::from_secs(3600)).await
+    };
+    let asked = join_all((0..20).map(ask));
+    tokio::select! {
+        biased;
+        answers = asked => panic!("nobody answers: {}", answers.len()),
+        offset = publish(layer, "g", "x") => assert_eq!(offset, 1),
+    }
 }
