@@ -11,6 +11,7 @@ use super::protocol::{Ask, Key, Person};
 use super::worker::{Worker, unavailable};
 use super::{
     Delivery, Entered, Envelope, GroupName, Joined, Message, Policy, Position, Presence, Sink,
+    too_many_bytes,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -25,12 +26,13 @@ const RESUME_ATTEMPTS_MAX: usize = 3;
 pub struct Connection {
     worker: Arc<Worker>,
     id: u64,
+    message_bytes_max: usize,
 }
 
 impl Connection {
-    pub(super) fn new(worker: Arc<Worker>, sink: Arc<dyn Sink>) -> Self {
+    pub(super) fn new(worker: Arc<Worker>, sink: Arc<dyn Sink>, message_bytes_max: usize) -> Self {
         let id = worker.table().connect(sink);
-        Self { worker, id }
+        Self { worker, id, message_bytes_max }
     }
 
     /// The name it has in [`Layer::group_channels`](super::Layer::group_channels), its own of all
@@ -102,7 +104,8 @@ impl Connection {
     /// Joins `group` and is counted as present there, until it leaves.
     ///
     /// # Errors
-    /// As [`join`](Self::join); or the key is empty or longer than 200 bytes.
+    /// As [`join`](Self::join); or the key is empty or longer than 200 bytes, or the messages are
+    /// together larger than one may be (`is_message_too_large`).
     pub async fn enter(&self, group: &GroupName, presence: &Presence) -> Result<Entered> {
         self.enter_lasting(group, presence, Duration::ZERO).await
     }
@@ -118,6 +121,7 @@ impl Connection {
         let grace = self.worker.table().presence_grace().max(lasts);
         let person = person(presence, grace)?;
         let bytes = presence.joined.len() + presence.left.len();
+        too_many_bytes(bytes, self.message_bytes_max)?;
         let undo = Undo::new(self, group);
         self.take_part(group, Part::Enter).await?;
         let (connection, name) = (self.id, group.clone());

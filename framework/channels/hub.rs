@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use super::protocol::Tell;
 use super::store::{Effect, Event, Store, WorkerId};
 use super::wire;
-use super::worker::Seat;
+use super::worker::{Seat, later};
 
 /// Bytes a worker may leave unread before it is told nothing new.
 const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -156,7 +156,7 @@ impl Hub {
                 None => rescheduled.await,
                 Some(due) => tokio::select! {
                     () = rescheduled => {}
-                    () = sleep_until(self.started + due) => {
+                    () = sleep_until(later(self.started, due)) => {
                         self.step(Event::Tick);
                         self.flush();
                     }

@@ -392,7 +392,7 @@ impl Layer {
 
     /// A connection whose messages go to `sink`.
     pub(crate) fn connect_sink(&self, sink: Arc<dyn Sink>) -> Connection {
-        Connection::new(Arc::clone(&self.0.worker), sink)
+        Connection::new(Arc::clone(&self.0.worker), sink, self.0.message_bytes_max)
     }
 
     pub(super) fn worker(&self) -> &Worker {

@@ -136,7 +136,11 @@ fn epoch_now() -> u64 {
 
 /// An error if `message` is larger than `max` bytes.
 fn too_large(message: &Message, max: usize) -> Result<()> {
-    let length = message.len();
+    too_many_bytes(message.len(), max)
+}
+
+/// An error if a message of `length` bytes is larger than `max`.
+fn too_many_bytes(length: usize, max: usize) -> Result<()> {
     if length <= max {
         return Ok(());
     }

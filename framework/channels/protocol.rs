@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 const NAME_BYTES_MAX: usize = 200;
 
 /// Protocol version in [`Ask::Hello`]; another one is refused.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Names one publish for ever, so that a repeated one is recognised: the sender's random session
 /// and the number of its request; or a digest of the name a sender gave it.
@@ -89,6 +89,8 @@ pub(crate) enum Ask {
         connection: u64,
         person: Person,
     },
+    /// All that is to be announced was.
+    Announced,
     Subscribe {
         request: u64,
         group: GroupName,
@@ -181,7 +183,7 @@ impl Ask {
     #[cfg(feature = "redis")]
     pub(super) fn subject(&self) -> Subject<'_> {
         match self {
-            Self::Hello { .. } => Subject::All,
+            Self::Hello { .. } | Self::Announced => Subject::All,
             Self::Announce { group: name, .. }
             | Self::AnnounceEntry { group: name, .. }
             | Self::AnnouncePerson { group: name, .. }

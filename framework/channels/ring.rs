@@ -189,6 +189,12 @@ pub(crate) fn thin_out<'a>(
     freed
 }
 
+/// From how many bytes on room is made, which there should be for `max`: where `bytes` cannot be
+/// made fewer, not at once again.
+pub(crate) fn room_for(bytes: usize, max: usize) -> usize {
+    if bytes <= max { max } else { bytes + bytes / 16 }
+}
+
 /// What the index says of an entry.
 fn named(entry: &Entry) -> Option<(Key, u64)> {
     (!entry.is_presence).then_some((entry.key, entry.offset))

@@ -54,7 +54,7 @@ pub enum Policy {
     Close,
     /// It misses the oldest messages and reads on with those still there.
     DropOldest,
-    /// It reads the oldest 64 KiB still there and misses what came behind them.
+    /// Left behind, it reads the oldest 64 KiB still there and misses what came behind them.
     DropNewest,
     /// Of messages sent as the latest of something (`send_latest`) it gets only the last of each,
     /// as soon as it lags at all; beyond that, as [`DropOldest`](Self::DropOldest).

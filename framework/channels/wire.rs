@@ -73,6 +73,7 @@ pub(super) fn encode_ask(ask: &Ask, out: &mut BytesMut) {
         Ask::Announce { .. } | Ask::AnnounceEntry { .. } | Ask::AnnouncePerson { .. } => {
             encode_announcement(ask, out);
         }
+        Ask::Announced => out.put_u8(14),
         Ask::Subscribe { request, group } => put_numbered(out, 5, *request, group),
         Ask::Unsubscribe { group } => {
             out.put_u8(6);
@@ -269,6 +270,7 @@ fn read_ask(r: &mut Reader) -> Option<Ask> {
 /// What came to the protocol later, by the tag that was read.
 fn read_later_ask(tag: u8, r: &mut Reader) -> Option<Ask> {
     Some(match tag {
+        14 => Ask::Announced,
         28 => {
             let (key, retry, group, frame) = r.message()?;
             Ask::PublishLatest { key, retry, group, frame, of: r.u64()? }

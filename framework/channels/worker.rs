@@ -29,6 +29,8 @@ use crate::error::{Error, Kind, Result};
 const PERMITS: usize = 16 * 1024;
 /// Questions that wait for their answers, which may take long, in no one's way.
 const QUESTIONS_MAX: usize = 16 * 1024;
+/// Longest time that is counted.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// What a permit is worth, bytes.
 const PERMIT_BYTES: usize = 1024;
 
@@ -197,7 +199,7 @@ impl Worker {
         wait: Duration,
         make: impl FnOnce(Key) -> Ask,
     ) -> Result<Option<Reply>> {
-        let deadline = Instant::now() + wait;
+        let deadline = later(Instant::now(), wait);
         // The semaphore is never closed.
         let question = timeout_at(deadline, self.questions.acquire()).await;
         let _question = question.map_err(|_| unavailable())?.map_err(|_| unavailable())?;
@@ -336,6 +338,11 @@ impl Drop for Request<'_> {
             None => table.withdraw(number),
         });
     }
+}
+
+/// `moment` and `wait`, however long that is: beyond thirty years there is no difference.
+pub(super) fn later(moment: Instant, wait: Duration) -> Instant {
+    moment + wait.min(FOR_EVER)
 }
 
 pub(super) fn unavailable() -> Error {

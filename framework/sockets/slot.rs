@@ -73,6 +73,8 @@ struct Out {
     is_closed: bool,
     /// The stream takes nothing at the moment.
     is_stuck: bool,
+    /// The stream may hold back some of what it took.
+    is_unflushed: bool,
 }
 
 /// Who may write.
@@ -284,9 +286,13 @@ impl Slot {
         if out.bytes.capacity() > 0 {
             // An idle connection holds no buffer.
             out.bytes = BytesMut::new();
+            out.is_unflushed = true;
+        }
+        if out.is_unflushed {
             if let Some(io) = &mut out.io {
                 ready!(io.poll_flush(cx))?;
             }
+            out.is_unflushed = false;
         }
         if out.is_stuck {
             if let Some(io) = &out.io {

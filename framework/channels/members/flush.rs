@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Drained, Local, Member, Table};
+use super::{Connection, Drained, Local, Member, Table};
 use crate::channels::ring::Ring;
 use crate::channels::{
     Delivery, Envelope, GroupName, Policy, Position, Statistics, Written, deflate_frames,
@@ -72,8 +72,11 @@ impl Table {
     /// `bytes_max`.
     pub(crate) fn drain(&mut self, id: u64, out: &mut BytesMut, bytes_max: usize) -> Drained {
         let mut drained = Drained::default();
-        let Some(connection) = self.connections.get(&id) else { return drained };
-        for group in &connection.groups {
+        let Some(connection) = self.connections.get_mut(&id) else { return drained };
+        let Connection { groups, first, .. } = connection;
+        let start = (*first as usize).min(groups.len());
+        let (before, from) = groups.split_at(start);
+        for (at, group) in (start..groups.len()).chain(0..start).zip(from.iter().chain(before)) {
             let Some(local) = self.groups.get_mut(group) else { continue };
             let Some(top) = local.position else { continue };
             let Some(member) = local.members.get_mut(&id) else { continue };
@@ -85,6 +88,7 @@ impl Table {
             self.counted.dropped += std::mem::take(&mut drained.dropped);
             self.counted.overruns += u64::from(drained.is_overrun);
             if drained.is_overrun || drained.has_more {
+                *first = u32::try_from(at + 1).unwrap_or(0);
                 return drained;
             }
         }
@@ -171,6 +175,7 @@ impl Member {
             // It finds out when it looks.
             Policy::Close => self.sink.wake(),
             Policy::DropOldest | Policy::DropNewest | Policy::Latest => {
+                self.was_left = self.policy == Policy::DropNewest;
                 let first = ring.iter().next().map_or(top.offset + 1, |entry| entry.offset);
                 let last = Position { epoch: top.epoch, offset: first - 1 };
                 if let Some(cursor) = &mut self.cursor {
@@ -202,7 +207,7 @@ impl Member {
                 continue;
             }
             if out.len() + drained.heard_bytes >= bytes_max {
-                if self.policy != Policy::DropNewest {
+                if !self.was_left {
                     drained.has_more = true;
                     return;
                 }
@@ -225,5 +230,6 @@ impl Member {
             cursor.offset += 1;
         }
         self.is_lagging = false;
+        self.was_left = false;
     }
 }

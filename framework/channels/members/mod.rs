@@ -15,6 +15,8 @@
 //! - A ring loses nothing that is not handed out: what would make it do so ends the tick first.
 //! - Pure: the caller brings the time and carries `outgoing`.
 
+#[cfg(test)]
+mod bounds_tests;
 mod compare;
 mod envelopes;
 mod flush;
@@ -82,6 +84,9 @@ pub(crate) struct Table {
 struct Local {
     /// Up to where this worker knows the group; `None` until the store has answered.
     position: Option<Position>,
+    /// The last request before its first member joined: an answer to one of those is for an
+    /// earlier subscription, which has ended.
+    asked_before: u64,
     /// What its positions were called by earlier stores.
     lineage: Lineage,
     /// Up to where it was handed out.
@@ -107,6 +112,8 @@ struct Local {
 struct Connection {
     sink: Arc<dyn Sink>,
     groups: Vec<GroupName>,
+    /// The group that is drained first: not always the same, which may always have more than fits.
+    first: u32,
 }
 
 /// A connection's part in a group.
@@ -121,6 +128,9 @@ struct Member {
     is_listening: bool,
     /// It knows that there is more behind its cursor, and drains before it is written to again.
     is_lagging: bool,
+    /// The ring has left it behind, and it has not read on since. Only of
+    /// [`Policy::DropNewest`].
+    was_left: bool,
     policy: Policy,
     /// What its messages come in, of its group's; as they are without one.
     envelope: Option<Wrapping>,
@@ -135,6 +145,7 @@ impl Member {
             is_joined: false,
             is_listening: false,
             is_lagging: false,
+            was_left: false,
             policy: Policy::default(),
             envelope: None,
             person: None,
@@ -200,7 +211,7 @@ impl Table {
     /// A new connection, and where its messages go.
     pub(super) fn connect(&mut self, sink: Arc<dyn Sink>) -> u64 {
         self.connection_last += 1;
-        let connection = Connection { sink, groups: Vec::new() };
+        let connection = Connection { sink, groups: Vec::new(), first: 0 };
         self.connections.insert(self.connection_last, connection);
         self.connection_last
     }
@@ -228,7 +239,8 @@ impl Table {
     fn take_part(&mut self, id: u64, group: &GroupName, part: Part) -> Option<&mut Member> {
         let connection = self.connections.get_mut(&id)?;
         if !self.groups.contains_key(group) {
-            self.groups.insert(group.clone(), Local::default());
+            let local = Local { asked_before: self.request_last, ..Local::default() };
+            self.groups.insert(group.clone(), local);
         }
         // All connections share the table's name.
         let name = self.groups.get_key_value(group)?.0.clone();
@@ -309,7 +321,10 @@ impl Table {
         if !member.is_joined {
             member.is_joined = true;
             member.is_lagging = true;
-            member.cursor = Some(position);
+            if !member.is_listening || member.cursor.is_none() {
+                // Else its consumer has not read all before that.
+                member.cursor = Some(position);
+            }
             member.sink.wake();
         }
         true

@@ -2,21 +2,20 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::requests::is_return;
 use super::{Local, Pending, Table};
 use crate::channels::protocol::{Ask, VERSION};
 use crate::channels::values::calls::ValueAsk;
 
 /// Messages of each group offered to a store that may have lost its memory.
 const TAIL_MESSAGES_MAX: usize = 1024;
-/// Bytes of them.
+/// Bytes of them; the newest is offered however large it is.
 const TAIL_BYTES_MAX: usize = 1024 * 1024;
 
 impl Table {
     /// There is no way to the store until [`reconnected`](Self::reconnected).
     pub(crate) fn cut(&mut self) {
         self.is_cut = true;
-        self.outgoing.retain(is_return);
+        self.outgoing.retain(Ask::goes_back);
         self.outgoing.shrink_to_fit();
     }
 
@@ -41,6 +40,9 @@ impl Table {
         self.groups.values_mut().for_each(Local::is_told);
         self.announce_groups(&mut asks);
         self.announce_people(&mut asks);
+        if resumed {
+            asks.push(Ask::Announced);
+        }
         self.requests.retain(|_, pending| pending.is_wanted());
         for pending in self.requests.values() {
             asks.extend(enter_first(pending));
@@ -59,8 +61,9 @@ impl Table {
             asks.push(Ask::Announce { group: group.clone(), position, lineage });
             let mut bytes = 0;
             let tail = local.ring.iter().rev().take(TAIL_MESSAGES_MAX).take_while(|entry| {
+                let is_newest = bytes == 0;
                 bytes += entry.frame.len();
-                bytes <= TAIL_BYTES_MAX
+                is_newest || bytes <= TAIL_BYTES_MAX
             });
             asks.extend(tail.map(|entry| Ask::AnnounceEntry {
                 group: group.clone(),

@@ -123,7 +123,7 @@ impl Table {
 
     /// The store must hear this, if there is a way to it.
     pub(crate) fn say(&mut self, ask: Ask) {
-        if !self.is_cut || is_return(&ask) {
+        if !self.is_cut || ask.goes_back() {
             self.outgoing.push_back(ask);
         }
     }
@@ -187,7 +187,9 @@ impl Table {
             Tell::Valued { request, outcome } => self.valued(request, outcome),
             Tell::Subscribed { request, group, position, lineage } => {
                 self.latest = self.latest.max(position.epoch);
-                self.subscribed(&group, position, lineage);
+                if self.groups.get(&group).is_none_or(|local| request > local.asked_before) {
+                    self.subscribed(&group, position, lineage);
+                }
                 self.answer(request, Reply::Done);
             }
             Tell::Published { request, position } => {
@@ -323,11 +325,6 @@ impl Table {
             _ => {}
         }
     }
-}
-
-/// Whether a message that reached nobody goes back.
-pub(super) fn is_return(ask: &Ask) -> bool {
-    matches!(ask, Ask::Return { .. } | Ask::Channel(ChannelAsk::Return { .. }))
 }
 
 /// Whether the store should still hear `ask`: no message whose sender was told that it failed.

@@ -53,7 +53,9 @@ impl Table {
         self.take_part(id, group, part)?;
         if let Some(position) = before {
             // It takes part already, and goes on from where it is.
-            let recovered = was_joined || since.offset == position.offset;
+            let lineage = self.groups.get(group).map(|local| &local.lineage);
+            let same = lineage.and_then(|lineage| lineage.renamed(since, position));
+            let recovered = was_joined || same == Some(position);
             return Some(Start::At(Joined { position, recovered }));
         }
         self.groups.get_mut(group)?.resuming.insert(id);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{HISTORY_BYTES_TOTAL, Local, Table};
 use crate::channels::protocol::Entry;
-use crate::channels::ring::thin_out;
+use crate::channels::ring::{room_for, thin_out};
 use crate::channels::{GroupName, Limits, Policy};
 
 /// How often what is too old is looked for in all groups.
@@ -52,7 +52,7 @@ impl Table {
             }
         }
         self.counted.history_bytes = bytes;
-        self.history_bytes_max = room_for(bytes);
+        self.history_bytes_max = room_for(bytes, HISTORY_BYTES_TOTAL);
     }
 
     /// Drops the oldest messages of the groups that hold the most.
@@ -62,7 +62,7 @@ impl Table {
         let rings = self.groups.values_mut().map(|local| &mut local.ring);
         let bytes = total - thin_out(rings, (count, total));
         self.counted.history_bytes = bytes;
-        self.history_bytes_max = room_for(bytes);
+        self.history_bytes_max = room_for(bytes, HISTORY_BYTES_TOTAL);
         self.groups.values_mut().for_each(Local::wake_lost);
     }
 }
@@ -84,10 +84,4 @@ impl Local {
             }
         }
     }
-}
-
-/// How many bytes there may be before room is made: where `bytes` cannot be made fewer, not at once
-/// again.
-fn room_for(bytes: usize) -> usize {
-    if bytes <= HISTORY_BYTES_TOTAL { HISTORY_BYTES_TOTAL } else { bytes + bytes / 16 }
 }

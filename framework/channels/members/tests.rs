@@ -16,7 +16,7 @@ use crate::channels::{
     frame_texts,
 };
 
-fn table() -> Table {
+pub(super) fn table() -> Table {
     let limits = Limits {
         history_messages: 4,
         history_bytes: 10_000,
@@ -29,12 +29,12 @@ fn table() -> Table {
     Table::new(limits, 1)
 }
 
-fn name() -> GroupName {
+pub(super) fn name() -> GroupName {
     GroupName::new("g").unwrap()
 }
 
 /// A table with one member that is subscribed at offset 0.
-fn joined(part: Part) -> (Table, u64) {
+pub(super) fn joined(part: Part) -> (Table, u64) {
     let mut table = table();
     let id = table.connect(Arc::new(Notify::new()));
     assert_eq!(table.join(id, &name(), part), Some(false));
@@ -43,12 +43,12 @@ fn joined(part: Part) -> (Table, u64) {
     (table, id)
 }
 
-fn subscribe(table: &mut Table, position: Position) {
+pub(super) fn subscribe(table: &mut Table, position: Position) {
     let (group, lineage) = (name(), Lineage::default());
-    table.tell(Duration::ZERO, Tell::Subscribed { request: 0, group, position, lineage });
+    table.tell(Duration::ZERO, Tell::Subscribed { request: 99, group, position, lineage });
 }
 
-fn deliver(table: &mut Table, offset: u64) {
+pub(super) fn deliver(table: &mut Table, offset: u64) {
     let frame = Frame::new(&Message::from(offset.to_string()));
     let entry = Entry { offset, key: Key::default(), of: 0, is_presence: false, frame };
     table.tell(Duration::ZERO, Tell::Deliver { group: name(), epoch: 1, entry });
@@ -181,17 +181,18 @@ fn a_new_link_hears_all_that_is_held_and_what_is_not_answered() {
     assert!(matches!(said[0], Ask::Hello { resumed: true, .. }));
     assert!(matches!(&said[1], Ask::Announce { position, .. } if position.offset == 1));
     assert!(matches!(&said[2], Ask::AnnounceEntry { entry, .. } if entry.offset == 1));
-    assert!(matches!(&said[3], Ask::Publish { retry: true, .. }));
-    assert_eq!(said.len(), 4, "nobody wants the subscription any more");
+    assert_eq!(said[3], Ask::Announced);
+    assert!(matches!(&said[4], Ask::Publish { retry: true, .. }));
+    assert_eq!(said.len(), 5, "nobody wants the subscription any more");
     drop(waiting);
 }
 
 /// A sink that takes so many more frames of two payload bytes or one, and notes what it was told.
 #[derive(Debug, Default)]
-struct Recorder {
+pub(super) struct Recorder {
     room: AtomicUsize,
-    pieces: Mutex<Vec<Vec<u8>>>,
-    wakes: AtomicUsize,
+    pub(super) pieces: Mutex<Vec<Vec<u8>>>,
+    pub(super) wakes: AtomicUsize,
     opened: AtomicUsize,
 }
 
@@ -219,7 +220,7 @@ impl Sink for Recorder {
 }
 
 /// A table with one subscribed member whose sink has room for so many frames.
-fn recorded(room: usize, policy: Policy) -> (Table, u64, Arc<Recorder>) {
+pub(super) fn recorded(room: usize, policy: Policy) -> (Table, u64, Arc<Recorder>) {
     let mut table = table();
     let sink = Arc::new(Recorder { room: AtomicUsize::new(room), ..Recorder::default() });
     let id = table.connect(Arc::<Recorder>::clone(&sink));
@@ -411,113 +412,4 @@ impl Sink for Whole {
     fn wake(&self) {}
 
     fn open(&self) {}
-}
-
-/// All that a sink took.
-fn taken(sink: &Recorder) -> Vec<u8> {
-    sink.pieces.lock().unwrap().concat()
-}
-
-/// A message of one payload byte, at so many seconds.
-fn deliver_at(table: &mut Table, seconds: u64, (group, offset): (&str, u64), text: &str) {
-    let frame = Frame::new(&Message::from(text));
-    let entry = Entry { offset, key: Key::default(), of: 0, is_presence: false, frame };
-    let group = GroupName::new(group).unwrap();
-    table.tell(Duration::from_secs(seconds), Tell::Deliver { group, epoch: 1, entry });
-}
-
-#[test]
-fn a_tick_longer_than_the_history_reaches_all_who_are_in_step() {
-    let (mut table, id, sink) = recorded(9, Policy::Close);
-    (1..=9).for_each(|offset| deliver(&mut table, offset));
-    table.flush();
-    let expected: Vec<u8> = (b'1'..=b'9').flat_map(|digit| [0x81, 1, digit]).collect();
-    assert_eq!(taken(&sink), expected);
-    assert!(!table.is_overrun(id));
-    assert_eq!(sink.wakes.load(Ordering::Relaxed), 0);
-    assert!(table.statistics().history_bytes < 5 * 200, "the limit holds");
-}
-
-#[test]
-fn a_history_that_lasts_no_time_reaches_all_who_are_in_step() {
-    let (mut table, id, sink) = recorded(9, Policy::Close);
-    table.limits.history_age = Duration::ZERO;
-    for offset in 1..=3 {
-        deliver_at(&mut table, offset, ("g", offset), &offset.to_string());
-    }
-    table.flush();
-    assert_eq!(taken(&sink), b"\x81\x011\x81\x012\x81\x013");
-    assert!(!table.is_overrun(id));
-    deliver_at(&mut table, 4, ("g", 4), "4");
-    assert_eq!(table.groups[&name()].ring.len(), 1, "what was handed out is old");
-}
-
-#[test]
-fn the_groups_with_the_most_make_room_and_nobody_in_step_loses_any() {
-    let (mut table, id, sink) = recorded(20, Policy::Close);
-    table.limits.history_messages = 8;
-    let small = GroupName::new("small").unwrap();
-    assert_eq!(table.join(id, &small, Part::Join(Policy::Close)), Some(false));
-    let (position, lineage) = (Position { epoch: 1, offset: 0 }, Lineage::default());
-    let subscribed = Tell::Subscribed { request: 0, group: small.clone(), position, lineage };
-    table.tell(Duration::ZERO, subscribed);
-    deliver_at(&mut table, 0, ("small", 1), "a");
-    (1..=8).for_each(|offset| deliver(&mut table, offset));
-    table.history_bytes_max = table.statistics().history_bytes;
-    deliver_at(&mut table, 0, ("small", 2), "b");
-    assert_eq!(table.groups[&name()].ring.len(), 6);
-    assert_eq!(table.groups[&small].ring.len(), 2, "not the one just delivered to");
-    table.flush();
-    assert!(!table.is_overrun(id));
-    assert_eq!(taken(&sink).len(), 10 * 3);
-    let held: usize = table.groups.values().map(|local| local.ring.bytes()).sum();
-    assert_eq!(table.statistics().history_bytes, held);
-}
-
-#[test]
-fn what_is_too_old_goes_also_where_nothing_comes_any_more() {
-    let (mut table, _, _) = recorded(9, Policy::Close);
-    let other = table.connect(Arc::new(Notify::new()));
-    let quiet = GroupName::new("quiet").unwrap();
-    table.join(other, &quiet, Part::Listen);
-    let (position, lineage) = (Position { epoch: 1, offset: 0 }, Lineage::default());
-    let subscribed = Tell::Subscribed { request: 0, group: quiet.clone(), position, lineage };
-    table.tell(Duration::ZERO, subscribed);
-    deliver_at(&mut table, 0, ("quiet", 1), "a");
-    table.flush();
-    deliver_at(&mut table, 101, ("g", 1), "b");
-    assert!(table.groups[&quiet].ring.is_empty());
-}
-
-#[test]
-fn nothing_gathers_while_there_is_no_way_to_the_store_but_what_must_not_get_lost() {
-    let (mut table, _) = joined(Part::Join(Policy::Close));
-    table.outgoing.clear();
-    table.cut();
-    let publish = |table: &mut Table| {
-        let frame = Frame::new(&Message::from("x"));
-        table.request(|key| Ask::Publish { key, retry: false, group: name(), frame })
-    };
-    for _ in 0..1000 {
-        let (request, answer) = publish(&mut table);
-        drop(answer);
-        table.withdraw(request);
-    }
-    let frame = Frame::new(&Message::from("unread"));
-    let back = Ask::Return { channel: name(), frame: frame.clone() };
-    table.give_back(super::Reply::Received(name(), frame, None));
-    assert_eq!(table.outgoing, [back.clone()]);
-    let (_, waiting) = publish(&mut table);
-    let said = table.reconnected(true);
-    assert_eq!(said.iter().filter(|ask| matches!(ask, Ask::Publish { .. })).count(), 1);
-    assert_eq!(said.last(), Some(&back));
-    // Now there is one, but it takes nothing.
-    for _ in 0..1000 {
-        let (request, answer) = publish(&mut table);
-        drop(answer);
-        table.withdraw(request);
-        assert!(table.outgoing.len() <= 130, "{}", table.outgoing.len());
-    }
-    assert_eq!(table.next_ask(), None, "nobody waits for any of them");
-    drop(waiting);
 }

@@ -8,6 +8,12 @@ use crate::channels::protocol::{Ask, Entry};
 use crate::channels::{GroupName, Position};
 
 impl Store {
+    /// Whether all is announced that workers know, or has taken too long.
+    pub(super) fn has_recovered(&self, now: Duration) -> bool {
+        let Phase::Recovering { until, end, .. } = self.phase else { return false };
+        now >= end || (now >= until && self.announcing.is_empty())
+    }
+
     pub(super) fn announced(
         &mut self,
         now: Duration,
@@ -103,6 +109,7 @@ impl Store {
     /// The end of recovery: histories are put together, laggards told, what waited is answered.
     pub(super) fn open(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         self.phase = Phase::Open;
+        self.announcing.clear();
         let mut groups: Vec<GroupName> = self.topics.keys().cloned().collect();
         groups.sort();
         for group in groups {

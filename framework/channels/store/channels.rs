@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::queue::{Handed, Letter, Queue, Sent};
+use super::remembered::Remembered;
 use super::{Effect, WorkerId, tell};
 use crate::channels::calls::{ChannelAsk, ChannelTell};
 use crate::channels::frame::Frame;
@@ -41,7 +42,9 @@ pub(super) struct Channels {
     later_bytes: usize,
     /// Who waits for an answer, and where.
     calls: HashMap<Key, WorkerId>,
+    /// Where a worker has readers that wait.
     reading: HashMap<WorkerId, BTreeSet<GroupName>>,
+    remembered: Remembered,
 }
 
 impl Channels {
@@ -56,12 +59,19 @@ impl Channels {
             later_bytes: 0,
             calls: HashMap::new(),
             reading: HashMap::new(),
+            remembered: Remembered::default(),
         }
     }
 
     /// When the next delayed message is due.
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.later.first_key_value().map(|((due, _), _)| *due)
+    }
+
+    /// Channels in which workers have readers that wait.
+    #[cfg(test)]
+    pub(super) fn read(&self) -> usize {
+        self.reading.values().map(BTreeSet::len).sum()
     }
 
     /// Puts what is due where it belongs.
@@ -74,7 +84,7 @@ impl Channels {
             let Some(queue) = self.queue(due, &channel, effects) else { continue };
             queue.counted.delayed -= 1;
             let handed = queue.put(due, Letter { frame, asker: None }, expiry);
-            hand(channel, handed, effects);
+            self.hand(channel, handed, effects);
         }
     }
 
@@ -100,6 +110,25 @@ impl Channels {
         Some(queue)
     }
 
+    /// A message of a channel; `retry`: it may have come before.
+    fn send(
+        &mut self,
+        now: Duration,
+        (key, retry): (Key, bool),
+        (channel, letter): (&GroupName, Letter),
+        effects: &mut Vec<Effect>,
+    ) -> Option<Sent> {
+        if retry && self.remembered.has(key) {
+            return Some(Sent::Repeated);
+        }
+        let expiry = self.expiry;
+        let sent = self.queue(now, channel, effects)?.send(now, letter, expiry);
+        if !matches!(sent, Sent::Full) {
+            self.remembered.add(key);
+        }
+        Some(sent)
+    }
+
     /// What a worker asks of a channel.
     pub(super) fn hear(
         &mut self,
@@ -108,25 +137,26 @@ impl Channels {
         ask: Ask,
         effects: &mut Vec<Effect>,
     ) {
-        let expiry = self.expiry;
         match ask {
             Ask::Send { key, retry, channel, frame } => {
                 let letter = Letter { frame, asker: None };
-                let Some(queue) = self.queue(now, &channel, effects) else { return };
-                let sent = queue.send(now, (key, retry), letter, expiry);
-                let request = key.request;
-                report(worker, sent, channel, (request, Tell::Done { request }), effects);
+                let sent = self.send(now, (key, retry), (&channel, letter), effects);
+                let (Some(sent), request) = (sent, key.request) else { return };
+                self.report(worker, sent, channel, (request, Tell::Done { request }), effects);
             }
             Ask::Receive { request, channel } => {
-                self.reading.entry(worker).or_default().insert(channel.clone());
                 let Some(queue) = self.queue(now, &channel, effects) else { return };
                 let handed = queue.receive(worker, request);
+                if handed.is_none() {
+                    self.reading.entry(worker).or_default().insert(channel.clone());
+                }
                 hand(channel, handed, effects);
             }
             Ask::Cancel { request, channel } => {
                 if let Some(queue) = self.queues.get_mut(&channel) {
                     queue.cancel(worker, request);
                 }
+                self.has_read(worker, &channel);
             }
             Ask::Return { channel, frame } => {
                 self.give_back(now, channel, Letter { frame, asker: None }, effects);
@@ -134,6 +164,24 @@ impl Channels {
             Ask::Channel(ask) => self.hear_more(now, worker, ask, effects),
             _ => {}
         }
+    }
+
+    /// A reader of `worker` in `channel` waits no more.
+    fn has_read(&mut self, worker: WorkerId, channel: &GroupName) {
+        if self.queues.get(channel).is_some_and(|queue| queue.has_reader_of(worker)) {
+            return;
+        }
+        if let Some(channels) = self.reading.get_mut(&worker) {
+            channels.remove(channel);
+        }
+    }
+
+    /// Tells the reader who has a message now, if one has.
+    fn hand(&mut self, channel: GroupName, handed: Option<Handed>, effects: &mut Vec<Effect>) {
+        if let Some((worker, ..)) = handed {
+            self.has_read(worker, &channel);
+        }
+        hand(channel, handed, effects);
     }
 
     fn give_back(
@@ -146,7 +194,7 @@ impl Channels {
         let expiry = self.expiry;
         let Some(queue) = self.queue(now, &channel, effects) else { return };
         let handed = queue.give_back(now, letter, expiry);
-        hand(channel, handed, effects);
+        self.hand(channel, handed, effects);
     }
 
     fn hear_more(
@@ -195,22 +243,22 @@ impl Channels {
         let request = key.request;
         let bytes = self.later_bytes + frame.len();
         let is_full = self.later.len() >= self.delayed_max || bytes > DELAYED_BYTES_MAX;
-        let Some(queue) = self.queue(now, &channel, effects) else { return };
-        if retry && queue.remembers(key) {
+        if retry && self.remembered.has(key) {
             tell(effects, worker, Tell::Done { request });
             return;
         }
+        let Some(queue) = self.queue(now, &channel, effects) else { return };
         if is_full {
             queue.counted.refused += 1;
             tell(effects, worker, Tell::Full { request });
             return;
         }
-        queue.remember(key);
         queue.counted.messages += 1;
         queue.counted.delayed += 1;
+        self.remembered.add(key);
         self.later_bytes = bytes;
         self.later_last += 1;
-        self.later.insert((now + delay, self.later_last), (channel, frame));
+        self.later.insert((now.saturating_add(delay), self.later_last), (channel, frame));
         tell(effects, worker, Tell::Done { request });
     }
 
@@ -222,19 +270,38 @@ impl Channels {
         effects: &mut Vec<Effect>,
     ) {
         let ChannelAsk::Call { key, retry, channel, frame } = ask else { return };
-        let (request, expiry) = (key.request, self.expiry);
+        let request = key.request;
         if self.calls.len() >= CALLS_MAX {
             tell(effects, worker, Tell::Full { request });
             return;
         }
         let letter = Letter { frame, asker: Some(key) };
-        let Some(queue) = self.queue(now, &channel, effects) else { return };
-        let sent = queue.send(now, (key, retry), letter, expiry);
+        let sent = self.send(now, (key, retry), (&channel, letter), effects);
+        let Some(sent) = sent else { return };
         if !matches!(sent, Sent::Full) {
             self.calls.insert(key, worker);
         }
         let called = Tell::Channel(ChannelTell::Called { request });
-        report(worker, sent, channel, (request, called), effects);
+        self.report(worker, sent, channel, (request, called), effects);
+    }
+
+    /// Tells the sender what became of its message, and the reader, if one has it now.
+    fn report(
+        &mut self,
+        worker: WorkerId,
+        sent: Sent,
+        channel: GroupName,
+        (request, done): (u64, Tell),
+        effects: &mut Vec<Effect>,
+    ) {
+        match sent {
+            Sent::Full => tell(effects, worker, Tell::Full { request }),
+            Sent::Queued | Sent::Repeated => tell(effects, worker, done),
+            Sent::Handed(handed) => {
+                tell(effects, worker, done);
+                self.hand(channel, Some(handed), effects);
+            }
+        }
     }
 
     fn inspect(
@@ -316,24 +383,6 @@ fn numbers(queue: &Queue, now: Duration) -> ChannelStatistics {
         delivered: queue.counted.delivered,
         expired: queue.counted.expired,
         refused: queue.counted.refused,
-    }
-}
-
-/// Tells the sender what became of its message, and the reader, if one has it now.
-fn report(
-    worker: WorkerId,
-    sent: Sent,
-    channel: GroupName,
-    (request, done): (u64, Tell),
-    effects: &mut Vec<Effect>,
-) {
-    match sent {
-        Sent::Full => tell(effects, worker, Tell::Full { request }),
-        Sent::Queued | Sent::Repeated => tell(effects, worker, done),
-        Sent::Handed(handed) => {
-            tell(effects, worker, done);
-            hand(channel, Some(handed), effects);
-        }
     }
 }
 

@@ -17,6 +17,7 @@ mod channels;
 mod inspect;
 mod presence;
 mod queue;
+mod remembered;
 mod roster;
 mod topic;
 mod values;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use super::calls::ChannelAsk;
 use super::pattern::Capacities;
 use super::protocol::{Ask, Entry, Key, Tell};
+use super::ring::{room_for, thin_out};
 use super::{GroupName, Limits, Position};
 use channels::Channels;
 use inspect::Poll;
@@ -41,13 +43,15 @@ use values::Values;
 pub(super) const SETTLE: Duration = Duration::from_millis(200);
 /// How much longer it waits after each link that is not its worker's first.
 const RECOVERY: Duration = Duration::from_millis(200);
-/// Longest wait for announcements, whoever still comes.
+/// Longest wait for links, whoever still comes.
 const RECOVERY_MAX: Duration = Duration::from_millis(800);
+/// Longest wait for a worker that has begun to announce what it knows.
+const ANNOUNCE_MAX: Duration = Duration::from_secs(3);
 /// Requests put off while recovering; beyond it they are dropped and their senders time out.
 const DEFERRED_MAX: usize = 262_144;
 /// Groups the store holds at once; beyond it a publish gets no answer.
 const NAMES_MAX: usize = 1_000_000;
-/// Bytes of history in all groups together; beyond it the group just sent to forgets its own.
+/// Bytes of history in all groups together; beyond it those with the most lose their oldest.
 const HISTORY_BYTES_TOTAL: usize = 256 * 1024 * 1024;
 /// Bytes a worker that could not be told gets at once when it can; the rest when it read these.
 const CATCH_UP_BYTES_MAX: usize = 1024 * 1024;
@@ -100,9 +104,13 @@ pub(crate) struct Store {
     /// Since the start.
     messages: u64,
     workers: HashMap<WorkerId, Peer>,
+    /// Who has begun to announce what it knows, and has not said that this was all.
+    announcing: BTreeSet<WorkerId>,
     /// What was asked while recovering, in order; `None`: the worker's link ended.
     deferred: VecDeque<(WorkerId, Option<Ask>)>,
     history_bytes: usize,
+    /// From here on room is made.
+    history_bytes_max: usize,
     swept: Duration,
 }
 
@@ -112,8 +120,12 @@ enum Phase {
     Fresh,
     /// Workers of an earlier store announce what they know.
     Recovering {
+        /// When it ends, if nobody who announces is left.
         until: Duration,
+        /// Beyond this nobody who comes puts that off.
         latest: Duration,
+        /// When it ends in any case.
+        end: Duration,
     },
     Open,
 }
@@ -150,8 +162,10 @@ impl Store {
             poll_last: 0,
             messages: 0,
             workers: HashMap::new(),
+            announcing: BTreeSet::new(),
             deferred: VecDeque::new(),
             history_bytes: 0,
+            history_bytes_max: HISTORY_BYTES_TOTAL,
             swept: Duration::ZERO,
         }
     }
@@ -170,9 +184,7 @@ impl Store {
     /// The only way in. `now` never goes back.
     pub(crate) fn step(&mut self, now: Duration, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if let Phase::Recovering { until, .. } = self.phase
-            && now >= until
-        {
+        if self.has_recovered(now) {
             self.open(now, &mut effects);
         }
         self.channels.advance(now, &mut effects);
@@ -183,8 +195,8 @@ impl Store {
             Event::Connected(worker) => {
                 self.workers.entry(worker).or_default();
                 if self.phase == Phase::Fresh {
-                    let latest = now + RECOVERY_MAX;
-                    self.phase = Phase::Recovering { until: now + self.settle, latest };
+                    let (until, latest) = (now + self.settle, now + RECOVERY_MAX);
+                    self.phase = Phase::Recovering { until, latest, end: now + ANNOUNCE_MAX };
                 }
             }
             Event::Asked(worker, ask) => self.hear(now, worker, ask, &mut effects),
@@ -210,11 +222,15 @@ impl Store {
         match ask {
             Ask::Hello { resumed, latest, .. } => {
                 self.epoch_next = self.epoch_next.max(latest + 1);
-                if let Phase::Recovering { until, latest } = &mut self.phase
+                if let Phase::Recovering { until, latest, .. } = &mut self.phase
                     && resumed
                 {
                     *until = (*until).max(now + RECOVERY).min(*latest);
+                    self.announcing.insert(worker);
                 }
+            }
+            Ask::Announced => {
+                self.announcing.remove(&worker);
             }
             Ask::Announce { .. } | Ask::AnnounceEntry { .. } | Ask::AnnouncePerson { .. } => {
                 self.announced(now, worker, ask, effects);
@@ -284,6 +300,7 @@ impl Store {
             | Ask::Return { .. }
             | Ask::Channel(_) => self.channels.hear(now, worker, ask, effects),
             Ask::Hello { .. }
+            | Ask::Announced
             | Ask::Announce { .. }
             | Ask::AnnounceEntry { .. }
             | Ask::AnnouncePerson { .. } => {}
@@ -348,9 +365,11 @@ impl Store {
         let bytes = topic.ring.bytes();
         topic.ring.push(now, entry.clone(), &self.limits);
         self.history_bytes = self.history_bytes + topic.ring.bytes() - bytes;
-        if self.history_bytes > HISTORY_BYTES_TOTAL {
-            self.history_bytes -= topic.ring.bytes();
-            topic.ring.clear();
+        if self.history_bytes > self.history_bytes_max {
+            let (count, total) = (self.topics.len(), self.history_bytes);
+            let rings = self.topics.values_mut().map(|topic| &mut topic.ring);
+            self.history_bytes -= thin_out(rings, (count, total));
+            self.history_bytes_max = room_for(self.history_bytes, HISTORY_BYTES_TOTAL);
         }
         if !to.is_empty() {
             let deliver = Tell::Deliver { group: group.clone(), epoch: position.epoch, entry };
@@ -360,6 +379,7 @@ impl Store {
     }
 
     fn forget(&mut self, now: Duration, worker: WorkerId, effects: &mut Vec<Effect>) {
+        self.announcing.remove(&worker);
         self.deferred.retain(|(asked, _)| *asked != worker);
         if self.phase.is_recovering() {
             // Whom it leaves behind is told when there is an order to tell it in.
@@ -406,6 +426,7 @@ impl Store {
             self.history_bytes += topic.ring.bytes();
             !topic.is_idle()
         });
+        self.history_bytes_max = room_for(self.history_bytes, HISTORY_BYTES_TOTAL);
         self.values.advance(now);
         self.sweep_polls(now);
         self.channels.sweep(now, effects);

@@ -7,9 +7,6 @@ use super::WorkerId;
 use crate::channels::frame::Frame;
 use crate::channels::protocol::Key;
 
-/// Sends remembered, so that a repeated one is recognised.
-const REMEMBERED_MAX: usize = 128;
-
 /// A message of a channel.
 #[derive(Clone, Debug)]
 pub(super) struct Letter {
@@ -28,7 +25,6 @@ pub(super) struct Queue {
     unread: VecDeque<(Duration, Duration, Letter)>,
     /// In the order they asked; empty while there is something to read.
     readers: VecDeque<(WorkerId, u64)>,
-    remembered: VecDeque<Key>,
     pub(super) counted: Counted,
     /// When something last happened to it.
     pub(super) used: Duration,
@@ -60,7 +56,6 @@ impl Queue {
             capacity,
             unread: VecDeque::new(),
             readers: VecDeque::new(),
-            remembered: VecDeque::new(),
             counted: Counted::default(),
             used: Duration::ZERO,
         }
@@ -100,35 +95,12 @@ impl Queue {
         self.unread.drain(..).filter_map(|(.., letter)| letter.asker).collect()
     }
 
-    /// Whether a message with this key came before.
-    pub(super) fn remembers(&self, key: Key) -> bool {
-        self.remembered.contains(&key)
-    }
-
-    /// A message with this key came.
-    pub(super) fn remember(&mut self, key: Key) {
-        if self.remembered.len() >= REMEMBERED_MAX {
-            self.remembered.pop_front();
-        }
-        self.remembered.push_back(key);
-    }
-
-    /// `key`: names the send, which `retry` may have come before.
-    pub(super) fn send(
-        &mut self,
-        now: Duration,
-        (key, retry): (Key, bool),
-        letter: Letter,
-        expiry: Duration,
-    ) -> Sent {
-        if retry && self.remembers(key) {
-            return Sent::Repeated;
-        }
+    /// A new message.
+    pub(super) fn send(&mut self, now: Duration, letter: Letter, expiry: Duration) -> Sent {
         if self.readers.is_empty() && self.unread.len() >= self.capacity {
             self.counted.refused += 1;
             return Sent::Full;
         }
-        self.remember(key);
         self.counted.messages += 1;
         self.put(now, letter, expiry).map_or(Sent::Queued, Sent::Handed)
     }
@@ -146,7 +118,7 @@ impl Queue {
                 Some((worker, request, letter))
             }
             None => {
-                self.unread.push_back((now, now + expiry, letter));
+                self.unread.push_back((now, now.saturating_add(expiry), letter));
                 None
             }
         }
@@ -181,9 +153,15 @@ impl Queue {
         }
         self.counted.delivered = self.counted.delivered.saturating_sub(1);
         // Not later than those behind it, which would outlive their time.
-        let expires = self.unread.front().map_or(now + expiry, |(_, behind, _)| *behind);
+        let expires =
+            self.unread.front().map_or(now.saturating_add(expiry), |(_, behind, _)| *behind);
         self.unread.push_front((now, expires, letter));
         None
+    }
+
+    /// Whether a reader of `worker` waits.
+    pub(super) fn has_reader_of(&self, worker: WorkerId) -> bool {
+        self.readers.iter().any(|(reader, _)| *reader == worker)
     }
 
     pub(super) fn forget(&mut self, worker: WorkerId) {

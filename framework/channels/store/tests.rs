@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{Effect, Event, Store, WorkerId};
 use crate::channels::calls::{ChannelAsk, ChannelTell};
 use crate::channels::position::Lineage;
-use crate::channels::protocol::{Ask, Key, Tell};
-use crate::channels::values::calls::{Action, Outcome, ValueAsk};
+use crate::channels::protocol::{Ask, Entry, Key, Tell};
+use crate::channels::values::calls::{Action, Outcome, ValueAsk, When};
 use crate::channels::{Frame, GroupName, Limits, Message, Position};
 
 const WORKER: WorkerId = WorkerId(1);
@@ -150,6 +150,7 @@ fn a_settling_store_waits_for_what_its_workers_know() {
     let lineage = Lineage::default();
     let announce = Ask::Announce { group: name("g"), position, lineage };
     store.step(at(100), Event::Asked(late, announce));
+    store.step(at(100), Event::Asked(late, Ask::Announced));
     assert!(store.step(at(250), Event::Tick).is_empty(), "a worker came back: a little longer");
     let told = store.step(at(350), Event::Tick);
     let subscribed = told.iter().find_map(|effect| match effect.tell {
@@ -253,7 +254,7 @@ fn lock(store: &mut Store, worker: u64, request: u64, retry: bool) -> Outcome {
 fn act(store: &mut Store, worker: u64, (request, retry): (u64, bool), action: Action) -> Outcome {
     let ask = ValueAsk { key: key(request), retry, name: "l".into(), action };
     let asked = Event::Asked(WorkerId(worker), Ask::Value(ask));
-    let told = store.step(Duration::ZERO, asked).pop().map(|effect| effect.tell);
+    let told = store.step(Duration::from_secs(1), asked).pop().map(|effect| effect.tell);
     let Some(Tell::Valued { outcome, .. }) = told else { panic!("{told:?}") };
     outcome
 }
@@ -287,4 +288,113 @@ fn a_lock_asked_for_again_over_a_new_link_is_that_links() {
     assert_eq!(lock(&mut store, 2, 50, false), Outcome::No);
     store.step(Duration::ZERO, Event::Gone(WorkerId(3)));
     assert!(matches!(lock(&mut store, 2, 51, false), Outcome::Locked { .. }));
+}
+
+/// A store to which a worker has begun to announce that it knows `g` up to 2.
+fn recovering() -> Store {
+    let mut store = Store::new(limits(), 100, Duration::from_millis(200));
+    store.step(Duration::ZERO, Event::Connected(WORKER));
+    ask(&mut store, 0.0, Ask::Hello { version: 3, resumed: true, latest: 0 });
+    let (position, lineage) = (Position { epoch: 50, offset: 2 }, Lineage::default());
+    ask(&mut store, 0.0, Ask::Announce { group: name("g"), position, lineage });
+    store
+}
+
+#[test]
+fn a_store_waits_for_a_worker_that_takes_long_to_tell_what_it_knows() {
+    let mut store = recovering();
+    let history = || Ask::History { request: 1, group: name("g"), since: None, limit: 9 };
+    assert!(ask(&mut store, 1.0, history()).is_empty());
+    for offset in [2, 1] {
+        let (key, frame) = (key(offset), frame("x"));
+        let entry = Entry { offset, key, of: 0, is_presence: false, frame };
+        ask(&mut store, 2.0, Ask::AnnounceEntry { group: name("g"), epoch: 50, entry });
+    }
+    ask(&mut store, 2.0, Ask::Announced);
+    let told = store.step(Duration::from_secs(2), Event::Tick).pop().map(|effect| effect.tell);
+    assert!(matches!(&told, Some(Tell::History { entries, .. }) if entries.len() == 2), "{told:?}");
+}
+
+#[test]
+fn a_store_waits_for_nobody_who_is_gone_or_takes_too_long() {
+    for is_gone in [true, false] {
+        let mut store = recovering();
+        let other = WorkerId(2);
+        store.step(Duration::ZERO, Event::Connected(other));
+        let subscribe = Ask::Subscribe { request: 1, group: name("g") };
+        store.step(Duration::ZERO, Event::Asked(other, subscribe));
+        if is_gone {
+            store.step(Duration::from_millis(100), Event::Gone(WORKER));
+        }
+        assert!(store.step(Duration::from_millis(150), Event::Tick).is_empty());
+        let told = store.step(Duration::from_millis(900), Event::Tick);
+        assert_eq!(told.is_empty(), !is_gone);
+        assert_eq!(store.step(Duration::from_secs(3), Event::Tick).is_empty(), is_gone);
+    }
+}
+
+#[test]
+fn the_groups_with_the_most_make_room_and_keep_their_newest() {
+    let mut store = store();
+    for request in 1..=8 {
+        publish(&mut store, 0.0, request, false);
+    }
+    store.history_bytes_max = store.history_bytes;
+    let (group, frame) = (name("small"), frame("x"));
+    ask(&mut store, 0.0, Ask::Publish { key: key(9), retry: false, group, frame });
+    assert_eq!(store.topics[&name("g")].ring.len(), 6);
+    assert_eq!(store.topics[&name("small")].ring.len(), 1, "not the one just sent to");
+    let held: usize = store.topics.values().map(|topic| topic.ring.bytes()).sum();
+    assert_eq!(store.history_bytes, held);
+}
+
+#[test]
+fn a_channel_nobody_reads_any_more_is_forgotten_with_its_last_reader() {
+    let mut store = store();
+    assert_eq!(receive(&mut store, 0.0), None);
+    assert_eq!(store.channels.read(), 1);
+    send(&mut store, 0.0, "read");
+    assert_eq!(store.channels.read(), 0);
+    send(&mut store, 0.1, "there already");
+    assert!(receive(&mut store, 0.1).is_some());
+    assert_eq!(store.channels.read(), 0);
+    for request in [99, 100] {
+        ask(&mut store, 0.2, Ask::Receive { request, channel: name("c") });
+    }
+    ask(&mut store, 0.2, Ask::Cancel { request: 99, channel: name("c") });
+    assert_eq!(store.channels.read(), 1, "one is left");
+    ask(&mut store, 0.2, Ask::Cancel { request: 100, channel: name("c") });
+    assert_eq!(store.channels.read(), 0);
+}
+
+#[test]
+fn a_repeated_send_is_known_behind_all_that_was_under_way_with_it() {
+    let mut store = store();
+    let ask_to_send = |request, retry| {
+        let (channel, frame) = (name("c"), frame("x"));
+        Ask::Send { key: key(request), retry, channel, frame }
+    };
+    ask(&mut store, 0.0, ask_to_send(1, false));
+    assert!(receive(&mut store, 0.0).is_some());
+    for request in 2..2000 {
+        ask(&mut store, 0.0, ask_to_send(request, false));
+        assert!(receive(&mut store, 0.0).is_some());
+    }
+    ask(&mut store, 0.0, ask_to_send(1, true));
+    assert_eq!(receive(&mut store, 0.0), None);
+}
+
+#[test]
+fn what_lasts_for_ever_has_no_end() {
+    let mut store = store();
+    let for_ever = Duration::MAX;
+    let set = Action::Set { bytes: "x".into(), lasts: Some(for_ever), when: When::Always };
+    store.step(Duration::from_secs(1), Event::Tick);
+    assert!(matches!(act(&mut store, 1, (1, false), set), Outcome::Done { .. }));
+    let lock = Action::Lock { lasts: for_ever };
+    assert!(matches!(act(&mut store, 1, (2, false), lock), Outcome::Locked { .. }));
+    let count = Action::Count { by: 1, window: for_ever };
+    assert!(matches!(act(&mut store, 1, (3, false), count), Outcome::Counted { .. }));
+    let extend = Action::Touch { lasts: Some(for_ever) };
+    assert!(matches!(act(&mut store, 1, (4, false), extend), Outcome::Done { .. }));
 }

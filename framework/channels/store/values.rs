@@ -94,14 +94,16 @@ impl Values {
         let outcome = match action {
             Action::Get => Outcome::No,
             Action::Set { bytes, lasts, when } => {
-                let end = lasts.map(|lasts| now + lasts);
+                let end = lasts.map(|lasts| now.saturating_add(lasts));
                 self.set(name, Slot { bytes, version: 0, end }, when, number)
             }
             Action::Remove => done(self.take(&name).is_some()),
-            Action::Touch { lasts } => self.touch(&name, lasts.map(|lasts| now + lasts)),
+            Action::Touch { lasts } => {
+                self.touch(&name, lasts.map(|lasts| now.saturating_add(lasts)))
+            }
             Action::Count { by, window } => self.count(now, name, by, window),
-            Action::Lock { lasts } => self.lock(worker, name, now + lasts, number),
-            Action::Extend { token, lasts } => self.extend(&name, token, now + lasts),
+            Action::Lock { lasts } => self.lock(worker, name, now.saturating_add(lasts), number),
+            Action::Extend { token, lasts } => self.extend(&name, token, now.saturating_add(lasts)),
             Action::Unlock { token } => done(self.unlock(&name, token)),
             Action::Abandon { asked } => {
                 let taken = self.remembered.iter().rev().find(|known| known.0 == asked);
@@ -231,7 +233,7 @@ impl Values {
             if !self.make_room(cost(&name, 0)) {
                 return Outcome::Full;
             }
-            let end = now + window;
+            let end = now.saturating_add(window);
             self.bytes += cost(&name, 0);
             self.due.insert((end, Kind::Counter, name.clone()));
             self.counters.insert(name, Counter { value: by, end });

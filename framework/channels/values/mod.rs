@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::members::Reply;
 use super::protocol::{Ask, Key};
-use super::worker::Worker;
+use super::worker::{Worker, later};
 use crate::error::{Error, Kind, Result};
 use calls::{Action, Outcome, ValueAsk, When};
 
@@ -197,7 +197,7 @@ impl Values {
         lasts: Duration,
         wait: Duration,
     ) -> Result<Option<Lock>> {
-        let deadline = Instant::now() + wait;
+        let deadline = later(Instant::now(), wait);
         loop {
             let lock = self.lock(name, lasts).await?;
             if lock.is_some() || Instant::now() >= deadline {

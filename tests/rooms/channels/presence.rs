@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use hulse::conf;
+
 use super::cluster::{GONE, Member, On, name, numbers, presence, publish, texts};
 
 on_every_layer!(
@@ -10,6 +12,7 @@ on_every_layer!(
     a_newcomer_gets_the_latest_messages_without_comings_and_goings,
     entering_twice_is_once,
     a_tab_on_a_worker_that_died_leaves_the_other_present,
+    a_presence_larger_than_a_message_may_be_is_refused,
 );
 
 async fn two_tabs_are_one_presence_until_both_are_gone(on: On) {
@@ -30,6 +33,16 @@ async fn two_tabs_are_one_presence_until_both_are_gone(on: On) {
     assert_eq!(watcher.hear(3).await, ["ann joined", "bob joined", "bob left"]);
     drop(second);
     assert_eq!(watcher.hear(4).await[3], "ann left");
+}
+
+async fn a_presence_larger_than_a_message_may_be_is_refused(on: On) {
+    let settings = conf::Channels { message_bytes_max: 20, ..Default::default() };
+    let cluster = on.workers_with(&settings, 1).await;
+    let member = Member::new(&cluster.workers[0]);
+    let long = presence("a name that is long");
+    let refused = member.connection.enter(&name("who"), &long).await.unwrap_err();
+    assert!(refused.is_message_too_large(), "{refused}");
+    assert!(member.connection.enter(&name("who"), &presence("ann")).await.unwrap().first);
 }
 
 async fn a_newcomer_gets_the_roster_of_all_workers(on: On) {

@@ -38,7 +38,9 @@ async fn publish_again(layer: &Layer, group: &str, text: &str) -> Position {
 
 #[tokio::test]
 async fn redis_away_for_five_seconds_tells_senders_and_what_is_lost_is_a_gap() {
-    let Some(mut server) = RedisServer::start().await else { return };
+    let Some(mut server) = RedisServer::start().await else {
+        return;
+    };
     let url = redis_url(&[server.host()]);
     let workers = workers(&url, &quick(), 2).await;
     let (here, there) = (&workers[0], &workers[1]);
@@ -82,7 +84,9 @@ async fn redis_away_for_five_seconds_tells_senders_and_what_is_lost_is_a_gap() {
 #[tokio::test]
 async fn redis_with_persistence_restarts_and_nothing_is_lost() {
     let always = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
-    let Some(mut server) = RedisServer::start_with(&always).await else { return };
+    let Some(mut server) = RedisServer::start_with(&always).await else {
+        return;
+    };
     let workers = workers(&redis_url(&[server.host()]), &Default::default(), 2).await;
     let (here, there) = (&workers[0], &workers[1]);
     let mut member = Member::of(there, "kept").await;
@@ -104,7 +108,9 @@ async fn redis_with_persistence_restarts_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn cut_links_lose_and_double_nothing_and_nobody_seems_to_leave() {
-    let Some(server) = RedisServer::start().await else { return };
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
     let workers = workers(&redis_url(&[server.host()]), &Default::default(), 3).await;
     let mut members = Vec::new();
     for worker in &workers {
@@ -139,7 +145,9 @@ async fn cut_links_lose_and_double_nothing_and_nobody_seems_to_leave() {
 
 #[tokio::test]
 async fn a_cut_link_loses_no_message_of_a_channel() {
-    let Some(server) = RedisServer::start().await else { return };
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
     let workers = workers(&redis_url(&[server.host()]), &Default::default(), 2).await;
     let (here, there) = (&workers[0], &workers[1]);
     let sending = async {
@@ -164,7 +172,9 @@ async fn a_cut_link_loses_no_message_of_a_channel() {
 
 #[tokio::test]
 async fn a_frozen_redis_is_an_error_after_a_bounded_wait_and_then_goes_on() {
-    let Some(server) = RedisServer::start().await else { return };
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
     let workers = workers(&redis_url(&[server.host()]), &quick(), 2).await;
     let (here, there) = (&workers[0], &workers[1]);
     let mut member = Member::of(there, "ice").await;
@@ -182,7 +192,9 @@ async fn a_frozen_redis_is_an_error_after_a_bounded_wait_and_then_goes_on() {
 
 #[tokio::test]
 async fn a_redis_that_forgets_everything_is_a_new_epoch() {
-    let Some(server) = RedisServer::start().await else { return };
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
     let workers = workers(&redis_url(&[server.host()]), &Default::default(), 2).await;
     let (here, there) = (&workers[0], &workers[1]);
     let mut member = Member::of(there, "flushed").await;
@@ -199,7 +211,9 @@ async fn a_redis_that_forgets_everything_is_a_new_epoch() {
 
 #[tokio::test]
 async fn a_machine_that_goes_silent_is_taken_for_dead_and_comes_back() {
-    let Some(server) = RedisServer::start().await else { return };
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
     let network = Network::before(&server.host()).await;
     let settings = conf::Channels::default();
     let url = redis_url(&[server.host()]);
@@ -219,7 +233,9 @@ async fn a_machine_that_goes_silent_is_taken_for_dead_and_comes_back() {
 
 #[tokio::test]
 async fn a_redis_that_wants_a_password_gets_it_and_no_error_shows_it() {
-    let Some(server) = RedisServer::start_with(&["--requirepass", "hush"]).await else { return };
+    let Some(server) = RedisServer::start_with(&["--requirepass", "hush"]).await else {
+        return;
+    };
     let settings = quick();
     let good = redis_url(&[server.host()]).replace("redis://", "redis://:hush@");
     let layer = workers(&good, &settings, 1).await.remove(0);
@@ -235,7 +251,9 @@ async fn a_redis_that_wants_a_password_gets_it_and_no_error_shows_it() {
 
 #[tokio::test]
 async fn a_redis_without_memory_tells_senders_at_once_and_takes_again() {
-    let Some(server) = RedisServer::start().await else { return };
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
     let workers = workers(&redis_url(&[server.host()]), &Default::default(), 2).await;
     let (here, there) = (&workers[0], &workers[1]);
     let mut member = Member::of(there, "full").await;
@@ -264,7 +282,9 @@ async fn tls_is_spoken_and_who_cannot_be_believed_is_refused() {
         ["--port", "0", "--tls-port", "PORT", "--save", ""],
         ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"],
     ];
-    let Some(server) = RedisServer::start_with(&arguments.concat()).await else { return };
+    let Some(server) = RedisServer::start_with(&arguments.concat()).await else {
+        return;
+    };
     let plain = redis_url(&[server.host()]);
     let url = format!("{}&ca={certificate}", plain.replace("redis://", "rediss://"));
     let workers = workers(&url, &quick(), 2).await;
@@ -285,7 +305,9 @@ async fn tls_is_spoken_and_who_cannot_be_believed_is_refused() {
 
 #[tokio::test]
 async fn what_was_missed_comes_in_pages_below_what_redis_lets_wait() {
-    let Some(server) = RedisServer::start().await else { return };
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
     let network = Network::before(&server.host()).await;
     let settings = conf::Channels { history_bytes: 64 * 1024 * 1024, ..Default::default() };
     let url = redis_url(&[server.host()]);
@@ -315,8 +337,12 @@ async fn what_was_missed_comes_in_pages_below_what_redis_lets_wait() {
 
 #[tokio::test]
 async fn one_shard_away_leaves_the_names_of_the_others_alone() {
-    let Some(mut first) = RedisServer::start().await else { return };
-    let Some(second) = RedisServer::start().await else { return };
+    let Some(mut first) = RedisServer::start().await else {
+        return;
+    };
+    let Some(second) = RedisServer::start().await else {
+        return;
+    };
     let url = redis_url(&[first.host(), second.host()]);
     let layer = workers(&url, &quick(), 1).await.remove(0);
     first.kill().await;

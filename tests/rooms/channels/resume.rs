@@ -55,7 +55,9 @@ impl Client {
 
     /// Takes what is there.
     fn look(&mut self) -> bool {
-        let Some((connection, _)) = &self.life else { return false };
+        let Some((connection, _)) = &self.life else {
+            return false;
+        };
         let heard = connection.hear(usize::MAX).unwrap();
         let is_news = !heard.is_empty();
         self.seen.extend(heard.into_iter().map(|(_, delivery)| delivery));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use hulse::channels::Layer;
+use hulse::channels::{GroupName, Layer};
 use hulse::conf;
 use tokio::time::timeout;
 
@@ -18,6 +18,7 @@ on_every_layer! {
     a_lock_given_up_while_it_was_asked_for_is_free,
     a_lock_ends_with_its_time_and_cannot_be_extended_then,
     names_and_values_have_limits,
+    what_lasts_for_ever_is_no_mistake,
 }
 
 const LONG: Duration = Duration::from_secs(60);
@@ -233,4 +234,22 @@ async fn a_worker_that_is_gone_holds_no_locks() {
     cluster.kill_last();
     let taken = values.lock_within("mine", LONG, GONE).await.unwrap().unwrap();
     assert!(taken.token() > lock.token());
+}
+
+async fn what_lasts_for_ever_is_no_mistake(on: On) {
+    let cluster = on.workers(2).await;
+    let (here, there) = cluster.two();
+    let lock = here.values().lock("l", Duration::MAX).await.unwrap().unwrap();
+    let waiting = there.values();
+    let (taken, ()) = tokio::join!(waiting.lock_within("l", Duration::MAX, Duration::MAX), async {
+        drop(lock.release().await.unwrap())
+    },);
+    assert!(taken.unwrap().is_some());
+    here.values().set("k", "x", Some(Duration::MAX)).await.unwrap();
+    assert_eq!(text(there, "k").await.as_deref(), Some("x"));
+    let group = GroupName::new("oracle").unwrap();
+    let (answer, ()) = tokio::join!(here.ask(&group, "why".into(), Duration::MAX), async {
+        there.take(&group).await.unwrap().asker.unwrap().answer("so").await.unwrap();
+    });
+    assert_eq!(answer.unwrap().text(), Some("so"));
 }
