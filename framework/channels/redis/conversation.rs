@@ -266,7 +266,7 @@ impl Conversation {
                 let past = Past::read(value)?;
                 match (purpose, since) {
                     (Purpose::CatchUp, Some(since)) => self.caught_up(group, since, past, ear),
-                    (purpose, since) => self.history(&group, since, purpose, past, ear),
+                    (purpose, since) => self.history((&group, since), purpose, past, ear),
                 }
             }
             Expect::Published { request } => {
@@ -373,8 +373,7 @@ impl Conversation {
     /// A page of what somebody asked for; the next one, or all of it.
     fn history(
         &mut self,
-        group: &GroupName,
-        since: Option<Position>,
+        (group, since): (&GroupName, Option<Position>),
         purpose: Purpose,
         past: Past,
         ear: &Ear<'_>,

@@ -24,9 +24,9 @@ pub(super) enum Value {
     Bytes(Bytes),
     Error(String),
     /// Lists, sets, and maps as their keys and values in turn.
-    List(Vec<Value>),
+    List(Vec<Self>),
     /// What nobody asked for: messages of a channel.
-    Push(Vec<Value>),
+    Push(Vec<Self>),
 }
 
 /// The reply is longer than any should be, or is no RESP3.
@@ -100,12 +100,12 @@ impl Scan<'_> {
         match first {
             b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => Ok(()),
             b'$' | b'!' | b'=' => match length(rest) {
-                Some(Some(length)) if length <= REPLY_BYTES_MAX => self.skip_bytes(length + 2),
-                Some(None) => Ok(()),
+                Ok(Some(length)) if length <= REPLY_BYTES_MAX => self.skip_bytes(length + 2),
+                Ok(None) => Ok(()),
                 _ => Err(Stop::Bad),
             },
             b'*' | b'~' | b'>' | b'%' | b'|' => {
-                let Some(count) = length(rest) else { return Err(Stop::Bad) };
+                let Ok(count) = length(rest) else { return Err(Stop::Bad) };
                 let count = count.unwrap_or(0) * if matches!(first, b'%' | b'|') { 2 } else { 1 };
                 if count > LIST_MAX || depth >= DEPTH_MAX {
                     return Err(Stop::Bad);
@@ -135,15 +135,16 @@ impl Scan<'_> {
     }
 }
 
-/// A length; `None` inside: there is nothing (`-1`).
-fn length(text: &[u8]) -> Option<Option<usize>> {
+/// A length; `None`: there is nothing (`-1`).
+fn length(text: &[u8]) -> Result<Option<usize>, BadReply> {
     if text == b"-1" {
-        return Some(None);
+        return Ok(None);
     }
     if text.is_empty() || text.len() > 9 || !text.iter().all(u8::is_ascii_digit) {
-        return None;
+        return Err(BadReply);
     }
-    std::str::from_utf8(text).ok()?.parse().ok().map(Some)
+    let length = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    length.map(Some).ok_or(BadReply)
 }
 
 /// Reads a value that was scanned: it is all there.
@@ -160,7 +161,7 @@ fn read(input: &mut Bytes) -> Option<Value> {
         b'#' => Value::Integer(i64::from(rest == b"t")),
         b'_' => Value::Null,
         b'$' | b'!' | b'=' => {
-            let Some(length) = length(rest)? else { return Some(Value::Null) };
+            let Some(length) = length(rest).ok()? else { return Some(Value::Null) };
             let bytes = input.split_to(length);
             input.advance(2);
             if *first == b'!' {
@@ -170,7 +171,7 @@ fn read(input: &mut Bytes) -> Option<Value> {
             }
         }
         _ => {
-            let Some(count) = length(rest)? else { return Some(Value::Null) };
+            let Some(count) = length(rest).ok()? else { return Some(Value::Null) };
             let count = count * if matches!(first, b'%' | b'|') { 2 } else { 1 };
             let list = (0..count).map(|_| read(input)).collect::<Option<Vec<_>>>()?;
             if *first == b'>' { Value::Push(list) } else { Value::List(list) }

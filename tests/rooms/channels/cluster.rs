@@ -90,7 +90,7 @@ impl Cluster {
         let worker = match (&self.url, &self.store) {
             (Some(url), _) => Layer::redis(url, &self.settings).unwrap(),
             (None, Some(store)) => Layer::pulse(&store.path, &self.settings),
-            (None, None) => panic!("workers of one process come together"),
+            (None, None) => unreachable!("workers of one process come together"),
         };
         worker.ready().await.unwrap();
         self.workers.push(worker);

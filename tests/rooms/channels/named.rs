@@ -87,7 +87,7 @@ async fn a_sender_keeps_its_order_for_one_reader(on: On) {
         match behind {
             (a, b) if i == a => behind = (a + 1, b),
             (a, b) if i == b => behind = (a, b + 1),
-            _ => panic!("{i} after {behind:?}"),
+            _ => unreachable!("{i} after {behind:?}"),
         }
     }
 }
