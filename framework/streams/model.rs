@@ -103,7 +103,9 @@ impl<M: Model> Audience<M> {
     pub fn new<L: FieldList>(name: &str, fields: impl FnOnce(&M::Columns) -> L) -> Self {
         check_name(name);
         let fields = Fields::<M>::new(fields).own();
-        let fields = fields.unwrap_or_else(|error| panic!("audience {name:?}: {error}"));
+        let why = fields.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        assert!(why.is_empty(), "audience {name:?}: {why}");
+        let fields = fields.unwrap_or_default();
         for field in &fields {
             assert!(!field.secret, "audience {name:?}: {} is secret", field.name);
             assert!(!field.deferred, "audience {name:?}: {} is read later", field.name);
@@ -224,7 +226,11 @@ impl Project {
             async move {
                 let Some(key) = row.key() else { return Ok(()) };
                 let row = if is_whole { Some(row) } else { stored(&site, &key).await? };
-                site.at_commit(Touched::new(live, Touch { key, was: None, is: Some(row) })).await
+                site.at_commit(Touched::new(
+                    live,
+                    Touch { key, was: Seen::Unknown, is: Seen::new(row) },
+                ))
+                .await
             }
         })
         .on(move |site: Site, event: Arc<PreDelete<M>>| {
@@ -235,7 +241,11 @@ impl Project {
             let (live, key) = (Arc::clone(&gone), event.row.key());
             async move {
                 let Some(key) = key else { return Ok(()) };
-                site.at_commit(Touched::new(live, Touch { key, was: None, is: Some(None) })).await
+                site.at_commit(Touched::new(
+                    live,
+                    Touch { key, was: Seen::Unknown, is: Seen::Nothing },
+                ))
+                .await
             }
         })
     }
@@ -245,23 +255,51 @@ impl Project {
 async fn note_stored<M: Model>(site: &Site, live: Arc<LiveModel<M>>, row: &M) -> Result<()> {
     let Some(key) = row.key() else { return Ok(()) };
     let was = stored(site, &key).await?;
-    site.at_commit(Touched::new(live, Touch { key, is: None, was: Some(was) })).await
+    site.at_commit(Touched::new(live, Touch { key, was: Seen::new(was), is: Seen::Unknown })).await
 }
 
 async fn stored<M: Model>(site: &Site, key: &Key) -> Result<Option<M>> {
     QuerySet::<M>::with_key(key.clone()).select_for_update(Lock::new()).first(site).await
 }
 
-/// What is known of a row that a transaction has touched: how it was and is, `None` for what this
-/// piece does not say; inside that, `None` for no such row.
-struct Touch<M> {
-    key: Key,
-    was: Option<Option<M>>,
-    is: Option<Option<M>>,
+/// A row at one moment, as far as it is known.
+enum Seen<M> {
+    /// This piece does not say.
+    Unknown,
+    /// There is none.
+    Nothing,
+    Row(M),
 }
 
+impl<M> Seen<M> {
+    fn new(row: Option<M>) -> Self {
+        row.map_or(Self::Nothing, Self::Row)
+    }
+
+    fn row(&self) -> Option<&M> {
+        match self {
+            Self::Row(row) => Some(row),
+            Self::Unknown | Self::Nothing => None,
+        }
+    }
+
+    fn is_known(&self) -> bool {
+        !matches!(self, Self::Unknown)
+    }
+}
+
+/// A row that a transaction has touched: how it was and is.
+struct Touch<M> {
+    key: Key,
+    was: Seen<M>,
+    is: Seen<M>,
+}
+
+/// Rows of one description.
+type Family<M> = (Arc<LiveModel<M>>, Vec<Touch<M>>);
+
 /// What a transaction has done to rows, by what tells of them.
-struct Touched<M>(Vec<(Arc<LiveModel<M>>, Vec<Touch<M>>)>);
+struct Touched<M>(Vec<Family<M>>);
 
 impl<M: Model> Touched<M> {
     fn new(live: Arc<LiveModel<M>>, touch: Touch<M>) -> Self {
@@ -292,7 +330,7 @@ impl<M: Model> Batch for Touched<M> {
                 }
             };
             for (group, changes) in changes {
-                let sent = site.layer().publish(&group, message::<M>(changes, &site)).await;
+                let sent = site.layer().publish(&group, message::<M>(&changes, &site)).await;
                 first = first.and(sent.map(drop));
             }
         }
@@ -309,10 +347,12 @@ fn by_row<M>(touches: Vec<Touch<M>>) -> Vec<Touch<M>> {
         match rows.get_mut(place) {
             None => rows.push(touch),
             Some(known) => {
-                if known.was.is_none() && known.is.is_none() {
+                if !known.was.is_known() && !known.is.is_known() {
                     known.was = touch.was;
                 }
-                known.is = touch.is.or(known.is.take());
+                if touch.is.is_known() {
+                    known.is = touch.is;
+                }
             }
         }
     }
@@ -332,16 +372,18 @@ impl<M: Model> LiveModel<M> {
         };
         for touch in touches {
             // A row whose writing was not heard of is as it was.
-            let Some(is) = &touch.is else { continue };
-            let was = touch.was.as_ref().and_then(Option::as_ref);
-            let key = key_of(is.as_ref().or(was))?;
+            if !touch.is.is_known() {
+                continue;
+            }
+            let (was, is) = (touch.was.row(), touch.is.row());
+            let key = key_of(is.or(was))?;
             for audience in &self.audiences {
                 let seen = |row: Option<&M>| -> Result<Option<(GroupName, Value)>> {
                     let Some(row) = row.filter(|row| (audience.rows)(row)) else { return Ok(None) };
                     let group = self.group(audience, &(self.key)(row))?;
                     Ok(Some((group, audience.shown(row)?)))
                 };
-                match (seen(was)?, seen(is.as_ref())?) {
+                match (seen(was)?, seen(is)?) {
                     (None, None) => {}
                     (Some((before, old)), Some((after, new))) if before == after => {
                         if old != new {
@@ -369,7 +411,7 @@ fn key_of<M: Model>(row: Option<&M>) -> Result<Value> {
     Ok(serde_json::to_value(row)?[M::meta().primary_key().name].take())
 }
 
-fn message<M: Model>(changes: Vec<Value>, site: &Site) -> Message {
+fn message<M: Model>(changes: &[Value], site: &Site) -> Message {
     let model = M::meta().label();
     let message = Message::from(json!({ "model": model, "changes": changes }));
     if message.len() > site.settings().channels.message_bytes_max {

@@ -98,6 +98,7 @@ async fn measure(scenario: &str, kind: Kind) -> Done<Vec<(&'static str, f64)>> {
     local.run_until(run(scenario, kind)).await
 }
 
+#[expect(clippy::cognitive_complexity, reason = "one line a scenario")]
 async fn run(scenario: &str, kind: Kind) -> Done<Vec<(&'static str, f64)>> {
     let server = Server::start(kind).await?;
     let cookie = server.sign_in().await?;

@@ -33,7 +33,7 @@ pub(crate) struct Pulse {
     /// machines).
     ///
     /// redis://user:password@host:port,host:port/db?prefix=site, or rediss:// with TLS. Others can
-    /// read the flags of a process: a password is better off in HULSE_SERVER__DATA_STORE.
+    /// read the flags of a process: a password is better off in `HULSE_SERVER__DATA_STORE`.
     #[arg(long, value_name = "URL")]
     data_store: Option<String>,
     /// Applies unapplied migrations first.
