@@ -62,7 +62,6 @@ fn read_whole<T>(frame: Bytes, read: fn(&mut Reader) -> Option<T>) -> Result<T, 
 }
 
 /// Appends `ask` to `out`.
-
 pub(super) fn encode_ask(ask: &Ask, out: &mut BytesMut) {
     framed(out, |out| match ask {
         Ask::Hello { version, resumed, latest } => {
@@ -221,7 +220,6 @@ pub(super) fn encode_tell(tell: &Tell, out: &mut BytesMut) {
         Tell::Channel(tell) => tell.encode(out),
     });
 }
-
 
 fn read_ask(r: &mut Reader) -> Option<Ask> {
     Some(match r.u8()? {

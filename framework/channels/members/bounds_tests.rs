@@ -1,4 +1,5 @@
-//! What a table keeps and says, and what it must not: bursts, bounds, a way to the store that is cut.
+//! What a table keeps and says, and what it must not: bursts, bounds, a way to the store that is
+//! cut.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -106,7 +107,7 @@ fn nothing_gathers_while_there_is_no_way_to_the_store_but_what_must_not_get_lost
     let frame = Frame::new(&Message::from("unread"));
     let back = Ask::Return { channel: name(), frame: frame.clone() };
     table.give_back(super::Reply::Received(name(), frame, None));
-    assert_eq!(table.outgoing, [back.clone()]);
+    assert_eq!(table.outgoing, std::slice::from_ref(&back));
     let (_, waiting) = publish(&mut table);
     let said = table.reconnected(true);
     assert_eq!(said.iter().filter(|ask| matches!(ask, Ask::Publish { .. })).count(), 1);

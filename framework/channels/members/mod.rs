@@ -118,6 +118,7 @@ struct Connection {
 
 /// A connection's part in a group.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a part or a state of its own")]
 struct Member {
     sink: Arc<dyn Sink>,
     /// The last message it has; `None` until the store has answered.

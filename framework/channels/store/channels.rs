@@ -286,6 +286,7 @@ impl Channels {
     }
 
     /// Tells the sender what became of its message, and the reader, if one has it now.
+    #[expect(clippy::too_many_arguments, reason = "what is said, to whom, and where to say it")]
     fn report(
         &mut self,
         worker: WorkerId,

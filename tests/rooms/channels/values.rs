@@ -242,7 +242,7 @@ async fn what_lasts_for_ever_is_no_mistake(on: On) {
     let lock = here.values().lock("l", Duration::MAX).await.unwrap().unwrap();
     let waiting = there.values();
     let (taken, ()) = tokio::join!(waiting.lock_within("l", Duration::MAX, Duration::MAX), async {
-        drop(lock.release().await.unwrap())
+        let _was_held = lock.release().await.unwrap();
     },);
     assert!(taken.unwrap().is_some());
     here.values().set("k", "x", Some(Duration::MAX)).await.unwrap();

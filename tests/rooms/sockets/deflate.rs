@@ -126,6 +126,9 @@ impl Client {
     }
 }
 
+/// What is wrong, the frames that are, and the code it ends with.
+type Wrong<'a> = (&'a str, &'a [(u8, Vec<u8>)], u16);
+
 fn packed(plain: &[u8]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(plain.len() + 100);
     let mut compress = Compress::new(Compression::best(), false);
@@ -212,7 +215,7 @@ async fn what_a_client_packs_is_unpacked() {
 #[tokio::test]
 async fn what_is_packed_wrongly_ends_the_connection() {
     let server = server(deflating()).await;
-    let cases: [(&str, &[(u8, Vec<u8>)], u16); 7] = [
+    let cases: [Wrong<'_>; 7] = [
         ("a bomb", &[(0xC1, packed(&vec![b'x'; 50_000_000]))], 1009),
         ("one byte too much", &[(0xC1, packed(&vec![b'x'; MESSAGE_MAX + 1]))], 1009),
         ("no UTF-8 in it", &[(0xC1, packed(&[0xC0, 0x80]))], 1007),
