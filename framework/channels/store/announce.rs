@@ -123,9 +123,13 @@ impl Store {
                 topic.ring.clear();
             }
             self.history_bytes += topic.ring.bytes();
+            let believed_gone = topic.roster.believed_gone(&topic.ring);
             let workers: Vec<WorkerId> = topic.subscribers.keys().copied().collect();
             for worker in workers {
                 self.catch_up_one(worker, &group, effects);
+            }
+            for joined in believed_gone {
+                self.publish(now, &group, presence_entry(joined), effects);
             }
         }
         for (worker, ask) in std::mem::take(&mut self.deferred) {

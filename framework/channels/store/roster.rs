@@ -3,13 +3,16 @@
 //! Invariant: who has a grace period is gone only when it is over and nobody came with the key
 //! meanwhile; till then the worker that asked has no answer, so it asks a later store again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::WorkerId;
 use crate::channels::frame::Frame;
 use crate::channels::groups::Counted;
 use crate::channels::protocol::Person;
+use crate::channels::ring::Ring;
 
 /// Bytes of the roster a newcomer gets; who does not fit is left out.
 const ROSTER_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -105,6 +108,18 @@ impl Roster {
         let end = now + present.person.grace;
         present.leaves = Some(end);
         Left::Later(end, key)
+    }
+
+    /// What the others are to be told of who is here, though the last they heard is that they left:
+    /// their worker was away, and was back when there was no store to say so.
+    pub(super) fn believed_gone(&self, ring: &Ring) -> Vec<Frame> {
+        let said = ring.iter().filter(|entry| entry.is_presence);
+        let last: HashMap<&Bytes, u64> =
+            said.map(|entry| (entry.frame.bytes(), entry.offset)).collect();
+        let here = self.present.values().map(|present| &present.person);
+        let is_gone =
+            |person: &&Person| last.get(person.left.bytes()) > last.get(person.joined.bytes());
+        here.filter(is_gone).map(|person| person.joined.clone()).collect()
     }
 
     /// Lets `request` of `worker` wait for the end of `key`.

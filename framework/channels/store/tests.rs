@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Effect, Event, Store, WorkerId};
 use crate::channels::calls::{ChannelAsk, ChannelTell};
 use crate::channels::position::Lineage;
-use crate::channels::protocol::{Ask, Entry, Key, Tell};
+use crate::channels::protocol::{Ask, Entry, Key, Person, Tell};
 use crate::channels::values::calls::{Action, Outcome, ValueAsk, When};
 use crate::channels::{Frame, GroupName, Limits, Message, Position};
 
@@ -397,4 +397,21 @@ fn what_lasts_for_ever_has_no_end() {
     assert!(matches!(act(&mut store, 1, (3, false), count), Outcome::Counted { .. }));
     let extend = Action::Touch { lasts: Some(for_ever) };
     assert!(matches!(act(&mut store, 1, (4, false), extend), Outcome::Done { .. }));
+}
+
+#[test]
+fn who_is_here_but_was_told_to_have_left_is_told_to_be_here() {
+    for (last, is_told) in [("left", true), ("joined", false)] {
+        let mut store = recovering();
+        let (key, grace) = ("ann".into(), Duration::ZERO);
+        let person = Person { key, grace, joined: frame("joined"), left: frame("left") };
+        let (group, frame) = (name("g"), frame(last));
+        let entry = Entry { offset: 2, key: Key::default(), of: 0, is_presence: true, frame };
+        ask(&mut store, 0.0, Ask::AnnounceEntry { group: group.clone(), epoch: 50, entry });
+        ask(&mut store, 0.0, Ask::AnnouncePerson { group, connection: 1, person });
+        ask(&mut store, 0.0, Ask::Announced);
+        let told = store.step(Duration::from_secs(1), Event::Tick);
+        let tells = told.iter().filter(|effect| matches!(effect.tell, Tell::Deliver { .. }));
+        assert_eq!(tells.count(), usize::from(is_told), "{told:?}");
+    }
 }

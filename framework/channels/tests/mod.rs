@@ -82,8 +82,6 @@ struct Worker {
     table: Table,
     link: Option<WorkerId>,
     was_linked: bool,
-    /// The link was cut, not by the end of the store.
-    was_cut: bool,
     up: VecDeque<Ask>,
     down: VecDeque<Tell>,
     clients: Vec<Client>,
@@ -155,7 +153,6 @@ impl World {
             table: Table::new(limits(), self.chance.next() | 1),
             link: None,
             was_linked: false,
-            was_cut: false,
             up: VecDeque::new(),
             down: VecDeque::new(),
             clients: Vec::new(),
@@ -191,7 +188,6 @@ impl World {
     fn cut(&mut self, index: usize) {
         let worker = &mut self.workers[index];
         let Some(link) = worker.link.take() else { return };
-        worker.was_cut = true;
         worker.up.clear();
         worker.down.clear();
         self.step(Event::Gone(link));
@@ -204,11 +200,6 @@ impl World {
         self.has_ghosts |= links.iter().any(|link| store.is_blocked(*link));
         // Nobody is there any more to say again that they leave, or not all have heard all.
         self.has_ghosts |= store.has_orphans(&links) || std::mem::take(&mut self.has_lost);
-        // Or they were told that somebody left who is there, and not the contrary before it died.
-        self.has_ghosts |= self.workers.iter_mut().any(|worker| {
-            let is_announced = worker.link.is_some() && !worker.up.iter().any(is_person);
-            std::mem::take(&mut worker.was_cut) && !is_announced
-        });
         self.told_dead.clear();
         self.note_unanswered();
         for index in 0..self.workers.len() {
@@ -241,7 +232,8 @@ impl World {
 
     fn kill(&mut self, index: usize) {
         let worker = &self.workers[index];
-        let is_announced = worker.link.is_some() && !worker.up.iter().any(is_person);
+        let is_announced = worker.link.is_some()
+            && !worker.up.iter().any(|ask| matches!(ask, Ask::AnnouncePerson { .. }));
         if !is_announced && (!worker.clients.is_empty() || worker.table.owes_goodbyes()) {
             self.has_ghosts = true;
         }
@@ -484,10 +476,6 @@ impl Client {
 /// Whether somebody's end is told, which a dead worker cannot announce again.
 fn is_goodbye(tell: &Tell) -> bool {
     matches!(tell, Tell::Deliver { entry, .. } if text_of(&entry.frame).starts_with("left"))
-}
-
-fn is_person(ask: &Ask) -> bool {
-    matches!(ask, Ask::AnnouncePerson { .. })
 }
 
 fn is_message(tell: &Tell) -> bool {
