@@ -192,7 +192,7 @@ fn text_of_variables_becomes_what_the_setting_wants() {
 
 #[test]
 fn an_apps_section_can_be_replaced() {
-    let mut settings = World::with("").load().unwrap();
+    let mut settings = World::with("debug = true").load().unwrap();
     settings.set_section(ChatSettings { message_bytes_max: 7, ..ChatSettings::default() }).unwrap();
     assert_eq!(settings.section::<ChatSettings>().message_bytes_max, 7);
 }
