@@ -329,7 +329,10 @@ pub(super) fn flag(is_set: bool) -> &'static [u8] {
     if is_set { b"1" } else { b"0" }
 }
 
+/// Longest time Redis is told, a century: with a moment of today it is a number Lua keeps whole.
+const TIME_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Whole ones; what is less than one is one.
 pub(super) fn milliseconds(duration: Duration) -> Vec<u8> {
-    duration.as_nanos().div_ceil(1_000_000).to_string().into_bytes()
+    duration.min(TIME_MAX).as_nanos().div_ceil(1_000_000).to_string().into_bytes()
 }
