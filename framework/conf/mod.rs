@@ -18,6 +18,7 @@ mod nearest;
 mod read;
 mod report;
 mod sections;
+mod server;
 mod settings;
 mod superuser;
 #[cfg(test)]
@@ -28,9 +29,10 @@ pub use chrono_tz::Tz;
 pub use load::{Override, Sources, load};
 pub use nearest::nearest;
 pub use sections::{Section, Sections};
+pub use server::{Log, Server};
 pub use settings::{
-    Auth, Capacities, Channels, Csrf, Databases, FetchMode, Http, Log, Secret, Security, Server,
-    Sessions, Settings, StaticFiles, StoreUrl,
+    Auth, Capacities, Channels, Csrf, Databases, FetchMode, Http, Secret, Security, Sessions,
+    Settings, StaticFiles, StoreUrl,
 };
 pub use superuser::{Superuser, login_name};
 pub use tree::Origin;
