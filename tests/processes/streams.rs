@@ -20,6 +20,26 @@ const BLOCKABLE: &str = "
       return request(url, options);
     };";
 
+/// Makes what takes the page minutes take moments.
+const HASTY: &str = "
+    const wait = window.setTimeout;
+    window.setTimeout = (task, time, ...rest) => wait(task, time >= 300000 ? 200 : time, ...rest);
+    const limit = AbortSignal.timeout;
+    AbortSignal.timeout = (time) => limit.call(AbortSignal, time >= 60000 ? 200 : time);";
+
+/// Lets the first POST through and loses its answer.
+const LOSSY: &str = "
+    const ask = window.fetch;
+    window.posts = 0;
+    window.fetch = async (url, options) => {
+      const isFirst = options?.method === 'POST' && posts++ === 0;
+      const response = await ask(url, options);
+      if (!isFirst) return response;
+      return new Promise((_, reject) => {
+        options.signal.addEventListener('abort', () => reject(options.signal.reason));
+      });
+    };";
+
 const IS_OPEN: &str = "window.joined?.length > 0 && live.state === 'open'";
 
 /// Opens the page and joins as `name`.
@@ -129,6 +149,42 @@ async fn a_page_whose_socket_is_blocked_later_falls_back_without_a_hole() {
 }
 
 #[tokio::test]
+async fn a_page_on_a_detour_finds_the_straight_way_by_itself() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let mut ann = browser.window(Screen::DESKTOP).await;
+    let mut bob = browser.window(Screen::DESKTOP).await;
+    open(&mut ann, &pulse, "", "{}").await;
+    bob.before_each_page(&format!("{BLOCKABLE} blocked.add('websocket'); {HASTY}")).await;
+    bob.goto(&pulse.url("/live/")).await;
+    bob.wait_for("window.ready").await;
+    bob.evaluate("start('', {})").await;
+    bob.wait_for("live.transport === 'events' && live.state === 'open'").await;
+    ann.evaluate("say(0, 10)").await;
+    hears_all(&mut bob, 10).await;
+    bob.evaluate("blocked.clear()").await;
+    bob.wait_for("live.transport === 'websocket' && live.state === 'open'").await;
+    ann.evaluate("say(10, 20)").await;
+    hears_all(&mut bob, 20).await;
+    assert_eq!(bob.complaints(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_post_whose_answer_is_lost_is_repeated_and_counts_once() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let mut ann = browser.window(Screen::DESKTOP).await;
+    let mut bob = browser.window(Screen::DESKTOP).await;
+    open(&mut ann, &pulse, "", "{}").await;
+    bob.before_each_page(&format!("{HASTY} {LOSSY}")).await;
+    open(&mut bob, &pulse, "", "{ transports: ['events'] }").await;
+    bob.evaluate("say(0, 3)").await;
+    hears_all(&mut ann, 3).await;
+    hears_all(&mut bob, 3).await;
+    assert!(bob.evaluate("posts").await.as_u64() > Some(3), "none was said again");
+}
+
+#[tokio::test]
 async fn what_is_said_offline_is_said_once_there_is_a_way() {
     let Some(mut browser) = Browser::start().await else { return };
     let pulse = Pulse::start_testsite(&["-w", "2"]).await;
@@ -183,14 +239,16 @@ async fn a_worker_that_ends_in_order_says_when_to_come_back() {
     let mut ann = browser.window(Screen::DESKTOP).await;
     let mut bob = browser.window(Screen::DESKTOP).await;
     open(&mut ann, &pulse, "", "{}").await;
+    let mut cid = browser.window(Screen::DESKTOP).await;
     open(&mut bob, &pulse, "", "{ transports: ['events'] }").await;
+    open(&mut cid, &pulse, "", "{ transports: ['poll'] }").await;
     ann.evaluate("void (window.said = say(0, 300))").await;
     for (round, count) in [50, 150].into_iter().enumerate() {
         bob.wait_for(&format!("heard.length > {count}")).await;
         kill_process(pulse.workers()[round], Signal::TERM).unwrap();
     }
     ann.evaluate("said").await;
-    for window in [&mut ann, &mut bob] {
+    for window in [&mut ann, &mut bob, &mut cid] {
         hears_all(window, 300).await;
         let late = "states.filter((status) => status.state === 'waiting' && status.wait > 500)";
         assert_eq!(window.evaluate(late).await, serde_json::json!([]));
