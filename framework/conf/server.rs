@@ -26,6 +26,17 @@ pub struct Server {
     pub graceful_timeout: u64,
     /// Connections a worker holds at once; beyond it accepting pauses.
     pub connections_max: usize,
+    /// How long a request's head may take, from its first byte or the connection's begin, seconds.
+    pub header_timeout: u64,
+    /// How long a request's body may bring nothing, seconds. As a whole it may take that long and
+    /// a second more for each `body_rate_min` bytes.
+    pub body_timeout: u64,
+    /// The slowest a body may come in the long run, bytes a second.
+    pub body_rate_min: u64,
+    /// How long a connection stays open between two requests, seconds.
+    pub keep_alive: u64,
+    /// How long a client may take nothing of an answer, seconds.
+    pub write_timeout: u64,
     /// Named channels its workers read, by names or patterns (`*`, `?`); none: all.
     pub only_channels: Vec<String>,
     /// Named channels its workers leave to `manage runworker`, by names or patterns.
@@ -53,6 +64,11 @@ impl Default for Server {
             timeout: 10,
             graceful_timeout: 30,
             connections_max: 10_000,
+            header_timeout: 10,
+            body_timeout: 30,
+            body_rate_min: 500,
+            keep_alive: 75,
+            write_timeout: 60,
             only_channels: Vec::new(),
             exclude_channels: Vec::new(),
             runtime_dir: ".hulse".into(),

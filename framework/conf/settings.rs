@@ -213,6 +213,8 @@ pub enum FetchMode {
 pub struct Http {
     /// A URL without its final slash is redirected to the one that has it, if that one exists.
     pub append_slash: bool,
+    /// Longest body of any request, bytes. Beyond it nothing is read.
+    pub body_bytes_max: u64,
     /// Longest body outside file uploads, bytes.
     pub data_upload_max_memory_size: usize,
     /// Most fields in one form.
@@ -223,6 +225,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             append_slash: true,
+            body_bytes_max: 104_857_600,
             data_upload_max_memory_size: 2_621_440,
             data_upload_max_number_fields: 1000,
         }

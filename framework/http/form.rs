@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use axum::body::{Body, Bytes};
 use axum::extract::FromRequest;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
 
-use super::bad_request;
+use super::{bad_request, too_large};
 use crate::conf::Settings;
 use crate::error::{Error, Result};
 use crate::site::Site;
@@ -51,6 +51,21 @@ pub(crate) fn check_field_count(settings: &Settings, form: &[u8]) -> Result<()> 
         )));
     }
     Ok(())
+}
+
+/// Refuses (413) a body that says it is longer than the settings allow before any of it is read,
+/// unless it may hold files. What says nothing is counted when it is read.
+pub(crate) fn check_length(settings: &Settings, headers: &HeaderMap) -> Result<()> {
+    let limit = settings.http.data_upload_max_memory_size;
+    let Some(length) = headers.get(header::CONTENT_LENGTH) else { return Ok(()) };
+    let length = length.to_str().ok().and_then(|length| length.parse().ok());
+    if length.is_none_or(|length: usize| length <= limit) {
+        return Ok(());
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or("text/plain").split(';').next().unwrap_or_default().trim();
+    let is_text = ["application/x-www-form-urlencoded", "application/json"].contains(&kind);
+    if is_text || kind.starts_with("text/") { Err(too_large(limit)) } else { Ok(()) }
 }
 
 /// The names and values of a query or of an urlencoded body, decoded; bytes that are no UTF-8

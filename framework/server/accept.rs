@@ -1,14 +1,13 @@
 //! From a listening socket to served connections.
 //!
 //! Flow: [`Acceptor::accept`] (one loop a socket) → a place is free → `accept` → a task a
-//! connection.
+//! connection, in `serve`.
 //!
 //! Invariants:
 //! - At most `server.connections_max` connections, WebSockets among them; beyond it clients wait in
 //!   the kernel's queue.
 //! - Running out of file descriptors pauses accepting; it ends nothing.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -16,13 +15,8 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::ConnectInfo;
 use futures_util::FutureExt;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1::Builder;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::HeaderValue;
 use rustix::net::{AddressFamily, sockopt::socket_domain};
 use tokio::io::{Interest, unix::AsyncFd};
 use tokio::net::{TcpStream, UnixStream};
@@ -31,18 +25,11 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 use crate::error::Result;
 use crate::server::balance::Share;
-use crate::server::stream::{Io, Place, Stream, take_over};
-use crate::sockets::TakeOver;
-
-/// A request's head must be there this long after the connection or the last answer, seconds.
-const HEADER_SECONDS_MAX: u64 = 10;
-
-/// Longest request head, bytes, and the size a connection's read buffer grows to.
-const HEAD_BYTES_MAX: usize = 32_768;
+use crate::server::serve::{Serving, serve};
+use crate::server::stream::{Io, Place, Stream};
 
 /// How long a worker that holds more connections than another leaves a new one to the others.
 const OTHERS_FIRST: Duration = Duration::from_millis(1);
@@ -59,7 +46,11 @@ const LAST_REQUESTS: Duration = Duration::from_millis(100);
 
 /// A listening socket on this worker's runtime.
 #[derive(Debug)]
-pub(super) struct Socket(AsyncFd<Listening>);
+pub(super) struct Socket {
+    listening: AsyncFd<Listening>,
+    /// The host of who names none, as HTTP/1.0 allows.
+    host: HeaderValue,
+}
 
 #[derive(Debug)]
 enum Listening {
@@ -79,7 +70,8 @@ impl Socket {
             AddressFamily::UNIX => Listening::Unix(UnixListener::from(fd)),
             _ => Listening::Tcp(TcpListener::from(fd)),
         };
-        Ok(Self(AsyncFd::with_interest(listening, Interest::READABLE)?))
+        let host = listening.host()?;
+        Ok(Self { listening: AsyncFd::with_interest(listening, Interest::READABLE)?, host })
     }
 }
 
@@ -93,6 +85,13 @@ impl AsRawFd for Listening {
 }
 
 impl Listening {
+    fn host(&self) -> Result<HeaderValue> {
+        match self {
+            Self::Tcp(listener) => Ok(HeaderValue::try_from(listener.local_addr()?.to_string())?),
+            Self::Unix(_) => Ok(HeaderValue::from_static("localhost")),
+        }
+    }
+
     fn accept(&self) -> io::Result<Io> {
         match self {
             Self::Tcp(listener) => {
@@ -114,7 +113,7 @@ impl Listening {
 /// Serves connections with one handler.
 #[derive(Clone, Debug)]
 pub(super) struct Acceptor {
-    handler: Router,
+    serving: Arc<Serving>,
     places: Arc<Semaphore>,
     share: Share,
     /// Cancelled: let nobody new in.
@@ -126,9 +125,9 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(handler: Router, connections_max: usize, share: Share) -> Self {
+    pub(super) fn new(serving: Serving, connections_max: usize, share: Share) -> Self {
         Self {
-            handler,
+            serving: Arc::new(serving),
             places: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
             share,
             closing: CancellationToken::new(),
@@ -149,7 +148,7 @@ impl Acceptor {
             };
             match accepted {
                 Ok(stream) => {
-                    self.connections.spawn(self.clone().serve(stream));
+                    self.serve(stream, &socket);
                     say_unpaused(&mut is_paused);
                     // Another worker may take the next one.
                     yield_now().await;
@@ -164,8 +163,14 @@ impl Acceptor {
         self.share.leave();
         hurry = usize::MAX;
         while let Some(Ok(stream)) = self.accept_one(&socket, &mut hurry).now_or_never() {
-            self.connections.spawn(self.clone().serve(stream));
+            self.serve(stream, &socket);
         }
+    }
+
+    fn serve(&self, stream: Stream, socket: &Socket) {
+        let serving = Arc::clone(&self.serving);
+        let finishing = self.finishing.clone();
+        self.connections.spawn(serve(serving, stream, socket.host.clone(), finishing));
     }
 
     /// Waits for a connection. The next `hurry` ones are not left to others.
@@ -173,7 +178,7 @@ impl Acceptor {
         let places = Arc::clone(&self.places);
         let permit = places.acquire_owned().await.expect("the semaphore is never closed");
         loop {
-            let mut ready = socket.0.readable().await?;
+            let mut ready = socket.listening.readable().await?;
             let is_left_to_others = *hurry == 0 && self.share.is_ahead();
             if is_left_to_others {
                 sleep(OTHERS_FIRST).await;
@@ -183,7 +188,8 @@ impl Acceptor {
                 continue;
             };
             *hurry = if is_left_to_others { HURRY } else { hurry.saturating_sub(1) };
-            return Ok(Stream::new(accepted?, Place::new(permit, self.share.count())));
+            let place = Place::new(permit, self.share.count());
+            return Ok(Stream::new(accepted?, place, self.serving.watch()));
         }
     }
 
@@ -198,48 +204,6 @@ impl Acceptor {
         self.finishing.cancel();
         self.connections.close();
         self.connections.wait().await;
-    }
-
-    /// Serves one connection to its end, or to its upgrade.
-    async fn serve(self, stream: Stream) {
-        let peer = stream.peer();
-        let handler = self.handler;
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            if let Some(peer) = peer {
-                request.extensions_mut().insert(ConnectInfo(peer));
-            }
-            if request.headers().contains_key(http::header::UPGRADE) {
-                request.extensions_mut().insert(TakeOver(take_over));
-            }
-            let handler = handler.clone();
-            async move { Ok::<_, Infallible>(answer(handler, request).await) }
-        });
-        // hyper-util's `auto` builder (0.1.21) would wait for the first byte without a timeout.
-        let connection = Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(HEADER_SECONDS_MAX))
-            .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = self.finishing.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            // Clients go away as they like; that is not the site's trouble.
-            tracing::debug!(%error, "a connection ended early");
-        }
-    }
-}
-
-async fn answer(handler: Router, request: Request<Incoming>) -> axum::response::Response {
-    match handler.oneshot(request.map(axum::body::Body::new)).await {
-        Ok(response) => response,
-        Err(never) => match never {},
     }
 }
 

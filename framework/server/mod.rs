@@ -2,7 +2,7 @@
 //!
 //! Flow: [`pulse`] → `prepare` (addresses, database, migrations) → `arbiter`, one loop that starts
 //! and replaces `children` → each child is this program again, in [`child`]: a `worker`, whose
-//! `accept` serves connections with the [`handler`], or the `store`.
+//! `accept` takes connections that `serve` answers with the [`handler`], or the `store`.
 //!
 //! Invariants:
 //! - The only room that makes processes. None of them outlives the arbiter by more than seconds:
@@ -16,6 +16,7 @@ mod arbiter;
 mod backoff;
 mod balance;
 mod beside;
+mod bodies;
 mod child;
 mod children;
 mod control;
@@ -24,11 +25,14 @@ mod log;
 mod pid_file;
 mod prepare;
 mod runworker;
+mod serve;
 mod signals;
 mod store;
 mod stream;
+mod syntax;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod worker;
 
 use std::ffi::OsString;

@@ -1,11 +1,15 @@
 //! An accepted connection, TCP or unix, with its place among those a worker may hold.
 //!
-//! Invariant: who takes nothing of an answer for a minute loses the connection; an answer without
-//! end (events) would keep its place for ever.
+//! Invariants:
+//! - What passes is written down in its [`Watched`]: who sends no request or takes nothing of an
+//!   answer loses the connection.
+//! - A client that still sends when we close is given a moment to read why: closing at once would
+//!   make the kernel throw the answer away.
 
-use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::io::{IoSlice, Result};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,22 +21,33 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 use crate::server::balance::Counted;
+use crate::server::watch::Watched;
 use crate::sockets::Taken;
 
-/// How long a client may take nothing of what waits for it.
-const STALL: Duration = Duration::from_secs(60);
+/// How long a client may go on sending after our last word.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Bytes it may send meanwhile.
+const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes thrown away at once.
+const SCRATCH_BYTES: usize = 16 * 1024;
 
 /// A connection. It moves along into an upgrade, so a WebSocket keeps its place too.
 #[derive(Debug)]
 pub(super) struct Stream {
     io: Io,
-    patience: Patience,
+    watched: Arc<Watched>,
+    /// Set once our last word is said and the client may still be sending.
+    lingering: Option<Lingering>,
     _place: Place,
 }
 
-/// How long a write that cannot go on may wait still.
-#[derive(Debug, Default)]
-struct Patience(Option<Pin<Box<Sleep>>>);
+#[derive(Debug)]
+struct Lingering {
+    over: Pin<Box<Sleep>>,
+    bytes: usize,
+}
 
 /// A connection's place in its worker. Dropping it lets the next one in.
 #[derive(Debug)]
@@ -54,8 +69,8 @@ pub(super) enum Io {
 }
 
 impl Stream {
-    pub(super) fn new(io: Io, place: Place) -> Self {
-        Self { io, patience: Patience::default(), _place: place }
+    pub(super) fn new(io: Io, place: Place, watched: Arc<Watched>) -> Self {
+        Self { io, watched, lingering: None, _place: place }
     }
 
     /// The client's address; a unix socket's has none.
@@ -65,27 +80,76 @@ impl Stream {
             Io::Unix(_) => None,
         }
     }
+
+    pub(super) fn watched(&self) -> &Arc<Watched> {
+        &self.watched
+    }
 }
 
 /// Gets a connection back from hyper when it becomes a WebSocket.
 pub(super) fn take_over(upgraded: Upgraded) -> std::result::Result<Taken, Upgraded> {
     let parts = upgraded.downcast::<TokioIo<Stream>>()?;
-    let Stream { io, _place: place, .. } = parts.io.into_inner();
+    let Stream { io, watched, _place: place, .. } = parts.io.into_inner();
     Ok(match io {
         Io::Tcp(stream, _) => Taken::Tcp(stream, parts.read_buf, Some(Box::new(place))),
-        Io::Unix(_) => Taken::Other(Box::pin(Stream::new(io, place)), parts.read_buf),
+        Io::Unix(_) => Taken::Other(Box::pin(Stream::new(io, place, watched)), parts.read_buf),
     })
 }
 
-impl Patience {
-    /// Begins to count when a write has to wait, and fails it when that takes too long.
-    fn watch(&mut self, cx: &mut Context<'_>, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
-        if written.is_ready() {
-            self.0 = None;
-            return written;
+impl Io {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        match self {
+            Self::Tcp(stream, _) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
-        ready!(self.0.get_or_insert_with(|| Box::pin(sleep(STALL))).as_mut().poll(cx));
-        Poll::Ready(Err(Error::new(ErrorKind::TimedOut, "the client takes nothing")))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        match self {
+            Self::Tcp(stream, _) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        match self {
+            Self::Tcp(stream, _) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match self {
+            Self::Tcp(stream, _) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match self {
+            Self::Tcp(stream, _) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    /// Throws away what comes until the client has closed too, or it is enough.
+    fn poll_linger(&mut self, cx: &mut Context<'_>, lingering: &mut Lingering) -> Poll<()> {
+        let mut scratch = [0; SCRATCH_BYTES];
+        while lingering.bytes < LINGER_BYTES_MAX {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match self.poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    lingering.bytes += buf.filled().len();
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return lingering.over.as_mut().poll(cx),
+            }
+        }
+        Poll::Ready(())
     }
 }
 
@@ -95,21 +159,22 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        match &mut self.get_mut().io {
-            Io::Tcp(stream, _) => Pin::new(stream).poll_read(cx, buf),
-            Io::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let read = this.io.poll_read(cx, buf);
+        if buf.filled().len() > before {
+            this.watched.heard();
         }
+        read
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let Self { io, patience, .. } = self.get_mut();
-        let written = match io {
-            Io::Tcp(stream, _) => Pin::new(stream).poll_write(cx, bytes),
-            Io::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-        };
-        patience.watch(cx, written)
+        let this = self.get_mut();
+        let written = this.io.poll_write(cx, bytes);
+        this.watched.wrote(written.is_ready());
+        written
     }
 
     fn poll_write_vectored(
@@ -117,12 +182,10 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let Self { io, patience, .. } = self.get_mut();
-        let written = match io {
-            Io::Tcp(stream, _) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Io::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-        };
-        patience.watch(cx, written)
+        let this = self.get_mut();
+        let written = this.io.poll_write_vectored(cx, slices);
+        this.watched.wrote(written.is_ready());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -130,41 +193,19 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match &mut self.get_mut().io {
-            Io::Tcp(stream, _) => Pin::new(stream).poll_flush(cx),
-            Io::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        self.get_mut().io.poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match &mut self.get_mut().io {
-            Io::Tcp(stream, _) => Pin::new(stream).poll_shutdown(cx),
-            Io::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        let this = self.get_mut();
+        if this.lingering.is_none() {
+            ready!(this.io.poll_shutdown(cx))?;
+            if !this.watched.lingers() {
+                return Poll::Ready(Ok(()));
+            }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::task::Poll;
-
-    use tokio::time::{Instant, timeout};
-
-    use super::{Patience, STALL};
-
-    #[tokio::test(start_paused = true)]
-    async fn a_write_that_gets_nowhere_fails_after_a_minute_from_the_last_byte() {
-        let mut patience = Patience::default();
-        for _ in 0..3 {
-            let stalled = poll_fn(|cx| patience.watch(cx, Poll::Pending));
-            assert!(timeout(STALL * 2 / 3, stalled).await.is_err());
-            let written = poll_fn(|cx| patience.watch(cx, Poll::Ready(Ok(1)))).await;
-            assert_eq!(written.unwrap(), 1);
-        }
-        let begun = Instant::now();
-        let stalled = poll_fn(|cx| patience.watch(cx, Poll::Pending)).await;
-        assert_eq!(stalled.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
-        assert!((STALL..STALL * 2).contains(&begun.elapsed()));
+        let begin = || Lingering { over: Box::pin(sleep(LINGER)), bytes: 0 };
+        let lingering = this.lingering.get_or_insert_with(begin);
+        this.io.poll_linger(cx, lingering).map(Ok)
     }
 }

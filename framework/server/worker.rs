@@ -18,6 +18,7 @@ use crate::server::child::{self, Control, Heard, ORPHAN_SECONDS_MAX};
 use crate::server::control::Start;
 use crate::server::handler;
 use crate::server::prepare;
+use crate::server::serve::Serving;
 use crate::server::signals::Signals;
 use crate::site::Site;
 use crate::sockets::run_background;
@@ -54,7 +55,8 @@ async fn begin(
     site.layer().ready().await?;
     run_background(&site, project.resolver());
     let share = Share::new(board, start.number, start.workers);
-    let acceptor = Acceptor::new(handler(project, &site), connections_max, share);
+    let serving = Serving::new(handler(project, &site), site.settings());
+    let acceptor = Acceptor::new(serving, connections_max, share);
     let sockets = descriptors.map(Socket::from_fd).collect::<Result<_>>()?;
     Ok((site, acceptor, sockets))
 }

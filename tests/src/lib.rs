@@ -12,12 +12,14 @@ mod databases;
 mod process;
 mod redis;
 mod visitor;
+mod wire;
 
 pub use browser::{Browser, Screen, Window};
 pub use databases::{TestDatabase, databases};
 pub use process::{Program, Pulse, Surroundings, site_command, site_folder, site_folder_of};
 pub use redis::{Network, RedisServer, redis_servers};
 pub use visitor::{Answer, Visitor, VisitorSocket};
+pub use wire::{Reply, Wire};
 
 /// The README's code, so that `cargo test` compiles it.
 #[cfg(doctest)]

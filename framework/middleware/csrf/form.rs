@@ -38,11 +38,6 @@ pub(super) async fn token(
 async fn urlencoded(settings: &Settings, request: Request) -> Result<(Option<String>, Request)> {
     let limit = settings.http.data_upload_max_memory_size;
     let (parts, mut body) = request.into_parts();
-    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if announced.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > limit)
-    {
-        return Err(too_large(limit));
-    }
     let mut form = Vec::new();
     while let Some(data) = next_data(&mut body).await? {
         // What is read counts, not what was announced.

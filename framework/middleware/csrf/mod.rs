@@ -23,7 +23,7 @@ use http::{Method, StatusCode, header};
 
 use super::origin::is_allowed_origin;
 use crate::error::Error;
-use crate::http::{PageName, Request, SetCookie, vary};
+use crate::http::{PageName, Request, SetCookie, check_length, vary};
 use crate::site::Site;
 use crate::urls::Matched;
 
@@ -120,6 +120,7 @@ async fn admit(
     if is_safe {
         return Ok(request);
     }
+    check_length(seen.settings(), seen.headers()).map_err(Error::into_response)?;
     if matched.line().is_csrf_exempt() {
         return Ok(request);
     }

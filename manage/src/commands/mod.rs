@@ -12,6 +12,7 @@ mod makemigrations;
 mod migrate;
 mod optimizemigration;
 mod pulse;
+mod pulse_limits;
 mod routes;
 mod runworker;
 mod send_channel;
@@ -40,7 +41,7 @@ pub(crate) enum Command {
     Makemigrations(makemigrations::Makemigrations),
     Migrate(migrate::Migrate),
     Optimizemigration(optimizemigration::Optimizemigration),
-    Pulse(pulse::Pulse),
+    Pulse(Box<pulse::Pulse>),
     Routes(routes::Routes),
     Runworker(runworker::Runworker),
     SendChannel(send_channel::SendChannel),

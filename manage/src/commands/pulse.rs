@@ -9,6 +9,7 @@ use hulse::conf::{Override, Settings};
 use hulse::server::{self, Options, Role};
 use hulse::{Error, Result};
 
+use crate::commands::pulse_limits::Limits;
 use crate::context::Context;
 
 /// Serves the site: an arbiter, its data store and workers.
@@ -54,9 +55,8 @@ pub(crate) struct Pulse {
     /// Named channels the workers leave to `runworker`, or patterns.
     #[arg(long, value_name = "CHANNEL", value_delimiter = ',')]
     exclude_channels: Vec<String>,
-    /// Connections a worker holds at once.
-    #[arg(long, value_name = "COUNT")]
-    max_connections: Option<usize>,
+    #[command(flatten)]
+    limits: Limits,
     /// A tracing filter: info, hulse=debug,warn.
     #[arg(long, value_name = "FILTER")]
     log_level: Option<String>,
@@ -124,7 +124,6 @@ impl Pulse {
             ("server.data_store", "--data-store", self.data_store.clone()),
             ("server.timeout", "--timeout", seconds(self.timeout)),
             ("server.graceful_timeout", "--graceful-timeout", seconds(self.graceful_timeout)),
-            ("server.connections_max", "--max-connections", number(self.max_connections)),
             ("log.level", "--log-level", self.log_level.clone()),
             ("log.format", "--log-format", format),
             ("log.access", "--access-log", self.access_log.then(|| "true".to_owned())),
@@ -133,6 +132,7 @@ impl Pulse {
             value.map(|value| Override::new(key, flag, value))
         };
         let mut overrides: Vec<Override> = given.into_iter().filter_map(one).collect();
+        overrides.extend(self.limits.overrides());
         if !self.bind.is_empty() {
             overrides.push(Override::list("server.bind", "--bind", &self.bind));
         }

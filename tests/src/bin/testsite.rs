@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use hulse::channels::{Message, Policy, Position, Presence};
 use hulse::contrib::{publish, staticfiles};
 use hulse::db::Sql;
@@ -34,6 +35,8 @@ fn urls() -> Urls {
         path("", hello).name("hello"),
         path("process/", process).name("process"),
         path("slow/<int:milliseconds>/", slow).name("slow"),
+        path("upload/", upload).csrf_exempt(),
+        path("large/<int:bytes>/", large),
         path("hang/<int:milliseconds>/", hang).name("hang"),
         Streams::new([stream("chat/<slug:room>", chat)]).at("stream/"),
         socket("echo/", || Echo),
@@ -193,6 +196,16 @@ fn say(words: &str) {
 /// Which process answers.
 async fn process() -> String {
     std::process::id().to_string()
+}
+
+/// How many bytes came.
+async fn upload(body: Bytes) -> String {
+    format!("{} bytes\n", body.len())
+}
+
+/// An answer of so many bytes.
+async fn large(Path(bytes): Path<usize>) -> Vec<u8> {
+    vec![b'x'; bytes]
 }
 
 /// Answers late, without keeping the runtime from others.

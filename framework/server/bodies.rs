@@ -1,0 +1,257 @@
+//! The bodies of requests and answers, watched while they pass.
+//!
+//! Flow: a request's body comes as a [`Question`], which ends in an error once the client sends too
+//! little or too much; its [`Fate`] says which → `serve` answers 408 or 413. The answer's body is
+//! an [`Answer`], whose end tells the connection that it may wait for another request.
+//!
+//! Invariant: a clock runs only while somebody wants to read and the client has sent nothing, so
+//! a view that takes its time costs no upload.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::conf::Settings;
+use crate::server::watch::Watched;
+
+/// What a body may cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// How long nothing may come, and how long the whole may take beside what its bytes earn.
+    pub(super) timeout: Duration,
+    /// Bytes that earn a second.
+    pub(super) rate_min: u64,
+    pub(super) bytes_max: u64,
+}
+
+/// What became of a request's body; shared by it and by who answers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fate(Arc<AtomicU8>);
+
+/// How a body failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Failed {
+    /// It came too slowly.
+    Slow = 1,
+    /// It became too long.
+    TooLong = 2,
+    /// It is no chunked body, or was cut off.
+    Broken = 3,
+}
+
+/// How a body is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    /// All of it was read.
+    Whole,
+    /// Some of it may still come.
+    NotYet,
+    /// It ended in an error.
+    Failed(Failed),
+}
+
+const WHOLE: u8 = 4;
+
+impl Fate {
+    fn set(&self, value: u8) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Done {
+        match self.0.load(Ordering::Relaxed) {
+            WHOLE => Done::Whole,
+            fate if fate == Failed::Slow as u8 => Done::Failed(Failed::Slow),
+            fate if fate == Failed::TooLong as u8 => Done::Failed(Failed::TooLong),
+            fate if fate == Failed::Broken as u8 => Done::Failed(Failed::Broken),
+            _ => Done::NotYet,
+        }
+    }
+}
+
+impl Terms {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            timeout: Duration::from_secs(settings.server.body_timeout),
+            rate_min: settings.server.body_rate_min.max(1),
+            bytes_max: settings.http.body_bytes_max,
+        }
+    }
+
+    /// How long a body may have made us wait that has brought `bytes`.
+    fn total(&self, bytes: u64) -> Duration {
+        self.timeout.saturating_add(Duration::from_secs(bytes / self.rate_min))
+    }
+}
+
+/// A request's body.
+#[derive(Debug)]
+pub(super) struct Question {
+    body: Incoming,
+    terms: Terms,
+    fate: Fate,
+    bytes: u64,
+    /// Time spent waiting for the client.
+    waited: Duration,
+    /// Since when it is waited for now, and until when.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl Question {
+    pub(super) fn new(body: Incoming, terms: Terms, fate: Fate) -> Self {
+        Self { body, terms, fate, bytes: 0, waited: Duration::ZERO, waiting: None }
+    }
+
+    fn fail(&self, how: Failed, words: &'static str) -> Bad {
+        self.fate.set(how as u8);
+        Bad(words)
+    }
+
+    /// Ready when the client has used up its time.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (terms, waited, bytes) = (self.terms, self.waited, self.bytes);
+        let (_, over) = self.waiting.get_or_insert_with(|| {
+            let now = Instant::now();
+            let rest = terms.total(bytes).saturating_sub(waited);
+            (now, Box::pin(sleep_until(now + rest.min(terms.timeout))))
+        });
+        over.as_mut().poll(cx)
+    }
+}
+
+impl HttpBody for Question {
+    type Data = Bytes;
+    type Error = Bad;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Bad>>> {
+        let this = self.get_mut();
+        if matches!(this.fate.get(), Done::Failed(_)) {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            ready!(this.poll_over(cx));
+            return Poll::Ready(Some(Err(this.fail(Failed::Slow, "the body comes too slowly"))));
+        };
+        if let Some((since, _)) = this.waiting.take() {
+            this.waited += since.elapsed();
+        }
+        match frame {
+            None => this.fate.set(WHOLE),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a body cannot be read");
+                let bad = this.fail(Failed::Broken, "the body is malformed or was cut off");
+                return Poll::Ready(Some(Err(bad)));
+            }
+            Some(Ok(frame)) => {
+                this.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if this.bytes > this.terms.bytes_max {
+                    let bad = this.fail(Failed::TooLong, "the body is too long");
+                    return Poll::Ready(Some(Err(bad)));
+                }
+                if this.body.is_end_stream() {
+                    this.fate.set(WHOLE);
+                }
+                return Poll::Ready(Some(Ok(frame)));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Why a body ended early.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bad(&'static str);
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Bad {}
+
+/// An answer's body.
+#[derive(Debug)]
+pub(super) struct Answer {
+    body: Body,
+    /// Told when the last of it is handed over, or given up.
+    _request: Running,
+}
+
+/// A request from its head to the end of its answer.
+#[derive(Debug)]
+pub(super) struct Running(Arc<Watched>);
+
+impl Running {
+    pub(super) fn begin(watched: &Arc<Watched>) -> Self {
+        watched.requested();
+        Self(Arc::clone(watched))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.answered();
+    }
+}
+
+impl Answer {
+    pub(super) fn new(body: Body, request: Running) -> Self {
+        Self { body, _request: request }
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_earn_time_and_none_earn_none() {
+        let terms = Terms { timeout: Duration::from_secs(30), rate_min: 500, bytes_max: 1 };
+        let check = |bytes, seconds| assert_eq!(terms.total(bytes), Duration::from_secs(seconds));
+        check(0, 30);
+        check(499, 30);
+        check(500, 31);
+        check(1_000_000, 2030);
+    }
+}

@@ -1,0 +1,224 @@
+//! One connection: its requests to the handler, its answers back, until it ends or becomes a
+//! WebSocket.
+//!
+//! Flow: [`serve`] hands the stream to hyper → each request is looked at (`syntax`, its length) →
+//! its body becomes one that keeps time (`bodies`) → the handler → the answer. `watch` cuts the
+//! connection when its client makes it wait.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::TokioIo;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tower::ServiceExt;
+
+use crate::conf::Settings;
+use crate::server::bodies::{Answer, Done, Failed, Fate, Question, Running, Terms};
+use crate::server::stream::{Stream, take_over};
+use crate::server::syntax::{self, Refused};
+use crate::server::watch::{Watch, Watched};
+use crate::sockets::TakeOver;
+
+/// Longest request head, bytes, and the size a connection's read buffer grows to.
+const HEAD_BYTES_MAX: usize = 32_768;
+
+/// What may be asked for with some page.
+const METHODS: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
+/// What all connections of a worker share.
+#[derive(Debug)]
+pub(super) struct Serving {
+    handler: Router,
+    terms: Terms,
+    watch: Arc<Watch>,
+    /// Ends with this.
+    _looking: AbortOnDropHandle<()>,
+}
+
+impl Serving {
+    /// Answers with `handler`. Must be called on the runtime.
+    pub(super) fn new(handler: Router, settings: &Settings) -> Self {
+        let watch = Watch::new(&settings.server);
+        let looking = Arc::clone(&watch);
+        let looking = tokio::spawn(async move {
+            looking.look(|why| tracing::debug!(?why, "cut a connection")).await;
+        });
+        let looking = AbortOnDropHandle::new(looking);
+        Self { handler, terms: Terms::new(settings), watch, _looking: looking }
+    }
+
+    /// Watches a new connection.
+    pub(super) fn watch(&self) -> Arc<Watched> {
+        self.watch.begin()
+    }
+}
+
+/// A connection, as its requests see it.
+#[derive(Clone, Debug)]
+struct Caller {
+    serving: Arc<Serving>,
+    watched: Arc<Watched>,
+    peer: Option<SocketAddr>,
+    /// The host of who names none.
+    host: HeaderValue,
+}
+
+/// Serves one connection to its end, or to its upgrade. After `finishing` only the request that
+/// runs is answered.
+pub(super) async fn serve(
+    serving: Arc<Serving>,
+    stream: Stream,
+    host: HeaderValue,
+    finishing: CancellationToken,
+) {
+    let watched = Arc::clone(stream.watched());
+    let caller = Caller { serving, watched: Arc::clone(&watched), peer: stream.peer(), host };
+    let service = hyper::service::service_fn(move |request| {
+        let caller = caller.clone();
+        async move { Ok::<_, Infallible>(caller.answer(request).await) }
+    });
+    // hyper-util's `auto` builder (0.1.21) would wait for the first byte without a timeout, and
+    // hyper's own timeout for heads is one for idle connections too.
+    let connection = Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let cut = poll_fn(|cx| watched.poll_cut(cx));
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        _why = cut => return,
+        () = finishing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let cut = poll_fn(|cx| watched.poll_cut(cx));
+            tokio::select! {
+                ended = &mut connection => ended,
+                _why = cut => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        // Clients go away as they like; that is not the site's trouble.
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+impl Caller {
+    async fn answer(self, request: Request<Incoming>) -> Response<Answer> {
+        let running = Running::begin(&self.watched);
+        let response = match self.prepare(request) {
+            Ok((request, fate)) => self.handle(request, fate).await,
+            Err(refused) => {
+                tracing::debug!(status = %refused.status, "refused a request: {}", refused.words);
+                self.watched.linger();
+                refuse(&refused)
+            }
+        };
+        response.map(|body| Answer::new(body, running))
+    }
+
+    /// The request as the handler wants it, and the fate of its body if it has one.
+    fn prepare(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<(Request<Body>, Option<Fate>), Refused> {
+        let (mut head, body) = request.into_parts();
+        syntax::check(&head)?;
+        if announced(&head.headers).is_some_and(|bytes| bytes > self.serving.terms.bytes_max) {
+            return Err(TOO_LONG);
+        }
+        if head.version == Version::HTTP_10 && !head.headers.contains_key(HOST) {
+            head.headers.insert(HOST, self.host.clone());
+        }
+        if let Some(peer) = self.peer {
+            head.extensions.insert(ConnectInfo(peer));
+        }
+        if head.headers.contains_key(UPGRADE) {
+            head.extensions.insert(TakeOver(take_over));
+        }
+        if body.is_end_stream() {
+            return Ok((Request::from_parts(head, Body::empty()), None));
+        }
+        let fate = Fate::default();
+        let body = Question::new(body, self.serving.terms, fate.clone());
+        Ok((Request::from_parts(head, Body::new(body)), Some(fate)))
+    }
+
+    async fn handle(&self, request: Request<Body>, fate: Option<Fate>) -> Response<Body> {
+        // `OPTIONS *` asks the server, and no page of it.
+        if request.uri().path() == "*" {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response.headers_mut().insert(ALLOW, METHODS);
+            return response;
+        }
+        let mut response = match self.serving.handler.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.watched.upgraded();
+        }
+        match fate.map(|fate| fate.get()) {
+            None | Some(Done::Whole) => {}
+            // hyper reads what is there already, and closes if that is not all.
+            Some(Done::NotYet) => self.watched.linger(),
+            Some(Done::Failed(how)) => {
+                self.watched.linger();
+                let (is_error, refused) = (response.status().as_u16() >= 400, refused(how));
+                if is_error {
+                    return refuse(&refused);
+                }
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        response
+    }
+}
+
+const TOO_LONG: Refused =
+    Refused { status: StatusCode::PAYLOAD_TOO_LARGE, words: "the request's body is too long" };
+
+/// What a body that failed is answered with, whatever the view made of it.
+fn refused(how: Failed) -> Refused {
+    match how {
+        Failed::TooLong => TOO_LONG,
+        Failed::Slow => Refused {
+            status: StatusCode::REQUEST_TIMEOUT,
+            words: "the request's body comes too slowly",
+        },
+        Failed::Broken => {
+            Refused { status: StatusCode::BAD_REQUEST, words: "the request's body is malformed" }
+        }
+    }
+}
+
+fn refuse(refused: &Refused) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{}\n", refused.words)));
+    *response.status_mut() = refused.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    if refused.status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, METHODS);
+    }
+    response
+}
+
+/// The body's length, if the client says it.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
