@@ -362,6 +362,10 @@ fn check_shape(source: &Source) -> Vec<Problem> {
             let remedy = format!("{columns} columns, at most {LINE_COLUMNS_MAX}: break the line");
             problems.push(source.problem(number + 1, remedy));
         }
+        if line.trim_start().starts_with("/// ```ignore") {
+            problems
+                .push(source.problem(number + 1, "an example that nobody compiles is no truth"));
+        }
     }
     let is_headed = ["//!", "#!["].iter().any(|with| source.text.starts_with(with));
     if !is_headed && !source.path.ends_with("tests.rs") {
@@ -592,4 +596,5 @@ fn sizes_headers_and_empty_names_are_found() {
     check("manage/src/x.rs", &tall, &[(FILE_LINES_MAX, "601 lines")]);
     check("manage/src/x.rs", "fn f() {}\n", &[(1, "open with")]);
     check("manage/src/utils.rs", "//! X.\n", &[(1, "name the file")]);
+    check("manage/src/x.rs", "//! X.\n/// ```ignore\n", &[(2, "nobody compiles")]);
 }

@@ -35,12 +35,16 @@ const WAIT: Duration = Duration::from_secs(10);
 /// site's dev-dependencies it pauses the clock once the site is open: time then passes when nobody
 /// has anything left to do, at once and up to the next timer.
 ///
-/// ```ignore
-/// let site = TestSite::new(project()).await;
+/// ```
+/// # use std::time::Duration;
+/// # use hulse::{Project, test::TestSite};
+/// # async fn a_minute(project: Project) {
+/// let site = TestSite::new(project).await;
 /// let mut socket = site.socket("/clock/").await;
 /// tokio::time::pause();
 /// socket.receive_nothing(Duration::from_secs(59)).await; // takes no time
 /// assert_eq!(socket.receive().await, "a minute has passed");
+/// # }
 /// ```
 ///
 /// A statement in the database works on another thread, which such a clock does not see: it runs on

@@ -136,3 +136,46 @@ async fn a_visitor_who_leaves_is_gone_in_two_seconds_also_with_the_worker() {
         assert_eq!(window.evaluate("document.querySelector('#map text b')").await, Value::Null);
     }
 }
+
+/// Lets a test take the page's ways to the server away and give them back.
+const BLOCKABLE: &str = "
+    window.isBlocked = false;
+    window.WebSocket = class extends WebSocket {
+      constructor(...all) {
+        if (isBlocked) throw new Error('blocked');
+        super(...all);
+      }
+    };
+    const request = window.fetch;
+    window.fetch = async (...all) => {
+      if (isBlocked) throw new TypeError('blocked');
+      return request(...all);
+    };";
+
+#[tokio::test]
+async fn who_comes_back_after_it_was_taken_for_gone_has_its_marker_where_it_was() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = start().await;
+    let mut ann = browser.window(Screen::DESKTOP).await;
+    let mut bob = browser.window(Screen::DESKTOP).await;
+    ann.before_each_page(BLOCKABLE).await;
+    let ann_key = open(&mut ann, &pulse).await;
+    let bob_key = open(&mut bob, &pulse).await;
+    let place = on_screen(&mut ann, 0.7, 0.6).await;
+    ann.drag(&[place]).await;
+    shows(&mut bob, &ann_key, (0.7, 0.6)).await;
+
+    ann.evaluate("isBlocked = true, dispatchEvent(new Event('offline'))").await;
+    bob.wait_for("document.querySelectorAll('.marker').length === 1").await;
+    ann.evaluate("isBlocked = false, dispatchEvent(new Event('online'))").await;
+    for window in [&mut ann, &mut bob] {
+        shows(window, &ann_key, (0.7, 0.6)).await;
+        window.wait_for("document.querySelectorAll('#people li').length === 2").await;
+        window.wait_for("document.querySelectorAll('.marker').length === 2").await;
+    }
+    // What the page hears after that changes nothing of it.
+    let place = on_screen(&mut bob, 0.4, 0.4).await;
+    bob.drag(&[place]).await;
+    shows(&mut ann, &bob_key, (0.4, 0.4)).await;
+    shows(&mut ann, &ann_key, (0.7, 0.6)).await;
+}

@@ -2,6 +2,7 @@
 //! killed and a worker is stopped for ten seconds: who comes back with its place ends with every
 //! message once and in order.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,11 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Streams, each with a sender.
 const ROOMS: usize = 40;
-/// Sockets that read each stream.
+/// Sockets that read each stream; in a `--long` run 24, which makes a thousand sockets in all.
 const READERS: usize = 9;
+const READERS_LONG: usize = 24;
+/// Sends of one client that may wait for their answers, as `hulse.js` has it.
+const WAITING_MAX: usize = 100;
 /// Messages of each sender a second: 2,000 in all.
 const RATE: u32 = 50;
 /// How long a client waits for a connection or an answer before it tries again.
@@ -118,42 +122,49 @@ impl Client {
         self
     }
 
-    /// Sends numbers until it is told to stop, each until it is answered; how many.
+    /// Sends numbers at its pace until it is told to stop, each again and again until it is
+    /// answered; how many.
     async fn send(mut self, joined: &Barrier, stop: watch::Receiver<bool>) -> usize {
         let mut socket = self.connect().await;
         joined.wait().await;
         let mut pace = interval(Duration::from_secs(1) / RATE);
-        let mut number = 0;
-        while !*stop.borrow() {
-            // After a fault it hurries: it catches up with its pace.
-            pace.tick().await;
-            let key = format!("k{number}");
-            let frame = json!({ "send": self.room, "key": key, "data": number }).to_string();
-            loop {
-                let said = timeout(PATIENCE, say(&mut socket, &frame, &key)).await;
-                if said == Ok(Some(())) {
-                    break;
+        let mut waiting = VecDeque::new();
+        let mut count = 0;
+        while !*stop.borrow() || !waiting.is_empty() {
+            let may_send = !*stop.borrow() && waiting.len() < WAITING_MAX;
+            let is_well = tokio::select! {
+                // After a fault it hurries: it catches up with its pace.
+                _ = pace.tick(), if may_send => {
+                    waiting.push_back(count);
+                    count += 1;
+                    self.say(&mut socket, count - 1).await
                 }
+                heard = timeout(PATIENCE, next(&mut socket)) => {
+                    heard.ok().flatten().is_some_and(|frame| is_well(&frame, &mut waiting))
+                }
+            };
+            if !is_well {
                 socket = self.connect().await;
+                for number in &waiting {
+                    // Should it fail, the connection ends, and that is heard.
+                    self.say(&mut socket, *number).await;
+                }
             }
-            number += 1;
         }
-        number
+        count
+    }
+
+    async fn say(&self, socket: &mut Socket, number: usize) -> bool {
+        let frame = json!({ "send": self.room, "key": format!("k{number}"), "data": number });
+        socket.send(Message::text(frame.to_string())).await.is_ok()
     }
 }
 
-/// Says something and waits until it is answered; `None`: it has to be said again.
-async fn say(socket: &mut Socket, frame: &str, key: &str) -> Option<()> {
-    socket.send(Message::text(frame)).await.ok()?;
-    loop {
-        let frame = next(socket).await?;
-        if frame["sent"] == key {
-            return Some(());
-        }
-        if frame["error"].is_string() && frame["key"] == key {
-            return None;
-        }
-    }
+/// Takes an answer from those that are waited for; whether the connection can go on.
+fn is_well(frame: &Value, waiting: &mut VecDeque<usize>) -> bool {
+    let Some(key) = frame["sent"].as_str() else { return !frame["error"].is_string() };
+    waiting.retain(|number| format!("k{number}") != key);
+    true
 }
 
 /// The next frame; `None`: the connection is over.
@@ -189,15 +200,17 @@ async fn faults(pulse: &Pulse) {
 #[tokio::test]
 async fn in_a_storm_of_faults_every_message_comes_once_and_in_order() {
     let pulse = Pulse::start_testsite(&["-w", "4"]).await;
-    let joined = Barrier::new(ROOMS * (READERS + 1) + 1);
+    let is_long = std::env::var_os("HULSE_TEST_LONG").is_some_and(|value| !value.is_empty());
+    let readers = if is_long { READERS_LONG } else { READERS };
+    let joined = Barrier::new(ROOMS * (readers + 1) + 1);
     let (stop, stopped) = watch::channel(false);
     let (counts, known): (Vec<_>, Vec<_>) = (0..ROOMS).map(|_| watch::channel(None)).unzip();
-    let reading = join_all((0..ROOMS * READERS).map(|i| {
+    let reading = join_all((0..ROOMS * readers).map(|i| {
         let client = Client::new(&pulse, i % ROOMS, i);
         client.read(&joined, known[i % ROOMS].clone())
     }));
     let sending = join_all(counts.iter().enumerate().map(|(room, count)| {
-        let sending = Client::new(&pulse, room, 1000).send(&joined, stopped.clone());
+        let sending = Client::new(&pulse, room, 9999).send(&joined, stopped.clone());
         async move {
             let sent = sending.await;
             count.send_replace(Some(sent));

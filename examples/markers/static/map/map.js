@@ -40,7 +40,8 @@ const stream = live.join("map", {
   presence(all) {
     people.clear();
     all.forEach(({ key, data }) => people.set(key, data.name));
-    for (const key of places.keys()) if (!people.has(key)) places.delete(key);
+    // Who comes back after a while hears of its own leaving; where it is, this page knows best.
+    for (const key of places.keys()) if (key !== me && !people.has(key)) places.delete(key);
     list();
     draw();
   },
