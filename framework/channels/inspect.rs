@@ -99,6 +99,11 @@ impl Layer {
         }
     }
 
+    /// The groups with members in this process, and how many each has.
+    pub(crate) fn local_groups(&self) -> Vec<(String, u64)> {
+        self.worker().table().members_of_groups()
+    }
+
     /// Empties everything, in all processes: no connection is in any group any more, and nobody is
     /// told; histories, unread messages, values and locks are gone. For tests and for beginning
     /// again.

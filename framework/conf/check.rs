@@ -24,6 +24,7 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
     }
     let above_zero = [
         ("server.timeout", server.timeout),
+        ("server.start_timeout", server.start_timeout),
         ("server.thread_workers", server.thread_workers as u64),
         ("server.connections_max", server.connections_max as u64),
         ("server.header_timeout", server.header_timeout),

@@ -24,6 +24,8 @@ pub struct Server {
     pub timeout: u64,
     /// How long a draining worker may finish, seconds.
     pub graceful_timeout: u64,
+    /// How long a worker may take until it serves, seconds.
+    pub start_timeout: u64,
     /// Connections a worker holds at once; beyond it accepting pauses.
     pub connections_max: usize,
     /// How long a request's head may take, from its first byte or the connection's begin, seconds.
@@ -43,6 +45,9 @@ pub struct Server {
     pub exclude_channels: Vec<String>,
     /// Folder of the store's socket, relative to the settings' folder.
     pub runtime_dir: PathBuf,
+    /// Socket on which the arbiter answers `manage ctl`, relative to the settings' folder; empty:
+    /// none.
+    pub control: PathBuf,
     /// WebSocket ping interval, seconds.
     pub ping_interval: u64,
     /// A WebSocket that sends nothing for this long after a ping is dropped, seconds.
@@ -63,6 +68,7 @@ impl Default for Server {
             data_store: StoreUrl::new("pulse://"),
             timeout: 10,
             graceful_timeout: 30,
+            start_timeout: 60,
             connections_max: 10_000,
             header_timeout: 10,
             body_timeout: 30,
@@ -72,6 +78,7 @@ impl Default for Server {
             only_channels: Vec::new(),
             exclude_channels: Vec::new(),
             runtime_dir: ".hulse".into(),
+            control: ".hulse/control.sock".into(),
             ping_interval: 20,
             ping_timeout: 30,
             message_bytes_max: 1_048_576,

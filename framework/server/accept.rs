@@ -13,6 +13,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -22,13 +23,13 @@ use tokio::io::{Interest, unix::AsyncFd};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Result;
 use crate::server::balance::Share;
-use crate::server::serve::{Serving, serve};
+use crate::server::serve::{Course, Serving, serve};
 use crate::server::stream::{Io, Place, Stream};
 
 /// How long a worker that holds more connections than another leaves a new one to the others.
@@ -43,6 +44,10 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long connections that were just accepted may still bring the request they carry, once
 /// draining has begun: it may lie in the kernel already.
 const LAST_REQUESTS: Duration = Duration::from_millis(100);
+
+/// How long idle connections may bring a last request when others go on: its answer says that it
+/// is the last. Who is closed without having been told may have sent one at that moment.
+const LAST_REQUESTS_REPLACED: Duration = Duration::from_secs(10);
 
 /// A listening socket on this worker's runtime.
 #[derive(Debug)]
@@ -115,11 +120,9 @@ impl Listening {
 pub(super) struct Acceptor {
     serving: Arc<Serving>,
     places: Arc<Semaphore>,
-    share: Share,
-    /// Cancelled: let nobody new in.
-    closing: CancellationToken,
-    /// Cancelled: no request after the one that runs.
-    finishing: CancellationToken,
+    course: Arc<Course>,
+    /// Others take whoever waits in the kernel's queue.
+    is_followed: Arc<AtomicBool>,
     /// One task a connection.
     connections: TaskTracker,
 }
@@ -129,9 +132,12 @@ impl Acceptor {
         Self {
             serving: Arc::new(serving),
             places: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
-            share,
-            closing: CancellationToken::new(),
-            finishing: CancellationToken::new(),
+            course: Arc::new(Course {
+                share,
+                closing: CancellationToken::new(),
+                finishing: CancellationToken::new(),
+            }),
+            is_followed: Arc::default(),
             connections: TaskTracker::new(),
         }
     }
@@ -143,7 +149,7 @@ impl Acceptor {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = self.closing.cancelled() => break,
+                () = self.course.closing.cancelled() => break,
                 accepted = self.accept_one(&socket, &mut hurry) => accepted,
             };
             match accepted {
@@ -160,7 +166,10 @@ impl Acceptor {
                 }
             }
         }
-        self.share.leave();
+        self.course.share.leave();
+        if self.is_followed.load(Ordering::Relaxed) {
+            return;
+        }
         hurry = usize::MAX;
         while let Some(Ok(stream)) = self.accept_one(&socket, &mut hurry).now_or_never() {
             self.serve(stream, &socket);
@@ -169,8 +178,8 @@ impl Acceptor {
 
     fn serve(&self, stream: Stream, socket: &Socket) {
         let serving = Arc::clone(&self.serving);
-        let finishing = self.finishing.clone();
-        self.connections.spawn(serve(serving, stream, socket.host.clone(), finishing));
+        let course = Arc::clone(&self.course);
+        self.connections.spawn(serve(serving, stream, socket.host.clone(), course));
     }
 
     /// Waits for a connection. The next `hurry` ones are not left to others.
@@ -179,7 +188,7 @@ impl Acceptor {
         let permit = places.acquire_owned().await.expect("the semaphore is never closed");
         loop {
             let mut ready = socket.listening.readable().await?;
-            let is_left_to_others = *hurry == 0 && self.share.is_ahead();
+            let is_left_to_others = *hurry == 0 && self.course.share.is_ahead();
             if is_left_to_others {
                 sleep(OTHERS_FIRST).await;
             }
@@ -188,22 +197,41 @@ impl Acceptor {
                 continue;
             };
             *hurry = if is_left_to_others { HURRY } else { hurry.saturating_sub(1) };
-            let place = Place::new(permit, self.share.count());
+            let place = Place::new(permit, self.course.share.count());
             return Ok(Stream::new(accepted?, place, self.serving.watch()));
         }
     }
 
     /// Lets nobody new in; `accept` ends.
     pub(super) fn close(&self) {
-        self.closing.cancel();
+        self.course.closing.cancel();
     }
 
-    /// Waits until the requests that run are answered and their connections closed.
+    /// The same, when others go on accepting from the same sockets.
+    pub(super) fn leave(&self) {
+        self.is_followed.store(true, Ordering::Relaxed);
+        self.close();
+    }
+
+    /// Waits until the requests that run are answered and their connections closed; idle ones may
+    /// bring a last request for a while.
     pub(super) async fn finish(&self) {
-        sleep(LAST_REQUESTS).await;
-        self.finishing.cancel();
+        let is_followed = self.is_followed.load(Ordering::Relaxed);
+        let patience = if is_followed { LAST_REQUESTS_REPLACED } else { LAST_REQUESTS };
         self.connections.close();
+        let _some_are_idle = timeout(patience, self.connections.wait()).await;
+        self.hurry();
         self.connections.wait().await;
+    }
+
+    /// Idle connections are closed now.
+    pub(super) fn hurry(&self) {
+        self.course.finishing.cancel();
+    }
+
+    /// Its part in the numbers of all.
+    pub(super) fn share(&self) -> &Share {
+        &self.course.share
     }
 }
 

@@ -1,11 +1,16 @@
 //! The arbiter: starts the store and the workers, replaces those that die, stops them all.
 //!
 //! Flow: one loop takes one [`Event`] at a time; after each, `tend` does what is due by the clock.
+//! What takes several events has a file of its own: `reload`, and what the control socket asks
+//! (`answers`).
 //!
 //! Invariants:
 //! - It serves no visitor and touches no database while it runs.
 //! - It ends after its last child has.
+//! - A worker that is ready is told to leave only when another one is, or when there are to be
+//!   fewer.
 
+use std::io::IsTerminal;
 use std::iter;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -18,13 +23,15 @@ use tokio::time::{Instant, sleep_until};
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::server::address::Listener;
-use crate::server::backoff::Backoff;
-use crate::server::balance::Board;
-use crate::server::children::{Nursery, Role, Running};
-use crate::server::control::{Order, Report, Start};
-
-/// How long a child may take to its first "ready"; a heartbeat comes only after it.
-const START_MAX: Duration = Duration::from_secs(60);
+use crate::server::answers::Question;
+use crate::server::balance::{Board, SEATS_MAX};
+use crate::server::children::{Birth, Nursery, Program, Role, Running};
+use crate::server::control::{Leave, PROTOCOL, Preparation, Report, Start};
+use crate::server::ctl::{Answer, Request};
+use crate::server::place::{Leaving, Place, Post, Release};
+use crate::server::prepare::DataStore;
+use crate::server::reload::{Held, Reload};
+use crate::server::signals::Signalled;
 
 /// Children that may die without a word before the first time all are ready.
 const START_DEATHS_MAX: usize = 5;
@@ -35,8 +42,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// Everything that can happen to the arbiter.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Somebody wants it to stop.
-    Stop(Stop),
+    /// A signal came.
+    Signalled(Signalled),
+    /// Somebody asks something over the control socket.
+    Asked(Request, Answer),
     /// A child said something.
     Said(u64, Report),
     /// A child ended; `None` if its status could not be had.
@@ -63,22 +72,46 @@ pub(super) struct Plan {
     /// How many connections each of them holds.
     pub(super) board: Board,
     pub(super) listeners: Vec<Listener>,
+    /// How visitors reach them.
+    pub(super) urls: Vec<String>,
+    pub(super) data_store: DataStore,
     /// The store's listening socket; none with `memory://`.
     pub(super) store: Option<Listener>,
     pub(super) store_path: Option<PathBuf>,
-    pub(super) timeout: Duration,
-    pub(super) graceful_timeout: Duration,
+    pub(super) times: Times,
+    /// What a reload's workers do about the database.
+    pub(super) database: Preparation,
 }
 
-impl Plan {
-    pub(super) fn timeouts(settings: &Settings) -> (Duration, Duration) {
+/// How long what may take. A reload reads them anew.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// Of a child that was ready and says nothing.
+    timeout: Duration,
+    /// Of one that is to end.
+    pub(super) graceful: Duration,
+    /// To the first "ready"; a heartbeat comes only after it.
+    start: Duration,
+}
+
+impl Times {
+    pub(super) fn new(settings: &Settings) -> Self {
         let server = &settings.server;
-        (Duration::from_secs(server.timeout), Duration::from_secs(server.graceful_timeout))
+        Self {
+            timeout: Duration::from_secs(server.timeout),
+            graceful: Duration::from_secs(server.graceful_timeout),
+            start: Duration::from_secs(server.start_timeout),
+        }
+    }
+
+    /// When a child that says nothing more is taken for hung.
+    fn silent_at(&self, child: &Running) -> Instant {
+        child.heard + if child.is_ready { self.timeout } else { self.start }
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Phase {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
     /// Not yet all are ready for the first time.
     Starting,
     Serving,
@@ -86,39 +119,58 @@ enum Phase {
     Stopping(Instant),
 }
 
-/// The place of one child.
-#[derive(Debug)]
-struct Place {
-    role: Role,
-    /// For the log; the workers count from 1.
-    number: usize,
-    child: Option<Running>,
-    /// When the next one is started, while there is none.
-    due: Instant,
-    backoff: Backoff,
-}
-
 /// The arbiter's state.
-#[derive(Debug)]
-pub(super) struct Arbiter {
-    plan: Plan,
-    nursery: Nursery,
-    phase: Phase,
-    places: Vec<Place>,
+pub(super) struct Arbiter<'a> {
+    pub(super) plan: Plan,
+    /// Reads the settings anew.
+    pub(super) load: &'a dyn Fn() -> Result<Settings>,
+    pub(super) nursery: Nursery,
+    pub(super) phase: Phase,
+    pub(super) places: Vec<Place>,
+    /// Bounded by `reload::LEAVING_MAX`, and each by its time.
+    pub(super) leaving: Vec<Leaving>,
+    /// What a child in an empty place is started as.
+    pub(super) release: Release,
+    /// The settings that only a new start takes, as they were at this one.
+    pub(super) held: Held,
+    pub(super) reload: Option<Reload>,
+    /// What the workers were asked for somebody.
+    pub(super) question: Option<Question>,
+    pub(super) started: Instant,
+    /// Children that died while it served.
+    pub(super) deaths: u64,
     start_deaths: usize,
     /// Why the start failed.
     failure: Option<Error>,
+    has_terminal: bool,
 }
 
-impl Arbiter {
-    pub(super) fn new(plan: Plan, nursery: Nursery) -> Self {
-        let store = plan.store.is_some().then_some((Role::Store, 0));
-        let workers = (1..=plan.workers).map(|number| (Role::Worker, number));
-        let due = Instant::now();
-        let place =
-            |(role, number)| Place { role, number, child: None, due, backoff: Backoff::default() };
-        let places = store.into_iter().chain(workers).map(place).collect();
-        Self { plan, nursery, phase: Phase::Starting, places, start_deaths: 0, failure: None }
+impl<'a> Arbiter<'a> {
+    pub(super) fn new(
+        plan: Plan,
+        nursery: Nursery,
+        settings: &Settings,
+        load: &'a dyn Fn() -> Result<Settings>,
+    ) -> Self {
+        let store = plan.store.is_some().then(|| Place::new(Role::Store, 0));
+        let workers = (1..=plan.workers).map(|number| Place::new(Role::Worker, number));
+        Self {
+            places: store.into_iter().chain(workers).collect(),
+            plan,
+            load,
+            nursery,
+            phase: Phase::Starting,
+            leaving: Vec::new(),
+            release: Release { generation: 1, program: Program::default() },
+            held: Held::new(settings),
+            reload: None,
+            question: None,
+            started: Instant::now(),
+            deaths: 0,
+            start_deaths: 0,
+            failure: None,
+            has_terminal: std::io::stdin().is_terminal(),
+        }
     }
 
     /// Runs until the last child has ended; `ready` is called once, when all serve.
@@ -145,14 +197,32 @@ impl Arbiter {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Stop(stop) => self.stop(stop),
+            Event::Signalled(signalled) => self.signalled(signalled),
+            Event::Asked(request, answer) => self.asked(request, answer),
             Event::Said(id, report) => self.said(id, report),
             Event::Exited(id, status) => self.exited(id, status),
             Event::Tick => {}
         }
     }
 
-    fn stop(&mut self, stop: Stop) {
+    fn signalled(&mut self, signalled: Signalled) {
+        let workers = self.workers();
+        let done = match signalled {
+            Signalled::Stop(stop) => return self.stop(stop),
+            // Its terminal was closed: that is what HUP once meant.
+            Signalled::Reload if self.has_terminal && !std::io::stdin().is_terminal() => {
+                return self.stop(Stop::Gracefully);
+            }
+            Signalled::Reload => return self.begin_reload(None),
+            Signalled::More => self.scale(workers + 1),
+            Signalled::Fewer => self.scale(workers.saturating_sub(1).max(1)),
+        };
+        if let Err(words) = done {
+            tracing::error!("cannot scale: {words}");
+        }
+    }
+
+    pub(super) fn stop(&mut self, stop: Stop) {
         let now = Instant::now();
         let stopping = matches!(self.phase, Phase::Stopping(_));
         let at_once = stop == Stop::AtOnce || (stopping && stop == Stop::Interrupt);
@@ -160,7 +230,7 @@ impl Arbiter {
             self.begin_stopping(now);
         } else if !stopping {
             tracing::info!("stopping; a second interrupt stops at once");
-            self.begin_stopping(now + self.plan.graceful_timeout);
+            self.begin_stopping(now + self.plan.times.graceful);
         }
     }
 
@@ -170,10 +240,15 @@ impl Arbiter {
         // The workers have their own copies, and drop them once they have emptied the queue.
         self.plan.listeners.clear();
         for place in self.places.iter().filter(|place| place.role == Role::Worker) {
-            if let Some(child) = &place.child {
-                child.order(Order::Drain);
-            }
+            place.child.iter().for_each(|child| child.drain(Leave::Stop));
+            // It serves nobody yet.
+            place.next.iter().for_each(Running::kill);
         }
+        for leaving in &mut self.leaving {
+            leaving.kill_at = leaving.kill_at.min(kill_at);
+            leaving.child.drain(Leave::Stop);
+        }
+        self.give_up_reload("the site stops");
     }
 
     fn fail(&mut self, error: Error) {
@@ -183,49 +258,76 @@ impl Arbiter {
 
     fn said(&mut self, id: u64, report: Report) {
         let starting = self.phase == Phase::Starting;
-        let Some((name, child)) = child(&mut self.places, id) else { return };
+        let Some((post, name)) = self.find(id) else { return };
+        let Some(child) = self.running(post) else { return };
         child.heard = Instant::now();
         match report {
-            Report::Alive => {}
+            Report::Alive(counts) => child.counts = counts,
             Report::Ready => {
                 child.is_ready = true;
-                let took = child.started.elapsed();
-                tracing::info!(process = child.process, ?took, "{name} is ready");
-                let is_ready = |p: &Place| p.child.as_ref().is_some_and(|child| child.is_ready);
-                if starting && self.places.iter().all(is_ready) {
-                    self.phase = Phase::Serving;
+                let (process, took) = (child.process, child.started.elapsed());
+                tracing::info!(process, ?took, "{name} is ready");
+                match post {
+                    Post::Child(_) if starting && self.places.iter().all(Place::is_ready) => {
+                        self.phase = Phase::Serving;
+                    }
+                    Post::Next(index) => self.promote(index),
+                    Post::Child(_) | Post::Leaving(_) => {}
                 }
             }
             Report::Failed(words) if starting => self.fail(Error::of(Kind::Server, words)),
-            Report::Failed(words) => tracing::error!("{name} cannot start: {words}"),
+            Report::Failed(words) => {
+                tracing::error!("{name} cannot start: {words}");
+                child.complaint = Some(words);
+            }
+            Report::Groups(groups) => self.hear_groups(id, &groups),
+        }
+    }
+
+    /// Puts the ready one in the place of the other, which leaves.
+    fn promote(&mut self, index: usize) {
+        let times = self.plan.times;
+        let Some(place) = self.places.get_mut(index) else { return };
+        let Some(next) = place.next.take() else { return };
+        if let Some(child) = place.child.replace(next) {
+            child.drain(Leave::Replaced);
+            let (role, number) = (place.role, place.number);
+            let kill_at = Instant::now() + times.graceful;
+            self.leaving.push(Leaving { role, number, child, kill_at });
         }
     }
 
     fn exited(&mut self, id: u64, status: Option<ExitStatus>) {
-        let Some((name, child)) = child(&mut self.places, id) else { return };
-        let process = child.process;
-        let lived = child.started.elapsed();
+        let Some((post, name)) = self.find(id) else { return };
+        let Some(child) = self.take(post) else { return };
+        let (process, lived) = (child.process, child.started.elapsed());
         let died = status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
-        if let Some(place) = self.places.iter_mut().find(|p| p.holds(id)) {
-            place.child = None;
-            if place.role == Role::Worker {
-                self.plan.board.leave(place.number);
-            }
-            let wait = place.backoff.wait(lived);
-            place.due = Instant::now() + wait;
-            match self.phase {
-                Phase::Stopping(_) => tracing::info!(process, "{name} ended ({died})"),
-                Phase::Starting | Phase::Serving => {
-                    tracing::error!(process, ?lived, ?wait, "{name} died ({died})");
-                }
-            }
+        self.plan.board.leave(child.seat);
+        self.hear_no_groups(id);
+        let is_expected = matches!(post, Post::Leaving(_));
+        if is_expected || matches!(self.phase, Phase::Stopping(_)) {
+            tracing::info!(process, "{name} ended ({died})");
+            return;
         }
+        let place = match post {
+            Post::Child(index) | Post::Next(index) => &mut self.places[index],
+            Post::Leaving(_) => return,
+        };
+        let wait = place.backoff.wait(lived);
+        place.due = Instant::now() + wait;
+        tracing::error!(process, ?lived, ?wait, "{name} died ({died})");
         if self.phase == Phase::Starting {
             self.start_deaths += 1;
             if self.start_deaths >= START_DEATHS_MAX {
                 let words = format!("{name} keeps dying before it is ready ({died})");
                 self.fail(Error::of(Kind::Server, words));
             }
+            return;
+        }
+        self.deaths += 1;
+        if !child.is_ready {
+            let words = child.complaint.unwrap_or(died);
+            self.start_failed(child.generation, &format!("{name}: {words}"));
         }
     }
 
@@ -236,95 +338,159 @@ impl Arbiter {
             self.tend_stopping(now, kill_at);
             return;
         }
+        self.kill_silent(now);
         for index in 0..self.places.len() {
             let place = &self.places[index];
-            match &place.child {
-                Some(child) if now >= self.silent_at(child) => {
-                    tracing::error!(process = child.process, "{place} is silent, killing it");
+            if place.child.is_none() && now >= place.due {
+                self.fill(index);
+            }
+        }
+        for leaving in &self.leaving {
+            let child = &leaving.child;
+            if now >= leaving.kill_at || now >= self.plan.times.silent_at(child) {
+                tracing::warn!(process = child.process, "{leaving} does not end, killing it");
+                child.kill();
+            }
+        }
+        self.tend_question(now);
+        if self.phase == Phase::Serving {
+            self.tend_reload();
+        }
+    }
+
+    fn kill_silent(&mut self, now: Instant) {
+        let times = self.plan.times;
+        for place in &mut self.places {
+            let name = place.to_string();
+            for child in place.child.iter_mut().chain(&mut place.next) {
+                if now >= times.silent_at(child) {
+                    tracing::error!(process = child.process, "{name} is silent, killing it");
+                    child.complaint.get_or_insert_with(|| "it said nothing in time".to_owned());
                     child.kill();
                 }
-                Some(_) => {}
-                None if now >= place.due => self.fill(index),
-                None => {}
             }
         }
     }
 
     fn tend_stopping(&self, now: Instant, kill_at: Instant) {
-        let workers_left =
-            self.places.iter().any(|place| place.role == Role::Worker && place.child.is_some());
+        let of_workers = self.places.iter().filter(|place| place.role == Role::Worker);
+        let workers = of_workers.flat_map(Place::children).count() + self.leaving.len();
         for place in &self.places {
-            let Some(child) = &place.child else { continue };
-            if now >= kill_at {
-                child.kill();
-            } else if place.role == Role::Store && !workers_left {
-                child.order(Order::Drain);
+            for child in place.children() {
+                if now >= kill_at {
+                    child.kill();
+                } else if place.role == Role::Store && workers == 0 {
+                    child.drain(Leave::Stop);
+                }
             }
         }
-    }
-
-    /// When a child that says nothing more is taken for hung.
-    fn silent_at(&self, child: &Running) -> Instant {
-        child.heard + if child.is_ready { self.plan.timeout } else { START_MAX }
+        for leaving in self.leaving.iter().filter(|leaving| now >= leaving.kill_at) {
+            leaving.child.kill();
+        }
     }
 
     /// Starts a child in an empty place.
     fn fill(&mut self, index: usize) {
-        let (role, number) = (self.places[index].role, self.places[index].number);
-        let (store, workers) = (self.plan.store_path.clone(), self.plan.workers);
-        let start = Start { number, workers, store };
-        let sockets: Vec<_> = match role {
-            Role::Worker => iter::once(self.plan.board.as_fd())
-                .chain(self.plan.listeners.iter().map(AsFd::as_fd))
-                .collect(),
-            Role::Store => self.plan.store.iter().map(AsFd::as_fd).collect(),
-        };
-        match self.nursery.spawn(role, &start, &sockets) {
+        let reload = self.reload.as_ref().filter(|_| self.places[index].role == Role::Worker);
+        let release = reload.map_or(&self.release, |reload| &reload.release).clone();
+        match self.spawn(index, &release) {
             Ok(child) => self.places[index].child = Some(child),
             Err(error) if self.phase == Phase::Starting => self.fail(error),
             Err(error) => {
                 tracing::error!(%error, "{}", self.places[index]);
                 let place = &mut self.places[index];
                 place.due = Instant::now() + place.backoff.wait(Duration::ZERO).max(TICK);
+                self.start_failed(release.generation, &error.to_string());
             }
         }
     }
 
+    /// Starts a child for a place.
+    pub(super) fn spawn(&mut self, index: usize, release: &Release) -> Result<Running> {
+        let Place { role, number, .. } = self.places[index];
+        let is_first = release.generation == 1;
+        let start = Start {
+            protocol: PROTOCOL,
+            number,
+            seat: self.free_seat(),
+            store: self.plan.store_path.clone(),
+            database: if is_first { Preparation::Nothing } else { self.plan.database },
+        };
+        let sockets: Vec<_> = match role {
+            Role::Worker => iter::once(self.plan.board.as_fd())
+                .chain(self.plan.listeners.iter().map(AsFd::as_fd))
+                .collect(),
+            Role::Store => self.plan.store.iter().map(AsFd::as_fd).collect(),
+        };
+        let birth = Birth { role, program: &release.program, generation: release.generation };
+        self.nursery.spawn(&birth, &start, &sockets)
+    }
+
+    /// The first seat nobody has.
+    fn free_seat(&self) -> usize {
+        let taken: Vec<usize> = self.children().map(|child| child.seat).collect();
+        (1..SEATS_MAX).find(|seat| !taken.contains(seat)).unwrap_or(SEATS_MAX)
+    }
+
+    /// All children.
+    pub(super) fn children(&self) -> impl Iterator<Item = &Running> {
+        let leaving = self.leaving.iter().map(|leaving| &leaving.child);
+        self.places.iter().flat_map(Place::children).chain(leaving)
+    }
+
+    /// How many workers there are to be.
+    pub(super) fn workers(&self) -> usize {
+        self.places.iter().filter(|place| place.role == Role::Worker).count()
+    }
+
     fn is_done(&self) -> bool {
-        matches!(self.phase, Phase::Stopping(_)) && self.places.iter().all(|p| p.child.is_none())
+        matches!(self.phase, Phase::Stopping(_)) && self.children().next().is_none()
     }
 
     fn next_due(&self) -> Instant {
-        let soon = Instant::now() + TICK;
-        let of_place = |place: &Place| match (&self.phase, &place.child) {
-            (Phase::Stopping(kill_at), _) => *kill_at,
-            (_, Some(child)) => self.silent_at(child),
-            (_, None) => place.due,
-        };
         let now = Instant::now();
+        let soon = now + TICK;
+        let silent = self.children().map(|child| self.plan.times.silent_at(child));
+        let empty = self.places.iter().filter(|place| place.child.is_none()).map(|place| place.due);
+        let killed = self.leaving.iter().map(|leaving| leaving.kill_at);
+        let stopped = match self.phase {
+            Phase::Stopping(kill_at) => Some(kill_at),
+            Phase::Starting | Phase::Serving => None,
+        };
+        let asked = self.question.as_ref().map(Question::due);
+        let due = silent.chain(empty).chain(killed).chain(stopped).chain(asked);
         // One that is due already was tended to; it is waiting for its end.
-        self.places.iter().map(of_place).filter(|due| *due > now).min().unwrap_or(soon).min(soon)
+        due.filter(|due| *due > now).min().unwrap_or(soon).min(soon)
     }
-}
 
-impl Place {
-    fn holds(&self, id: u64) -> bool {
-        self.child.as_ref().is_some_and(|child| child.id == id)
+    /// Where the child called `id` is and what the log calls it; it may be gone.
+    fn find(&self, id: u64) -> Option<(Post, String)> {
+        let is = |child: &Option<Running>| child.as_ref().is_some_and(|child| child.id == id);
+        for (index, place) in self.places.iter().enumerate() {
+            if is(&place.child) {
+                return Some((Post::Child(index), place.to_string()));
+            }
+            if is(&place.next) {
+                return Some((Post::Next(index), format!("the new {place}")));
+            }
+        }
+        let index = self.leaving.iter().position(|leaving| leaving.child.id == id)?;
+        Some((Post::Leaving(index), format!("the old {}", self.leaving[index])))
     }
-}
 
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.role {
-            Role::Store => f.write_str("the store"),
-            Role::Worker => write!(f, "worker {}", self.number),
+    fn running(&mut self, post: Post) -> Option<&mut Running> {
+        match post {
+            Post::Child(index) => self.places.get_mut(index)?.child.as_mut(),
+            Post::Next(index) => self.places.get_mut(index)?.next.as_mut(),
+            Post::Leaving(index) => self.leaving.get_mut(index).map(|leaving| &mut leaving.child),
         }
     }
-}
 
-/// The child called `id` and the name of its place; an event of one replaced since finds none.
-fn child(places: &mut [Place], id: u64) -> Option<(String, &mut Running)> {
-    let place = places.iter_mut().find(|place| place.holds(id))?;
-    let name = place.to_string();
-    Some((name, place.child.as_mut()?))
+    fn take(&mut self, post: Post) -> Option<Running> {
+        match post {
+            Post::Child(index) => self.places.get_mut(index)?.child.take(),
+            Post::Next(index) => self.places.get_mut(index)?.next.take(),
+            Post::Leaving(index) => Some(self.leaving.remove(index).child),
+        }
+    }
 }

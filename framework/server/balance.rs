@@ -9,7 +9,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use rustix::fs::MemfdFlags;
 
@@ -17,6 +17,9 @@ use crate::error::Result;
 
 /// The number of a place without a worker.
 const ABSENT: u32 = u32::MAX;
+
+/// Seats on a board: the workers there may be, and as many that are being replaced.
+pub(super) const SEATS_MAX: usize = 2048;
 
 /// Bytes of a number.
 const NUMBER_BYTES: usize = 4;
@@ -28,10 +31,9 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// For workers 1 to `workers`, none of which is there.
-    pub(super) fn new(workers: usize) -> Result<Self> {
+    /// With all seats empty. It grows with the highest seat that is taken.
+    pub(super) fn new() -> Result<Self> {
         let file = File::from(rustix::fs::memfd_create("workers", MemfdFlags::CLOEXEC)?);
-        file.write_all_at(&vec![0xff; workers * NUMBER_BYTES], 0)?;
         Ok(Self { file })
     }
 
@@ -39,13 +41,13 @@ impl Board {
         Self { file: File::from(fd) }
     }
 
-    /// The worker is not there any more.
-    pub(super) fn leave(&self, worker: usize) {
-        self.write(worker, ABSENT);
+    /// Nobody has this seat, for now.
+    pub(super) fn leave(&self, seat: usize) {
+        self.write(seat, ABSENT);
     }
 
-    fn write(&self, worker: usize, number: u32) {
-        let offset = worker.saturating_sub(1) * NUMBER_BYTES;
+    fn write(&self, seat: usize, number: u32) {
+        let offset = seat.clamp(1, SEATS_MAX).saturating_sub(1) * NUMBER_BYTES;
         // Memory does not fail; and if it did, connections would be spread less evenly.
         let _uneven = self.file.write_all_at(&number.to_le_bytes(), offset as u64);
     }
@@ -72,9 +74,11 @@ pub(super) struct Share(Arc<Part>);
 #[derive(Debug)]
 struct Part {
     board: Board,
-    worker: usize,
-    workers: usize,
+    seat: usize,
     held: AtomicU32,
+    /// It takes no more, whatever it still holds.
+    has_left: AtomicBool,
+    requests: AtomicU64,
 }
 
 /// One connection, counted until this is dropped.
@@ -82,26 +86,52 @@ struct Part {
 pub(super) struct Counted(Share);
 
 impl Share {
-    pub(super) fn new(board: Board, worker: usize, workers: usize) -> Self {
-        board.write(worker, 0);
-        Self(Arc::new(Part { board, worker, workers, held: AtomicU32::new(0) }))
+    /// The part of who has this seat.
+    pub(super) fn new(board: Board, seat: usize) -> Self {
+        board.write(seat, 0);
+        let (held, has_left, requests) = Default::default();
+        Self(Arc::new(Part { board, seat, held, has_left, requests }))
     }
 
     pub(super) fn count(&self) -> Counted {
         let before = self.0.held.fetch_add(1, Ordering::Relaxed);
-        self.0.board.write(self.0.worker, before + 1);
+        self.0.show(before + 1);
         Counted(self.clone())
+    }
+
+    /// Counts a request.
+    pub(super) fn count_request(&self) {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests so far.
+    pub(super) fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+
+    /// Connections held.
+    pub(super) fn held(&self) -> u32 {
+        self.0.held.load(Ordering::Relaxed)
     }
 
     /// Whether some worker holds fewer connections than this one.
     pub(super) fn is_ahead(&self) -> bool {
-        let held = self.0.held.load(Ordering::Relaxed);
-        held > 0 && held > self.0.board.least(&mut vec![0; self.0.workers * NUMBER_BYTES])
+        let held = self.held();
+        held > 0 && held > self.0.board.least(&mut vec![0; SEATS_MAX * NUMBER_BYTES])
     }
 
     /// Leaves the board: this worker takes no more.
     pub(super) fn leave(&self) {
-        self.0.board.leave(self.0.worker);
+        self.0.has_left.store(true, Ordering::Relaxed);
+        self.0.board.leave(self.0.seat);
+    }
+}
+
+impl Part {
+    fn show(&self, held: u32) {
+        if !self.has_left.load(Ordering::Relaxed) {
+            self.board.write(self.seat, held);
+        }
     }
 }
 
@@ -109,7 +139,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         let part = &self.0.0;
         let before = part.held.fetch_sub(1, Ordering::Relaxed);
-        part.board.write(part.worker, before.saturating_sub(1));
+        part.show(before.saturating_sub(1));
     }
 }
 
@@ -123,11 +153,12 @@ mod tests {
 
     #[test]
     fn the_one_that_holds_more_than_another_is_ahead() {
-        let shared = Board::new(3).unwrap();
-        let one = Share::new(board(&shared), 1, 3);
+        let shared = Board::new().unwrap();
+        shared.leave(3);
+        let one = Share::new(board(&shared), 1);
         let first = one.count();
         assert!(!one.is_ahead(), "the others are not there");
-        let two = Share::new(board(&shared), 2, 3);
+        let two = Share::new(board(&shared), 2);
         assert!(one.is_ahead() && !two.is_ahead());
         let _second = two.count();
         assert!(!one.is_ahead() && !two.is_ahead());
@@ -135,5 +166,16 @@ mod tests {
         assert!(two.is_ahead());
         shared.leave(1);
         assert!(!two.is_ahead());
+    }
+
+    #[test]
+    fn who_has_left_counts_no_more_while_his_connections_end() {
+        let shared = Board::new().unwrap();
+        let (old, new) = (Share::new(board(&shared), 1), Share::new(board(&shared), 2));
+        let held = [old.count(), old.count()];
+        old.leave();
+        drop(held);
+        let _first = new.count();
+        assert!(!new.is_ahead(), "it would leave its visitors to one who takes none");
     }
 }

@@ -13,23 +13,25 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::server::control::{self, Order, Report, Start};
+use crate::server::control::{self, Counts, Groups, Leave, Order, PROTOCOL, Report, Start, Voice};
 
 /// How long a child outlives its arbiter at most: what is begun may finish, but the site may be
 /// started again meanwhile.
 pub(super) const ORPHAN_SECONDS_MAX: u64 = 3;
 
-/// Orders that may wait; there is only one kind.
-const ORDERS_MAX: usize = 8;
+/// Orders that may wait; the arbiter has at most a few under way.
+const ORDERS_MAX: usize = 32;
 
 /// The exit code of a child that had to end itself.
 const ORPHANED: i32 = 1;
 
 /// The child's end of the control socket.
-#[derive(Debug)]
 pub(super) struct Control {
     socket: Arc<UnixStream>,
+    voice: Voice,
     orders: mpsc::Receiver<Heard>,
+    /// What it says beside that it lives.
+    counts: Box<dyn Fn() -> Counts + Send>,
     /// How often it says that it lives.
     beat: Duration,
 }
@@ -38,7 +40,9 @@ pub(super) struct Control {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// Finish and end.
-    Drain,
+    Drain(Leave),
+    /// Tell which groups have members.
+    Groups(u64),
     /// The arbiter is gone; finish soon.
     Orphaned,
 }
@@ -59,15 +63,28 @@ pub(super) fn begin(settings: &Settings) -> Result<(Control, Start, Vec<OwnedFd>
     thread::Builder::new().name("control".into()).spawn(move || listen(&listening, &heard))?;
     let beat = Duration::from_secs(settings.server.timeout).div_f32(4.0);
     let beat = beat.min(Duration::from_secs(1));
-    Ok((Control { socket, orders, beat }, start, sockets))
+    let (voice, counts) = (Voice::default(), Box::new(Counts::default));
+    let control = Control { socket, voice, orders, counts, beat };
+    if start.protocol != PROTOCOL {
+        let words = "this program speaks to its arbiter in another way than the one that runs: \
+                     stop the site and start it again";
+        let error = Error::of(Kind::Server, words);
+        control.failed(&error);
+        return Err(error);
+    }
+    Ok((control, start, sockets))
 }
 
 /// Passes orders on. It is a thread, so that also a child whose runtime hangs ends with its
 /// arbiter.
 #[expect(clippy::exit, reason = "the runtime may hang; nobody is left who could kill the process")]
 fn listen(socket: &UnixStream, heard: &mpsc::Sender<Heard>) {
-    while let Some(Order::Drain) = control::receive_order(socket) {
-        let _told_already = heard.try_send(Heard::Drain);
+    while let Some(order) = control::receive_order(socket) {
+        let order = match order {
+            Order::Drain(leave) => Heard::Drain(leave),
+            Order::Groups(id) => Heard::Groups(id),
+        };
+        let _told_already = heard.try_send(order);
     }
     let _told_already = heard.try_send(Heard::Orphaned);
     thread::sleep(Duration::from_secs(ORPHAN_SECONDS_MAX));
@@ -75,13 +92,27 @@ fn listen(socket: &UnixStream, heard: &mpsc::Sender<Heard>) {
 }
 
 impl Control {
+    /// From now on it says these with every beat.
+    pub(super) fn count_with(&mut self, counts: impl Fn() -> Counts + Send + 'static) {
+        self.counts = Box::new(counts);
+    }
+
     pub(super) fn ready(&self) {
-        control::report(&self.socket, &Report::Ready);
+        self.report(&Report::Ready);
+    }
+
+    fn report(&self, report: &Report) {
+        self.voice.report(&self.socket, report);
+    }
+
+    /// Answers what [`Heard::Groups`] asked.
+    pub(super) fn groups(&self, id: u64, members: Vec<(String, u64)>) {
+        self.report(&Report::Groups(Groups::new(id, members)));
     }
 
     /// Tells why it cannot start.
     pub(super) fn failed(&self, error: &Error) {
-        control::report(&self.socket, &Report::Failed(error.to_string()));
+        self.report(&Report::Failed(error.to_string()));
     }
 
     /// Says "alive" every beat and ends with what is heard.
@@ -90,10 +121,16 @@ impl Control {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = beat.tick() => control::report(&self.socket, &Report::Alive),
+                _ = beat.tick() => self.report(&Report::Alive((self.counts)())),
                 heard = self.orders.recv() => return heard.unwrap_or(Heard::Orphaned),
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("socket", &self.socket).finish_non_exhaustive()
     }
 }
 

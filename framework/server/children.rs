@@ -1,11 +1,18 @@
 //! Starting a child process and hearing of it.
+//!
+//! Invariant: all children of a generation run the same program, also those that replace dead ones,
+//! whatever has become of its file meanwhile.
 
 use std::ffi::OsString;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::fs::File;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as Pair;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::SendFlags;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
@@ -16,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind, Result};
 use crate::server::arbiter::Event;
-use crate::server::control::{self, Order, Start};
+use crate::server::control::{self, Counts, Leave, Order, Start};
 
 /// This program, also after a rebuild has replaced its file.
-const PROGRAM: &str = "/proc/self/exe";
+const RUNNING: &str = "/proc/self/exe";
 
 /// After a child's end, how long its last reports may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -44,6 +51,44 @@ impl Role {
     }
 }
 
+/// What children are started from.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Program {
+    /// The one that runs.
+    #[default]
+    Running,
+    /// One that was opened; its file may be replaced since.
+    Opened(Arc<File>),
+}
+
+impl Program {
+    /// The one that lies now where the one that runs was started from. `name` is the name it was
+    /// started by: a link to the newest release is followed anew.
+    pub(super) fn on_disk(name: Option<&OsString>) -> Result<Self> {
+        let named = name.map(Path::new).filter(|name| name.components().count() > 1);
+        let path = match named {
+            Some(path) => path.to_owned(),
+            None => {
+                let path = std::env::current_exe()?.to_string_lossy().into_owned();
+                // Linux says so of one whose file was replaced.
+                path.trim_end_matches(" (deleted)").into()
+            }
+        };
+        let doing = || format!("opening the program {}", path.display());
+        let file =
+            File::open(&path).map_err(|error| Error::because(Kind::Server, doing(), error))?;
+        Ok(Self::Opened(Arc::new(file)))
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Running => RUNNING.into(),
+            // Looked up in the child, before the descriptor is closed there.
+            Self::Opened(file) => format!("/proc/self/fd/{}", file.as_raw_fd()).into(),
+        }
+    }
+}
+
 /// Makes children and waits for each in a task of its own.
 #[derive(Debug)]
 pub(super) struct Nursery {
@@ -55,16 +100,30 @@ pub(super) struct Nursery {
     last_id: u64,
 }
 
+/// What a child is started as.
+#[derive(Debug)]
+pub(super) struct Birth<'a> {
+    pub(super) role: Role,
+    pub(super) program: &'a Program,
+    pub(super) generation: u64,
+}
+
 /// A living child. Dropping this lets it live.
 #[derive(Debug)]
 pub(super) struct Running {
-    /// Never used twice, unlike a process id.
+    /// What it is called in events. Never used twice, unlike a process id.
     pub(super) id: u64,
     pub(super) process: u32,
     pub(super) started: Instant,
     /// When it last said anything.
     pub(super) heard: Instant,
     pub(super) is_ready: bool,
+    pub(super) generation: u64,
+    /// A worker's seat on the board.
+    pub(super) seat: usize,
+    pub(super) counts: Counts,
+    /// Why it cannot start, as it said.
+    pub(super) complaint: Option<String>,
     /// Dropping it tells the child that the arbiter is gone.
     control: OwnedWriteHalf,
     kill: CancellationToken,
@@ -75,11 +134,22 @@ impl Nursery {
         Self { arguments, events, tasks: JoinSet::new(), last_id: 0 }
     }
 
+    /// A number never used for a child.
+    pub(super) fn number(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// The program as it lies on disk now.
+    pub(super) fn program(&self) -> Result<Program> {
+        Program::on_disk(self.arguments.first())
+    }
+
     /// Starts a child. It must be called on the main thread: the signal at a parent's death is one
     /// at the death of the thread that made the child.
     pub(super) fn spawn(
         &mut self,
-        role: Role,
+        birth: &Birth<'_>,
         start: &Start,
         sockets: &[BorrowedFd<'_>],
     ) -> Result<Running> {
@@ -87,22 +157,25 @@ impl Nursery {
         let (ours, theirs) = Pair::pair().map_err(failed)?;
         control::send_start(&ours, start, sockets)?;
         ours.set_nonblocking(true).map_err(failed)?;
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(birth.program.path());
         if let Some(name) = self.arguments.first() {
             command.arg0(name);
         }
-        command.args(self.arguments.iter().skip(1)).args(["--child", role.word()]);
+        command.args(self.arguments.iter().skip(1)).args(["--child", birth.role.word()]);
         let child =
             command.stdin(OwnedFd::from(theirs)).kill_on_drop(true).spawn().map_err(failed)?;
         let (reading, control) = UnixStream::from_std(ours).map_err(failed)?.into_split();
-        self.last_id += 1;
         let now = Instant::now();
         let running = Running {
-            id: self.last_id,
+            id: self.number(),
             process: child.id().unwrap_or_default(),
             started: now,
             heard: now,
             is_ready: false,
+            generation: birth.generation,
+            seat: start.seat,
+            counts: Counts::default(),
+            complaint: None,
             control,
             kill: CancellationToken::new(),
         };
@@ -115,10 +188,16 @@ impl Nursery {
 }
 
 impl Running {
+    /// Tells it to finish what it has begun, and why.
+    pub(super) fn drain(&self, leave: Leave) {
+        self.order(Order::Drain(leave));
+    }
+
     /// Gives an order; a child that does not take it is killed.
     pub(super) fn order(&self, order: Order) {
-        let bytes = order.encode();
-        if self.control.try_write(&bytes).ok() != Some(bytes.len()) {
+        let (bytes, flags) = (order.encode(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        let socket: &UnixStream = self.control.as_ref();
+        if rustix::net::send(socket, &bytes, flags).ok() != Some(bytes.len()) {
             self.kill();
         }
     }

@@ -4,13 +4,17 @@
 //! the listening sockets; the store's: its socket), later [`Order`]s.
 //! Child → arbiter: [`Report`]s. End of file means that the other one is gone.
 //!
-//! A message is a kind byte, a length (u32, little endian) and that many bytes.
+//! A message is a kind byte, a length (u32, little endian) and that many bytes. After a reload the
+//! two may be different builds of the site: a kind that is not known is passed over, a field that
+//! is missing has its default; what would be misunderstood all the same changes [`PROTOCOL`].
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -20,6 +24,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::error::{Error, Kind, Result};
+
+/// What an arbiter and a child of different builds must agree on; the store's link counts too.
+pub(super) const PROTOCOL: u32 = 1;
 
 /// Most listening sockets handed to a child. The kernel takes 253 descriptors in one message.
 pub(super) const LISTENERS_MAX: usize = 64;
@@ -32,22 +39,53 @@ const MESSAGE_BYTES_MAX: usize = 65_536;
 
 const HEAD_BYTES: usize = 5;
 
+/// Bytes of reports that wait for an arbiter that does not read; more are dropped.
+const WAITING_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
+
 /// The first message: what a child is to be.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Start {
-    /// A worker's number, from 1.
+    pub(super) protocol: u32,
+    /// A worker's number, from 1; two have the same while one replaces the other.
     pub(super) number: usize,
-    /// How many workers there are.
-    pub(super) workers: usize,
+    /// Its seat on the board, from 1, which it has alone.
+    pub(super) seat: usize,
     /// The data store's socket; none with `memory://`.
     pub(super) store: Option<PathBuf>,
+    /// What to do about the database before it serves.
+    pub(super) database: Preparation,
+}
+
+/// What a worker does about the database before it serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Preparation {
+    /// The arbiter has seen to it.
+    #[default]
+    Nothing,
+    /// A reload may bring models whose migrations are unapplied: it refuses to start then.
+    Check,
+    /// It applies them.
+    Migrate,
 }
 
 /// Arbiter → child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// Finish what is begun, then end.
-    Drain,
+    Drain(Leave),
+    /// Tell which groups have members.
+    Groups(u64),
+}
+
+/// Why a child is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// The site stops.
+    Stop,
+    /// Others go on.
+    Replaced,
 }
 
 /// Child → arbiter.
@@ -55,21 +93,54 @@ pub(super) enum Order {
 pub(super) enum Report {
     /// It serves.
     Ready,
-    /// Its runtime still turns.
-    Alive,
+    /// Its runtime still turns, and what it has done so far.
+    Alive(Counts),
     /// It cannot start, and why.
     Failed(String),
+    /// The answer to [`Order::Groups`].
+    Groups(Groups),
+}
+
+/// What a worker has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Counts {
+    /// Open connections, WebSockets among them.
+    pub(super) connections: u64,
+    /// Open WebSockets.
+    pub(super) sockets: u64,
+    /// Requests since it started.
+    pub(super) requests: u64,
+}
+
+/// Groups with members in one process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Groups {
+    /// Of the [`Order::Groups`] this answers.
+    pub(super) id: u64,
+    /// How many members each has.
+    pub(super) members: BTreeMap<String, u64>,
+    /// Groups that did not fit.
+    pub(super) left_out: u64,
 }
 
 impl Order {
     pub(super) fn encode(self) -> Vec<u8> {
         match self {
-            Self::Drain => message(b'D', &[]),
+            Self::Drain(Leave::Stop) => message(b'D', &[]),
+            Self::Drain(Leave::Replaced) => message(b'D', b"replaced"),
+            Self::Groups(id) => message(b'G', &id.to_le_bytes()),
         }
     }
 
-    fn decode(kind: u8) -> Option<Self> {
-        (kind == b'D').then_some(Self::Drain)
+    fn decode(kind: u8, payload: &[u8]) -> Option<Self> {
+        match kind {
+            b'D' if payload == b"replaced" => Some(Self::Drain(Leave::Replaced)),
+            b'D' => Some(Self::Drain(Leave::Stop)),
+            b'G' => Some(Self::Groups(u64::from_le_bytes(payload.try_into().ok()?))),
+            _ => None,
+        }
     }
 }
 
@@ -77,19 +148,45 @@ impl Report {
     fn encode(&self) -> Vec<u8> {
         match self {
             Self::Ready => message(b'R', &[]),
-            Self::Alive => message(b'A', &[]),
+            Self::Alive(counts) => message(b'A', &json(counts)),
             Self::Failed(words) => message(b'F', words.as_bytes()),
+            Self::Groups(groups) => message(b'G', &json(groups)),
         }
     }
 
     fn decode(kind: u8, payload: &[u8]) -> Option<Self> {
         match kind {
             b'R' => Some(Self::Ready),
-            b'A' => Some(Self::Alive),
+            b'A' => Some(Self::Alive(serde_json::from_slice(payload).unwrap_or_default())),
             b'F' => Some(Self::Failed(String::from_utf8_lossy(payload).into_owned())),
+            b'G' => serde_json::from_slice(payload).ok().map(Self::Groups),
             _ => None,
         }
     }
+}
+
+impl Groups {
+    /// As many of `members` as a message takes, those with the most members first.
+    pub(super) fn new(id: u64, mut members: Vec<(String, u64)>) -> Self {
+        members.sort_by(|(a, many), (b, more)| more.cmp(many).then_with(|| a.cmp(b)));
+        // A name, its quotes, a number, a comma.
+        let bytes = |name: &str| name.len() + 24;
+        let mut room = MESSAGE_BYTES_MAX - 256;
+        let fit = members.iter().take_while(|(name, _)| {
+            let fits = bytes(name) <= room;
+            room = room.saturating_sub(bytes(name));
+            fits
+        });
+        let fit = fit.count();
+        let left_out = (members.len() - fit) as u64;
+        members.truncate(fit);
+        Self { id, members: members.into_iter().collect(), left_out }
+    }
+}
+
+/// Names and numbers always become JSON.
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
 fn message(kind: u8, payload: &[u8]) -> Vec<u8> {
@@ -161,17 +258,35 @@ pub(super) fn receive_order(mut control: &UnixStream) -> Option<Order> {
         let mut payload = vec![0; length];
         control.read_exact(&mut payload).ok()?;
         // An order of a newer arbiter is passed over.
-        if let Some(order) = Order::decode(kind) {
+        if let Some(order) = Order::decode(kind, &payload) {
             return Some(order);
         }
     }
 }
 
-/// Tells the arbiter. It never waits: an arbiter that is stopped must not stop its workers.
-pub(super) fn report(control: &UnixStream, report: &Report) {
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    // That nobody listens is heard by `receive_order`.
-    let _nobody_listens = rustix::net::send(control.as_fd(), &report.encode(), flags);
+/// The child's voice. It never waits: an arbiter that is stopped must not stop its workers.
+#[derive(Debug, Default)]
+pub(super) struct Voice {
+    /// What the socket did not take yet, whole messages but for the first.
+    waiting: Mutex<Vec<u8>>,
+}
+
+impl Voice {
+    /// Tells the arbiter, as soon as it reads.
+    pub(super) fn report(&self, control: &UnixStream, report: &Report) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = report.encode();
+        if waiting.len() + bytes.len() <= WAITING_BYTES_MAX {
+            waiting.extend(bytes);
+        }
+        while !waiting.is_empty() {
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            // That nobody listens is heard by `receive_order`.
+            let Ok(sent) = rustix::net::send(control.as_fd(), &waiting, flags) else { return };
+            waiting.drain(..sent);
+        }
+        waiting.shrink_to(MESSAGE_BYTES_MAX);
+    }
 }
 
 /// Waits for a child's next report; `None` once it is gone.

@@ -12,6 +12,7 @@
 
 mod accept;
 mod address;
+mod answers;
 mod arbiter;
 mod backoff;
 mod balance;
@@ -20,10 +21,13 @@ mod bodies;
 mod child;
 mod children;
 mod control;
+mod ctl;
 mod handler;
 mod log;
 mod pid_file;
+mod place;
 mod prepare;
+mod reload;
 mod runworker;
 mod serve;
 mod signals;
@@ -39,19 +43,23 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::apps::Project;
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
 
-use arbiter::{Arbiter, Plan};
+use arbiter::{Arbiter, Plan, Times};
 use children::Nursery;
+use control::Preparation;
+use ctl::Desk;
 use pid_file::PidFile;
 use prepare::DataStore;
 use signals::Signals;
 
 pub use beside::{layer_beside, running_layer};
 pub use children::Role;
+pub use ctl::{Request, ask_running};
 pub use handler::handler;
 pub use log::start_log;
 pub use runworker::{Readers, runworker};
@@ -73,7 +81,8 @@ pub struct Options {
     pub arguments: Vec<OsString>,
 }
 
-/// Serves until a signal stops it. `listening` is called with each address once all workers serve.
+/// Serves until a signal or an operator stops it. `load` reads the settings: now, and again for
+/// each reload. `listening` is called with each address once all workers serve.
 ///
 /// Call it on the main thread.
 ///
@@ -82,32 +91,49 @@ pub struct Options {
 /// Nothing is left running then.
 pub fn pulse(
     project: &Project,
-    settings: &Settings,
+    load: &dyn Fn() -> Result<Settings>,
     options: Options,
     listening: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let (store, workers) = prepare::workers(settings)?;
+    let settings = &load()?;
+    let (data_store, workers) = prepare::workers(settings)?;
     prepare::channels(project, settings)?;
     child::runtime(1)?.block_on(async {
         let signals = Signals::new()?;
         let _pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
+        let desk = Desk::open(settings)?;
         let listeners = prepare::bind(settings)?;
         let urls = listeners.iter().map(address::Listener::url).collect::<Result<Vec<_>>>()?;
         prepare::database(project, settings, &options).await.map_err(not_begun)?;
-        let (store_path, store) = match store {
+        let (store_path, store) = match data_store {
             DataStore::Pulse => prepare::bind_store(settings).map(|(p, l)| (Some(p), Some(l)))?,
             DataStore::Memory | DataStore::Redis => (None, None),
         };
-        let board = balance::Board::new(workers)?;
-        let (timeout, graceful_timeout) = Plan::timeouts(settings);
-        let plan = Plan { workers, board, listeners, store, store_path, timeout, graceful_timeout };
+        let plan = Plan {
+            workers,
+            board: balance::Board::new()?,
+            listeners,
+            urls: urls.clone(),
+            data_store,
+            store,
+            store_path,
+            times: Times::new(settings),
+            database: match (options.migrate, options.allow_unmigrated) {
+                (true, _) => Preparation::Migrate,
+                (false, true) => Preparation::Nothing,
+                (false, false) => Preparation::Check,
+            },
+        };
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
-        let forwarding = tokio::spawn(signals.forward(sender.clone()));
-        let arbiter = Arbiter::new(plan, Nursery::new(options.arguments, sender));
+        let mut beside = JoinSet::new();
+        beside.spawn(signals.forward(sender.clone()));
+        if let Some(desk) = desk {
+            beside.spawn(desk.serve(sender.clone()));
+        }
+        let nursery = Nursery::new(options.arguments, sender);
+        let arbiter = Arbiter::new(plan, nursery, settings, load);
         let mut ready = || urls.iter().for_each(|url| listening(url));
-        let ended = arbiter.run(&mut events, &mut ready).await;
-        forwarding.abort();
-        ended
+        arbiter.run(&mut events, &mut ready).await
     })
 }
 

@@ -66,7 +66,7 @@ pub fn runworker(
         let site = project.open(settings, layer).await?;
         run_channels(&site, project.resolver(), &channels, count);
         reading(&channels);
-        let stop = signals.next().await;
+        let stop = signals.stop().await;
         tracing::info!(?stop, "finishing what is being handled");
         finish(&site, stop, &mut signals).await;
         let _late = timeout(CLOSE_MAX, site.database().close()).await;
@@ -80,7 +80,7 @@ async fn finish(site: &Site, stop: Stop, signals: &mut Signals) {
     }
     tokio::select! {
         () = drain(site) => {}
-        _ = signals.next() => tracing::warn!("a second signal: stopping at once"),
+        _ = signals.stop() => tracing::warn!("a second signal: stopping at once"),
     }
 }
 

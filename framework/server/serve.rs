@@ -23,6 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
 
 use crate::conf::Settings;
+use crate::server::balance::Share;
 use crate::server::bodies::{Answer, Done, Failed, Fate, Question, Running, Terms};
 use crate::server::stream::{Stream, take_over};
 use crate::server::syntax::{self, Refused};
@@ -64,6 +65,17 @@ impl Serving {
     }
 }
 
+/// How far its worker's life has come, as a connection sees it.
+#[derive(Debug)]
+pub(super) struct Course {
+    /// Counts what it serves.
+    pub(super) share: Share,
+    /// Cancelled: nobody new is let in, and an answer says that it is its connection's last.
+    pub(super) closing: CancellationToken,
+    /// Cancelled: no request after the one that runs.
+    pub(super) finishing: CancellationToken,
+}
+
 /// A connection, as its requests see it.
 #[derive(Clone, Debug)]
 struct Caller {
@@ -72,18 +84,19 @@ struct Caller {
     peer: Option<SocketAddr>,
     /// The host of who names none.
     host: HeaderValue,
+    course: Arc<Course>,
 }
 
-/// Serves one connection to its end, or to its upgrade. After `finishing` only the request that
-/// runs is answered.
+/// Serves one connection to its end, or to its upgrade.
 pub(super) async fn serve(
     serving: Arc<Serving>,
     stream: Stream,
     host: HeaderValue,
-    finishing: CancellationToken,
+    course: Arc<Course>,
 ) {
-    let watched = Arc::clone(stream.watched());
-    let caller = Caller { serving, watched: Arc::clone(&watched), peer: stream.peer(), host };
+    let (watched, finishing) = (Arc::clone(stream.watched()), course.finishing.clone());
+    let (peer, watching) = (stream.peer(), Arc::clone(&watched));
+    let caller = Caller { serving, watched: watching, peer, host, course };
     let service = hyper::service::service_fn(move |request| {
         let caller = caller.clone();
         async move { Ok::<_, Infallible>(caller.answer(request).await) }
@@ -117,9 +130,11 @@ pub(super) async fn serve(
 }
 
 impl Caller {
+    /// The answer to one request.
     async fn answer(self, request: Request<Incoming>) -> Response<Answer> {
         let running = Running::begin(&self.watched);
-        let response = match self.prepare(request) {
+        self.course.share.count_request();
+        let mut response = match self.prepare(request) {
             Ok((request, fate)) => self.handle(request, fate).await,
             Err(refused) => {
                 tracing::debug!(status = %refused.status, "refused a request: {}", refused.words);
@@ -127,6 +142,11 @@ impl Caller {
                 refuse(&refused)
             }
         };
+        // A connection that has become a WebSocket has an end of its own.
+        let is_last = self.course.closing.is_cancelled();
+        if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response.map(|body| Answer::new(body, running))
     }
 

@@ -1,4 +1,5 @@
-//! The signals the arbiter and its workers listen to, and the store does not.
+//! The signals the arbiter listens to. Its children pass over most of them, which a terminal or a
+//! service manager sends to all.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -6,42 +7,74 @@ use tokio::sync::mpsc;
 use crate::error::Result;
 use crate::server::arbiter::{Event, Stop};
 
-/// TERM, INT and QUIT, from now on ours.
+/// Those that mean something to us, from now on ours.
 #[derive(Debug)]
 pub(super) struct Signals {
     term: Signal,
     interrupt: Signal,
     quit: Signal,
+    hang_up: Signal,
+    more: Signal,
+    fewer: Signal,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signalled {
+    Stop(Stop),
+    /// HUP: new workers in place of the old ones.
+    Reload,
+    /// TTIN: one worker more.
+    More,
+    /// TTOU: one worker fewer.
+    Fewer,
 }
 
 impl Signals {
     pub(super) fn new() -> Result<Self> {
+        // Terminals send these two to who reads or writes in their background; no name in tokio.
+        let (more, fewer) = (rustix::process::Signal::TTIN, rustix::process::Signal::TTOU);
         Ok(Self {
             term: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
+            hang_up: signal(SignalKind::hangup())?,
+            more: signal(SignalKind::from_raw(more.as_raw()))?,
+            fewer: signal(SignalKind::from_raw(fewer.as_raw()))?,
         })
     }
 
     /// The next one.
-    pub(super) async fn next(&mut self) -> Stop {
+    async fn next(&mut self) -> Signalled {
         tokio::select! {
-            _ = self.term.recv() => Stop::Gracefully,
-            _ = self.interrupt.recv() => Stop::Interrupt,
-            _ = self.quit.recv() => Stop::AtOnce,
+            _ = self.term.recv() => Signalled::Stop(Stop::Gracefully),
+            _ = self.interrupt.recv() => Signalled::Stop(Stop::Interrupt),
+            _ = self.quit.recv() => Signalled::Stop(Stop::AtOnce),
+            _ = self.hang_up.recv() => Signalled::Reload,
+            _ = self.more.recv() => Signalled::More,
+            _ = self.fewer.recv() => Signalled::Fewer,
         }
     }
 
-    /// Ends with the next TERM; INT and QUIT pass unheard.
+    /// The next one that wants an end; the others pass unheard.
+    pub(super) async fn stop(&mut self) -> Stop {
+        loop {
+            if let Signalled::Stop(stop) = self.next().await {
+                return stop;
+            }
+        }
+    }
+
+    /// Ends with the next TERM; all others pass unheard.
     pub(super) async fn term(&mut self) {
-        while self.next().await != Stop::Gracefully {}
+        while self.stop().await != Stop::Gracefully {}
     }
 
     /// Passes all on.
     pub(super) async fn forward(mut self, events: mpsc::Sender<Event>) {
         loop {
-            let stop = self.next().await;
-            if events.send(Event::Stop(stop)).await.is_err() {
+            let signalled = self.next().await;
+            if events.send(Event::Signalled(signalled)).await.is_err() {
                 return;
             }
         }

@@ -3,7 +3,7 @@
 use crate::channels;
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::server::child;
+use crate::server::child::{self, Heard};
 use crate::server::signals::Signals;
 
 /// It computes nothing on other threads.
@@ -22,9 +22,7 @@ pub(super) fn keep(settings: &Settings) -> Result<()> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
         control.ready();
-        let told_to_end = async {
-            control.heard().await;
-        };
+        let told_to_end = async { while let Heard::Groups(_) = control.heard().await {} };
         channels::serve(listener, &settings.channels, told_to_end).await
     })
 }

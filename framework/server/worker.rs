@@ -1,13 +1,15 @@
 //! A worker: one runtime, one open site, the sockets it was handed.
 //!
 //! Flow: start from the arbiter → layer, site, handler (built once) → "ready" → accept → drain:
-//! close the listening sockets, WebSockets say 1001, running requests finish → end.
+//! close the listening sockets, WebSockets say 1001, running requests finish → end. If another one
+//! goes on in its place: leave the listening sockets to it, WebSockets say 1012 one after the
+//! other, idle connections may bring one more request and are told that it was the last → end.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::apps::Project;
 use crate::conf::Settings;
@@ -15,11 +17,11 @@ use crate::error::{Error, Kind, Result};
 use crate::server::accept::{Acceptor, Socket};
 use crate::server::balance::{Board, Share};
 use crate::server::child::{self, Control, Heard, ORPHAN_SECONDS_MAX};
-use crate::server::control::Start;
-use crate::server::handler;
+use crate::server::control::{Counts, Leave, Preparation, Start};
 use crate::server::prepare;
 use crate::server::serve::Serving;
 use crate::server::signals::Signals;
+use crate::server::{Options, handler};
 use crate::site::Site;
 use crate::sockets::run_background;
 
@@ -49,16 +51,27 @@ async fn begin(
     let mut descriptors = descriptors.into_iter();
     let board = descriptors.next().map(Board::from_fd);
     let board = board.ok_or_else(|| Error::of(Kind::Server, "the worker got no board"))?;
+    prepare_database(project, &settings, start.database).await?;
     let layer = prepare::layer(&settings, start.store.as_deref())?;
     let connections_max = settings.server.connections_max;
     let site = project.open(settings, layer).await?;
     site.layer().ready().await?;
     run_background(&site, project.resolver());
-    let share = Share::new(board, start.number, start.workers);
+    let share = Share::new(board, start.seat);
     let serving = Serving::new(handler(project, &site), site.settings());
     let acceptor = Acceptor::new(serving, connections_max, share);
     let sockets = descriptors.map(Socket::from_fd).collect::<Result<_>>()?;
     Ok((site, acceptor, sockets))
+}
+
+/// What a reload brings may want another database than what it replaces.
+async fn prepare_database(project: &Project, settings: &Settings, what: Preparation) -> Result<()> {
+    let migrate = match what {
+        Preparation::Nothing => return Ok(()),
+        Preparation::Check => false,
+        Preparation::Migrate => true,
+    };
+    prepare::database(project, settings, &Options { migrate, ..Options::default() }).await
 }
 
 async fn serve(
@@ -72,35 +85,66 @@ async fn serve(
     for socket in sockets {
         accepting.spawn(acceptor.clone().accept(socket));
     }
+    let (counted, share) = (site.clone(), acceptor.share().clone());
+    control.count_with(move || Counts {
+        connections: share.held().into(),
+        sockets: counted.layer().statistics().connections as u64,
+        requests: share.requests(),
+    });
     control.ready();
     // A terminal's INT goes to the whole group; what to do about it is the arbiter's to say.
-    let heard = tokio::select! {
-        heard = control.heard() => heard,
-        () = signals.term() => Heard::Drain,
+    let leave = tokio::select! {
+        leave = leave(control, site) => leave,
+        () = signals.term() => Some(Leave::Stop),
     };
-    let drain = drain(site, acceptor, accepting);
-    match heard {
+    if let Some(leave) = leave {
         // The arbiter watches the time, and the heartbeat goes on.
-        Heard::Drain => tokio::select! {
-            () = drain => {}
-            _orphaned = heard_orphaned(control) => {}
-        },
-        Heard::Orphaned => {
-            let _late = timeout(Duration::from_secs(ORPHAN_SECONDS_MAX), drain).await;
+        tokio::select! {
+            () = drain(site, acceptor, accepting, leave) => {}
+            () = hurry(control, site, acceptor) => {}
         }
+    } else {
+        let drain = drain(site, acceptor, accepting, Leave::Stop);
+        let _late = timeout(Duration::from_secs(ORPHAN_SECONDS_MAX), drain).await;
     }
     let _late = timeout(CLOSE_MAX, site.database().close()).await;
     Ok(())
 }
 
-/// Ends once the arbiter is gone and time has run out.
-async fn heard_orphaned(control: &mut Control) {
-    while control.heard().await == Heard::Drain {}
-    tokio::time::sleep(Duration::from_secs(ORPHAN_SECONDS_MAX)).await;
+/// Does what the arbiter wants until it wants the end; `None`: it is gone.
+async fn leave(control: &mut Control, site: &Site) -> Option<Leave> {
+    loop {
+        match control.heard().await {
+            Heard::Drain(leave) => return Some(leave),
+            Heard::Orphaned => return None,
+            Heard::Groups(id) => control.groups(id, site.layer().local_groups()),
+        }
+    }
 }
 
-async fn drain(site: &Site, acceptor: &Acceptor, mut accepting: JoinSet<()>) {
-    acceptor.close();
+/// While it drains: what was to be left to others must end after all if the site stops. Ends once
+/// the arbiter is gone and time has run out.
+async fn hurry(control: &mut Control, site: &Site, acceptor: &Acceptor) {
+    while let Some(leave) = leave(control, site).await {
+        if leave == Leave::Stop {
+            site.lifecycle().hurry();
+            acceptor.hurry();
+        }
+    }
+    sleep(Duration::from_secs(ORPHAN_SECONDS_MAX)).await;
+}
+
+async fn drain(site: &Site, acceptor: &Acceptor, mut accepting: JoinSet<()>, leave: Leave) {
+    match leave {
+        Leave::Stop => acceptor.close(),
+        Leave::Replaced => {
+            let grace = Duration::from_secs(site.settings().server.graceful_timeout);
+            site.lifecycle().be_replaced(grace / 2);
+            acceptor.leave();
+        }
+    }
     while accepting.join_next().await.is_some() {}
     tokio::join!(acceptor.finish(), site.lifecycle().drain());
+    // A last request may have made a WebSocket.
+    site.lifecycle().drain().await;
 }

@@ -1,5 +1,8 @@
 //! The word that it is time to stop, and the count of who has not stopped yet.
 
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -8,6 +11,11 @@ use tokio_util::task::TaskTracker;
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     draining: CancellationToken,
+    /// How long those who stay connected may be sent away one by one, if another process goes on
+    /// in this one's place.
+    replaced: Arc<OnceLock<Duration>>,
+    /// Nobody waits for them any more.
+    hurrying: CancellationToken,
     /// Counts tasks; it never aborts them. Draining ends when it is closed and empty.
     tasks: TaskTracker,
 }
@@ -27,6 +35,28 @@ impl Lifecycle {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
+    }
+
+    /// Another process goes on in this one's place: who is connected is sent away within `window`,
+    /// not all in one moment, to come back at once.
+    pub(crate) fn be_replaced(&self, window: Duration) {
+        let _said_already = self.replaced.set(window);
+        self.draining.cancel();
+    }
+
+    /// If another process goes on in this one's place: in what time to send everybody there.
+    pub(crate) fn replaced(&self) -> Option<Duration> {
+        self.replaced.get().copied()
+    }
+
+    /// Whatever is spread over time is done at once.
+    pub(crate) fn hurry(&self) {
+        self.hurrying.cancel();
+    }
+
+    /// Ends when [`hurry`](Self::hurry) is called.
+    pub(crate) async fn hurrying(&self) {
+        self.hurrying.cancelled().await;
     }
 
     /// Tells every task to finish, and waits for none.

@@ -226,7 +226,10 @@ impl Reader {
             if let Some(words) = shared.farewell.get() {
                 slot.append(Frame::new(&words(shared.request.site())).bytes());
             }
-            let end = End::server(1001, "the server is going away");
+            let end = match shared.request.lifecycle().replaced() {
+                Some(_) => End::server(1012, "the server restarts"),
+                None => End::server(1001, "the server is going away"),
+            };
             return Poll::Ready(Happening::End(end));
         }
         loop {

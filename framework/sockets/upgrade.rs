@@ -77,7 +77,8 @@ pub(crate) async fn upgrade<C: Consumer>(
     let Some(on_upgrade) = on_upgrade else {
         return refuse(StatusCode::UPGRADE_REQUIRED, "this connection cannot become a WebSocket");
     };
-    if request.lifecycle().is_draining() {
+    // One that is replaced takes whom it has let in, and sends him on.
+    if request.lifecycle().is_draining() && request.lifecycle().replaced().is_none() {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is going away");
     }
     let deflated = request.settings().server.deflate && deflate::is_offered(request.headers());

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::slot::Slot;
 use crate::conf;
@@ -18,6 +18,11 @@ use crate::site::Site;
 const TICK: Duration = Duration::from_millis(100);
 /// Ticks of a second.
 const TICKS: u32 = 10;
+/// Connections a second that are sent to the process that goes on in this one's place: each costs
+/// that one a handshake.
+const SENT_AWAY_A_SECOND: u32 = 500;
+/// Time between two of them, or two handfuls.
+const SEND_PAUSE: Duration = Duration::from_millis(10);
 /// Longest time between two looks at a connection, in ticks.
 const PERIOD_MAX: u32 = 5 * TICKS;
 
@@ -112,6 +117,27 @@ impl Wheel {
     }
 }
 
+/// Tells all of them to end: in one moment if the server goes away, else a few at a time.
+async fn send_away(site: &Site, slots: &[Weak<Slot>]) {
+    let lifecycle = site.lifecycle();
+    let count = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+    let window = lifecycle.replaced().unwrap_or_default();
+    let window = window
+        .min(Duration::from_secs(1).mul_f64(f64::from(count) / f64::from(SENT_AWAY_A_SECOND)));
+    let turns = (window.as_millis() / SEND_PAUSE.as_millis()).max(1);
+    let handful = slots.len().div_ceil(usize::try_from(turns).unwrap_or(usize::MAX)).max(1);
+    let mut is_spread = turns > 1;
+    for handful in slots.chunks(handful) {
+        handful.iter().filter_map(Weak::upgrade).for_each(|slot| slot.drain());
+        if is_spread {
+            tokio::select! {
+                () = lifecycle.hurrying() => is_spread = false,
+                () = sleep(SEND_PAUSE) => {}
+            }
+        }
+    }
+}
+
 /// Looks at connections until there are none.
 async fn turn(wheel: Arc<Wheel>, site: Site) {
     let patience = Patience::new(&site.settings().server);
@@ -121,9 +147,8 @@ async fn turn(wheel: Arc<Wheel>, site: Site) {
             biased;
             () = site.lifecycle().draining(), if !is_draining => {
                 is_draining = true;
-                for slot in wheel.state().due.values().flatten().filter_map(Weak::upgrade) {
-                    slot.drain();
-                }
+                let slots: Vec<_> = wheel.state().due.values().flatten().cloned().collect();
+                send_away(&site, &slots).await;
             }
             () = sleep_until(next) => {}
         }

@@ -38,17 +38,24 @@ fn parse_from(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Cli, ExitCode> {
     let command = Cli::command().name(name).bin_name(name);
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
     command
-        .try_get_matches_from(arguments)
+        .try_get_matches_from(&arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches))
-        .map_err(|error| complain(&error))
+        .map_err(|error| complain(&error, &arguments))
 }
 
 #[expect(clippy::print_stderr, reason = "this crate is the one that prints")]
-fn complain(error: &clap::Error) -> ExitCode {
-    if let Some(word) = unknown_command(error) {
-        let names =
-            Cli::command().get_subcommands().map(|c| c.get_name().to_owned()).collect::<Vec<_>>();
+fn complain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let names: Vec<String> =
+        Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    // A command's own words are its usage.
+    let is_command = |word: &OsString| names.iter().any(|name| word == name.as_str());
+    let is_whole = |word: &String| {
+        !arguments.iter().skip(1).take_while(|before| *before != word.as_str()).any(is_command)
+    };
+    let unknown = unknown_command(error).filter(is_whole);
+    if let Some(word) = unknown {
         eprintln!("{}", unknown_command_line(&word, &names));
         return ExitCode::from(UNKNOWN_COMMAND);
     }

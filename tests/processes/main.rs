@@ -7,6 +7,8 @@
 )]
 
 mod background;
+mod crowd;
+mod ctl;
 mod djchat;
 mod djchat_page;
 mod fixtures;
@@ -23,6 +25,7 @@ mod pulse_start;
 mod pulse_stop;
 mod pulse_wire;
 mod redis;
+mod reload;
 mod squash;
 mod storm;
 mod streams;

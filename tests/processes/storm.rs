@@ -197,20 +197,45 @@ async fn faults(pulse: &Pulse) {
     let_run(Duration::from_secs(2)).await;
 }
 
+/// How often the workers are replaced.
+const RELOADS: usize = 3;
+
+/// Reload after reload.
+async fn reloads(pulse: &Pulse) {
+    let_run(Duration::from_secs(1)).await;
+    for _ in 0..RELOADS {
+        pulse.manage(&["ctl", "reload"], &[]).await;
+    }
+    let_run(Duration::from_secs(1)).await;
+}
+
 #[tokio::test]
 async fn in_a_storm_of_faults_every_message_comes_once_and_in_order() {
     let pulse = Pulse::start_testsite(&["-w", "4"]).await;
+    storm(&pulse, faults(&pulse)).await;
+}
+
+#[tokio::test]
+async fn through_reloads_every_message_comes_once_and_in_order() {
+    let pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    storm(&pulse, reloads(&pulse)).await;
+    assert_eq!(pulse.status().await["deaths"], 0);
+}
+
+/// Has clients read and say things while `faults` happen.
+#[expect(clippy::print_stdout, reason = "the figures of the run")]
+async fn storm(pulse: &Pulse, faults: impl Future<Output = ()>) {
     let is_long = std::env::var_os("HULSE_TEST_LONG").is_some_and(|value| !value.is_empty());
     let readers = if is_long { READERS_LONG } else { READERS };
     let joined = Barrier::new(ROOMS * (readers + 1) + 1);
     let (stop, stopped) = watch::channel(false);
     let (counts, known): (Vec<_>, Vec<_>) = (0..ROOMS).map(|_| watch::channel(None)).unzip();
     let reading = join_all((0..ROOMS * readers).map(|i| {
-        let client = Client::new(&pulse, i % ROOMS, i);
+        let client = Client::new(pulse, i % ROOMS, i);
         client.read(&joined, known[i % ROOMS].clone())
     }));
     let sending = join_all(counts.iter().enumerate().map(|(room, count)| {
-        let sending = Client::new(&pulse, room, 9999).send(&joined, stopped.clone());
+        let sending = Client::new(pulse, room, 9999).send(&joined, stopped.clone());
         async move {
             let sent = sending.await;
             count.send_replace(Some(sent));
@@ -220,7 +245,7 @@ async fn in_a_storm_of_faults_every_message_comes_once_and_in_order() {
     let driving = async {
         joined.wait().await;
         let start = Instant::now();
-        faults(&pulse).await;
+        faults.await;
         stop.send_replace(true);
         start.elapsed()
     };

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -305,13 +305,32 @@ impl Pulse {
     /// # Panics
     /// It fails.
     pub async fn manage(&self, arguments: &[&str], environment: &[(&str, &str)]) -> String {
-        let mut command = site_command(self.folder.path(), &self.surroundings);
-        command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
-        let output = timeout(WAIT, command.output()).await.expect("in time").expect("it starts");
+        let output = self.try_manage(arguments, environment).await;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let complained = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {said}{complained}");
         said
+    }
+}
+
+impl Pulse {
+    /// The same, whatever comes of it.
+    ///
+    /// # Panics
+    /// It does not end.
+    pub async fn try_manage(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+        let mut command = site_command(self.folder.path(), &self.surroundings);
+        command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
+        timeout(WAIT, command.output()).await.expect("in time").expect("it starts")
+    }
+
+    /// `ctl status --json`.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub async fn status(&self) -> serde_json::Value {
+        let said = self.manage(&["ctl", "status", "--json"], &[]).await;
+        serde_json::from_str(&said).expect("a line of JSON")
     }
 }
 

@@ -432,6 +432,12 @@ impl Table {
         }
     }
 
+    /// Each group with members here, and how many.
+    pub(super) fn members_of_groups(&self) -> Vec<(String, u64)> {
+        let groups = self.groups.iter().filter(|(_, local)| !local.members.is_empty());
+        groups.map(|(name, local)| (name.as_str().to_owned(), local.members.len() as u64)).collect()
+    }
+
     pub(super) fn statistics(&self) -> Statistics {
         Statistics {
             groups: self.groups.len(),

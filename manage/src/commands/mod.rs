@@ -4,6 +4,7 @@ mod changepassword;
 mod check;
 mod clearsessions;
 mod createsuperuser;
+mod ctl;
 mod dbshell;
 mod dumpdata;
 mod inspectdb;
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     Check(check::Check),
     Clearsessions(clearsessions::Clearsessions),
     Createsuperuser(createsuperuser::Createsuperuser),
+    Ctl(ctl::Ctl),
     Dbshell(dbshell::Dbshell),
     Inspectdb(inspectdb::Inspectdb),
     Dumpdata(dumpdata::Dumpdata),
@@ -58,6 +60,7 @@ impl Command {
             Self::Check(check) => check.run(context),
             Self::Clearsessions(clearsessions) => clearsessions.run(context),
             Self::Createsuperuser(createsuperuser) => createsuperuser.run(context),
+            Self::Ctl(ctl) => ctl.run(context),
             Self::Dbshell(dbshell) => dbshell.run(context),
             Self::Dumpdata(dumpdata) => dumpdata.run(context),
             Self::Loaddata(loaddata) => loaddata.run(context),

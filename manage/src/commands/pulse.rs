@@ -49,6 +49,9 @@ pub(crate) struct Pulse {
     /// How long a stopping worker may finish, seconds.
     #[arg(long, value_name = "SECONDS")]
     graceful_timeout: Option<u64>,
+    /// How long a worker may take until it serves, seconds.
+    #[arg(long, value_name = "SECONDS")]
+    start_timeout: Option<u64>,
     /// Named channels the workers read, or patterns; else all.
     #[arg(long, value_name = "CHANNEL", value_delimiter = ',')]
     only_channels: Vec<String>,
@@ -69,6 +72,9 @@ pub(crate) struct Pulse {
     /// Writes the arbiter's process id there; refuses if the one in it lives.
     #[arg(short, long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
+    /// Where `manage ctl` reaches the server; empty: nowhere.
+    #[arg(long, value_name = "FILE")]
+    control: Option<String>,
     /// Prints the settings in force and where each comes from, and ends.
     #[arg(long)]
     print_config: bool,
@@ -92,7 +98,8 @@ enum ChildRole {
 impl Pulse {
     #[expect(clippy::print_stdout, reason = "this crate is the one that prints")]
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode> {
-        let settings = context.settings_with(self.overrides())?;
+        let flags = self.overrides();
+        let settings = context.settings_with(flags.clone())?;
         if let Some(role) = self.child {
             return Ok(child(context, settings, role));
         }
@@ -106,7 +113,8 @@ impl Pulse {
             pid_file: self.pid_file,
             arguments: std::env::args_os().collect(),
         };
-        server::pulse(context.project(), &settings, options, &mut listening)?;
+        let load = || context.settings_with(flags.clone());
+        server::pulse(context.project(), &load, options, &mut listening)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -124,6 +132,8 @@ impl Pulse {
             ("server.data_store", "--data-store", self.data_store.clone()),
             ("server.timeout", "--timeout", seconds(self.timeout)),
             ("server.graceful_timeout", "--graceful-timeout", seconds(self.graceful_timeout)),
+            ("server.start_timeout", "--start-timeout", seconds(self.start_timeout)),
+            ("server.control", "--control", self.control.clone()),
             ("log.level", "--log-level", self.log_level.clone()),
             ("log.format", "--log-format", format),
             ("log.access", "--access-log", self.access_log.then(|| "true".to_owned())),

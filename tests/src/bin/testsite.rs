@@ -19,11 +19,16 @@ use serde_json::json;
 
 /// While this file is in the current folder, workers die before they serve.
 const DIE_AT_START: &str = "die-at-start";
+/// While this file is there, they get no further than this.
+const HANG_AT_START: &str = "hang-at-start";
 
 fn main() -> ExitCode {
     let is_worker = std::env::args().any(|argument| argument == "worker");
     if is_worker && FilePath::new(DIE_AT_START).exists() {
         std::process::abort();
+    }
+    while is_worker && FilePath::new(HANG_AT_START).exists() {
+        thread::sleep(Duration::from_millis(10));
     }
     let project = Project::new("testsite", std::env::temp_dir());
     let project = project.install(staticfiles::App).install(publish::App);

@@ -1,0 +1,138 @@
+//! Visitors that ask as fast as they can, on kept connections and on fresh ones, and count.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Longest wait for an answer.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// What a crowd has seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) answered: usize,
+    /// What went wrong, in words.
+    pub(crate) failures: Vec<String>,
+    /// Answers that said they were the last of their connection.
+    pub(crate) last: usize,
+}
+
+/// Visitors that ask again and again until they are stopped.
+pub(crate) struct Crowd {
+    stop: Arc<AtomicBool>,
+    answered: watch::Sender<usize>,
+    visitors: Vec<JoinHandle<Seen>>,
+}
+
+impl Crowd {
+    /// `kept` visitors keep their connection, `fresh` ones make one for each request.
+    pub(crate) fn come(address: &str, kept: usize, fresh: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let answered = watch::Sender::new(0);
+        let visitor = |number: usize| {
+            let visitor = Visitor {
+                address: address.to_owned(),
+                is_kept: number < kept,
+                connection: None,
+                seen: Seen::default(),
+            };
+            tokio::spawn(visitor.visit(Arc::clone(&stop), answered.clone()))
+        };
+        let visitors = (0..kept + fresh).map(visitor).collect();
+        Self { stop, answered, visitors }
+    }
+
+    /// Waits until so many were answered.
+    pub(crate) async fn answered(&self, count: usize) {
+        let mut answered = self.answered.subscribe();
+        answered.wait_for(|answered| *answered >= count).await.unwrap();
+    }
+
+    /// Stops them; what they have seen.
+    pub(crate) async fn go(self) -> Seen {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Seen::default();
+        for seen in join_all(self.visitors).await.into_iter().map(Result::unwrap) {
+            all.answered += seen.answered;
+            all.last += seen.last;
+            all.failures.extend(seen.failures);
+        }
+        all
+    }
+}
+
+struct Visitor {
+    address: String,
+    is_kept: bool,
+    connection: Option<BufReader<TcpStream>>,
+    seen: Seen,
+}
+
+impl Visitor {
+    async fn visit(mut self, stop: Arc<AtomicBool>, answered: watch::Sender<usize>) -> Seen {
+        while !stop.load(Ordering::Relaxed) {
+            match timeout(WAIT, self.ask()).await {
+                Ok(Ok(())) => {
+                    self.seen.answered += 1;
+                    answered.send_modify(|answered| *answered += 1);
+                }
+                Ok(Err(error)) => {
+                    self.connection = None;
+                    self.seen.failures.push(error.to_string());
+                }
+                Err(_) => {
+                    self.connection = None;
+                    self.seen.failures.push("no answer in time".to_owned());
+                }
+            }
+        }
+        self.seen
+    }
+
+    /// One request. A connection is left when its answer says that it was the last, and only then.
+    async fn ask(&mut self) -> io::Result<()> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => BufReader::new(TcpStream::connect(&self.address).await?),
+        };
+        let end = if self.is_kept { "" } else { "Connection: close\r\n" };
+        let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n{end}\r\n", self.address);
+        connection.get_mut().write_all(request.as_bytes()).await?;
+        let (mut length, mut is_last, mut line) = (0, false, String::new());
+        if connection.read_line(&mut line).await? == 0 {
+            return Err(io::Error::other("closed instead of an answer"));
+        }
+        if !line.starts_with("HTTP/1.1 200") {
+            return Err(io::Error::other(line));
+        }
+        loop {
+            line.clear();
+            connection.read_line(&mut line).await?;
+            let (name, value) = line.trim().split_once(':').unwrap_or_default();
+            match name.to_lowercase().as_str() {
+                "" => break,
+                "content-length" => length = value.trim().parse().unwrap(),
+                "connection" => is_last = value.trim() == "close",
+                _ => {}
+            }
+        }
+        let mut body = vec![0; length];
+        connection.read_exact(&mut body).await?;
+        if body != b"Hello World!\n" {
+            return Err(io::Error::other("another page"));
+        }
+        if self.is_kept && !is_last {
+            self.connection = Some(connection);
+        }
+        self.seen.last += usize::from(self.is_kept && is_last);
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! Reloading: other workers take over while the site goes on, or the old ones stay.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use hulse_tests::{Pulse, Visitor, VisitorSocket};
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::crowd::Crowd;
+
+/// All workers are replaced within this time. Figures of others: nginx 0.14 s, here 4 builds at
+/// once may run beside the test.
+const REPLACED: Duration = Duration::from_secs(20);
+
+/// Set: the whole experiment, which takes minutes.
+const FULL: &str = "HULSE_TEST_LONG";
+
+/// How much of it.
+struct Size {
+    reloads: usize,
+    requests: usize,
+    sockets: usize,
+}
+
+fn size() -> Size {
+    match std::env::var_os(FULL).filter(|value| !value.is_empty()) {
+        Some(_) => Size { reloads: 20, requests: 100_000, sockets: 100 },
+        None => Size { reloads: 3, requests: 2000, sockets: 40 },
+    }
+}
+
+fn ids(workers: &[Pid]) -> BTreeSet<i32> {
+    workers.iter().map(|worker| worker.as_raw_nonzero().get()).collect()
+}
+
+/// One reload, from outside; what was said.
+async fn reload(pulse: &Pulse) -> String {
+    pulse.manage(&["ctl", "reload"], &[]).await
+}
+
+/// One that must fail; what was complained.
+async fn reload_fails(pulse: &Pulse) -> String {
+    let output = pulse.try_manage(&["ctl", "reload"], &[]).await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+#[tokio::test]
+async fn reloads_under_load_fail_no_request_and_refuse_nobody() {
+    let Size { reloads, requests, .. } = size();
+    let pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let crowd = Crowd::come(pulse.address(), 8, 4);
+    let mut slowest = Duration::ZERO;
+    for number in 0..reloads {
+        let (before, begun) = (ids(&pulse.workers()), Instant::now());
+        reload(&pulse).await;
+        slowest = slowest.max(begun.elapsed());
+        let status = pulse.status().await;
+        assert_eq!(status["generation"], 2 + number);
+        for child in status["children"].as_array().unwrap() {
+            let process = i32::try_from(child["process"].as_i64().unwrap()).unwrap();
+            let is_new = child["role"] == "worker" && child["state"] == "ready";
+            assert!(!is_new || !before.contains(&process), "{child}");
+        }
+    }
+    timeout(Duration::from_secs(600), crowd.answered(requests)).await.unwrap();
+    let seen = crowd.go().await;
+    assert!(
+        seen.failures.is_empty(),
+        "{} of {}: {:?}",
+        seen.failures.len(),
+        seen.answered,
+        seen.failures
+    );
+    assert!(seen.last > 0, "no answer said that it was a connection's last");
+    assert!(slowest < REPLACED, "{slowest:?}");
+    assert_eq!(pulse.status().await["deaths"], 0);
+    println!("{reloads} reloads, {} requests, 0 failed, slowest {slowest:?}", seen.answered);
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_hang_up_replaces_the_workers_and_keeps_the_store() {
+    let mut pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let (workers, store) = (ids(&pulse.workers()), pulse.store());
+    let seen = pulse.log().len();
+    pulse.signal(Signal::HUP);
+    pulse.said_after(seen, "reloaded").await;
+    pulse.said_after(seen, "the old worker 2 ended").await;
+    assert!(ids(&pulse.workers()).is_disjoint(&workers));
+    assert_eq!((pulse.workers().len(), pulse.store()), (2, store));
+    // A terminal's or a service manager's signal to all reaches the workers too.
+    rustix::process::kill_process(pulse.workers()[0], Signal::HUP).unwrap();
+    assert_eq!(Visitor::new(pulse.address()).get("/").await.status, 200);
+    assert_eq!(pulse.workers().len(), 2);
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_told_before_it_is_closed() {
+    let mut pulse = Pulse::start_testsite(&["-w", "1"]).await;
+    let mut idle = TcpStream::connect(pulse.address()).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    idle.write_all(request).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let count = idle.read(&mut answer).await.unwrap();
+    let first = String::from_utf8_lossy(&answer[..count]).into_owned();
+    assert!(first.ends_with("Hello World!\n"), "{first}");
+    assert!(!first.to_lowercase().contains("connection: close"), "{first}");
+
+    let seen = pulse.log().len();
+    reload(&pulse).await;
+    pulse.said_after(seen, "reloaded").await;
+    idle.write_all(request).await.unwrap();
+    let mut rest = String::new();
+    idle.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.to_lowercase().contains("connection: close"), "{rest}");
+    assert!(rest.ends_with("Hello World!\n"), "{rest}");
+    pulse.said_after(seen, "the old worker 1 ended").await;
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_answered_by_the_old_worker() {
+    let mut pulse = Pulse::start_testsite(&["-w", "1"]).await;
+    let (address, seen) = (pulse.address().to_owned(), pulse.log().len());
+    let slow = tokio::spawn(async move { Visitor::new(&address).get("/slow/3000/").await.body });
+    pulse.said_after(seen, "slow begins").await;
+    reload(&pulse).await;
+    assert_eq!(Visitor::new(pulse.address()).get("/").await.status, 200);
+    assert_eq!(slow.await.unwrap(), "late\n");
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn workers_that_die_at_their_start_leave_the_old_ones() {
+    let mut pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let workers = ids(&pulse.workers());
+    fs::write(pulse.folder().join("die-at-start"), "").unwrap();
+    let seen = pulse.log().len();
+    let said = reload_fails(&pulse).await;
+    assert!(said.contains("the new worker 1: signal: 6"), "{said}");
+    pulse.said_after(seen, "the reload failed, 2 of 2 workers go on as they were").await;
+    assert_eq!(ids(&pulse.workers()), workers);
+    assert_eq!(Visitor::new(pulse.address()).get("/").await.status, 200);
+    assert_eq!(pulse.status().await["generation"], 1);
+
+    fs::remove_file(pulse.folder().join("die-at-start")).unwrap();
+    reload(&pulse).await;
+    assert!(ids(&pulse.workers()).is_disjoint(&workers) || pulse.workers().len() > 2);
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn workers_that_do_not_get_ready_leave_the_old_ones() {
+    let pulse = Pulse::start_testsite(&["-w", "1", "--start-timeout", "8"]).await;
+    let workers = ids(&pulse.workers());
+    fs::write(pulse.folder().join("hang-at-start"), "").unwrap();
+    let said = reload_fails(&pulse).await;
+    assert!(said.contains("it said nothing in time"), "{said}");
+    fs::remove_file(pulse.folder().join("hang-at-start")).unwrap();
+    assert_eq!(ids(&pulse.workers()), workers);
+    assert_eq!(Visitor::new(pulse.address()).get("/").await.status, 200);
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn changed_settings_are_taken_or_named_and_broken_ones_refused() {
+    let mut pulse = Pulse::start_testsite(&["-w", "1", "--control", "here.sock"]).await;
+    let file = pulse.folder().join("settings.toml");
+    let control = [("HULSE_SERVER__CONTROL", "here.sock")];
+    let asking = ["ctl", "--control", "here.sock", "reload"];
+
+    fs::write(&file, "debug = true\n[server\n").unwrap();
+    let output = pulse.try_manage(&["ctl", "ping"], &control).await;
+    assert_eq!(output.status.code(), Some(2), "its own settings are broken");
+    let seen = pulse.log().len();
+    pulse.signal(Signal::HUP);
+    let line = pulse.said_after(seen, "cannot reload, all goes on as it was").await;
+    assert!(line.contains("settings.toml:2"), "{line}");
+
+    let text = "debug = true\n[server]\nruntime_dir = \"elsewhere\"\n[log]\naccess = true\n\
+                [channels]\nhistory_messages = 7\n";
+    fs::write(&file, text).unwrap();
+    let seen = pulse.log().len();
+    pulse.manage(&asking, &[]).await;
+    let line = pulse.said_after(seen, "a reload does not take these").await;
+    assert!(line.contains("server.runtime_dir") && line.contains("settings.toml:3"), "{line}");
+    assert!(line.contains("channels.history_messages") && !line.contains("log.access"), "{line}");
+    let seen = pulse.log().len();
+    assert_eq!(Visitor::new(pulse.address()).get("/process/").await.status, 200);
+    pulse.said_after(seen, "/process/").await;
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn sockets_that_cannot_move_are_sent_on_with_1012() {
+    let Size { sockets, .. } = size();
+    let mut pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let address = pulse.address().to_owned();
+    let open = |_| async { Visitor::new(&address).socket("/room/g/nobody/now/").await };
+    let mut sockets: Vec<VisitorSocket> = join_all((0..sockets).map(open)).await;
+    let mut places = Vec::new();
+    for socket in &mut sockets {
+        let at = socket.frame().await.unwrap();
+        places.push(at.split(' ').nth(1).unwrap().to_owned());
+    }
+    pulse.manage(&["send-group", "g", "before"], &[]).await;
+    let seen = pulse.log().len();
+    reload(&pulse).await;
+    let codes = join_all(sockets.iter_mut().map(VisitorSocket::close_code)).await;
+    assert!(codes.iter().all(|code| *code == 1012), "{codes:?}");
+    pulse.said_after(seen, "the old worker 2 ended").await;
+    // Who comes back with his place has missed nothing, whatever was said meanwhile.
+    pulse.manage(&["send-group", "g", "meanwhile"], &[]).await;
+    for place in &places {
+        let path = format!("/room/g/nobody/{place}/");
+        let mut back = Visitor::new(pulse.address()).socket(&path).await;
+        assert!(back.frame().await.unwrap().ends_with(" true"), "all since then is there");
+        assert_eq!(back.frame().await.unwrap(), "before");
+        assert_eq!(back.frame().await.unwrap(), "meanwhile");
+    }
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_of_a_reload_ends_all() {
+    let mut pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    fs::write(pulse.folder().join("hang-at-start"), "").unwrap();
+    let seen = pulse.log().len();
+    pulse.signal(Signal::HUP);
+    pulse.said_after(seen, "reloading").await;
+    pulse.signal(Signal::TERM);
+    assert_eq!(pulse.ended().await.code(), Some(0));
+    assert!(pulse.all_ended().await < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_reload_asked_for_twice_is_done_twice() {
+    let pulse = Pulse::start_testsite(&["-w", "1"]).await;
+    let (one, two, three) = tokio::join!(reload(&pulse), reload(&pulse), reload(&pulse));
+    for said in [one, two, three] {
+        assert!(said.starts_with("1 workers of generation "), "{said}");
+    }
+    let status: Value = pulse.status().await;
+    assert!((2..=4).contains(&status["generation"].as_u64().unwrap()), "{status}");
+    assert_eq!(pulse.stop().await, 0);
+}
