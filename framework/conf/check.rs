@@ -27,6 +27,7 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
         ("server.start_timeout", server.start_timeout),
         ("server.thread_workers", server.thread_workers as u64),
         ("server.connections_max", server.connections_max as u64),
+        ("server.requests_max", server.requests_max as u64),
         ("server.header_timeout", server.header_timeout),
         ("server.body_timeout", server.body_timeout),
         ("server.body_rate_min", server.body_rate_min),

@@ -15,6 +15,7 @@ mod environment;
 mod file;
 mod load;
 mod nearest;
+mod peer;
 mod read;
 mod report;
 mod sections;
@@ -28,8 +29,9 @@ mod tree;
 pub use chrono_tz::Tz;
 pub use load::{Override, Sources, load};
 pub use nearest::nearest;
+pub use peer::Peer;
 pub use sections::{Section, Sections};
-pub use server::{Log, Server};
+pub use server::{Forwarding, Log, Server};
 pub use settings::{
     Auth, Capacities, Channels, Csrf, Databases, FetchMode, Http, Secret, Security, Sessions,
     Settings, StaticFiles, StoreUrl,

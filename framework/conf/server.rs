@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::conf::peer::Peer;
 use crate::conf::settings::StoreUrl;
 
 /// What `pulse` serves with; each is also a flag of the command.
@@ -28,6 +29,26 @@ pub struct Server {
     pub start_timeout: u64,
     /// Connections a worker holds at once; beyond it accepting pauses.
     pub connections_max: usize,
+    /// Connections of one address to a worker; 0 is any number. IPv6 addresses count as one that
+    /// begin with the same 64 bits. Proxies of `proxy_headers` may have more.
+    pub connections_per_address: u32,
+    /// WebSockets a worker holds at once; 0 is as many as connections. More are answered with 503.
+    pub sockets_max: usize,
+    /// Requests a worker answers at once. Who waits for others to say something (a WebSocket, a
+    /// stream, a long poll) does not count.
+    pub requests_max: usize,
+    /// Requests that may wait for others to be answered; more are answered with 503.
+    pub requests_queue: usize,
+    /// How long one may wait so, seconds; then it is answered with 503.
+    pub requests_wait: u64,
+    /// Proxies that are believed what they say of the visitor: his address, scheme and host, and
+    /// the request's id. Addresses, networks (`10.0.0.0/8`), `unix`.
+    pub proxy_headers: Vec<Peer>,
+    /// Which headers they say it in.
+    pub forwarding: Forwarding,
+    /// Proxies that begin each connection with the PROXY protocol (version 1 or 2), in the same
+    /// form. Who is listed has to.
+    pub proxy_protocol: Vec<Peer>,
     /// How long a request's head may take, from its first byte or the connection's begin, seconds.
     pub header_timeout: u64,
     /// How long a request's body may bring nothing, seconds. As a whole it may take that long and
@@ -70,6 +91,14 @@ impl Default for Server {
             graceful_timeout: 30,
             start_timeout: 60,
             connections_max: 10_000,
+            connections_per_address: 0,
+            sockets_max: 0,
+            requests_max: 1000,
+            requests_queue: 1000,
+            requests_wait: 5,
+            proxy_headers: Vec::new(),
+            forwarding: Forwarding::XForwarded,
+            proxy_protocol: Vec::new(),
             header_timeout: 10,
             body_timeout: 30,
             body_rate_min: 500,
@@ -87,6 +116,16 @@ impl Default for Server {
     }
 }
 
+/// Which headers of a proxy are read; the others it may pass on from anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forwarding {
+    /// `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host`.
+    XForwarded,
+    /// `Forwarded`, RFC 7239.
+    Forwarded,
+}
+
 /// Logging.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -97,10 +136,12 @@ pub struct Log {
     pub format: String,
     /// One line a request.
     pub access: bool,
+    /// Whether that line has the query too. Secrets may stand in it.
+    pub access_query: bool,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".into(), format: "text".into(), access: false }
+        Self { level: "info".into(), format: "text".into(), access: false, access_query: false }
     }
 }

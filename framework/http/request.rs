@@ -1,9 +1,10 @@
 //! The request as a view sees it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, OriginalUri};
+use axum::extract::{ConnectInfo, FromRequestParts, OriginalUri};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Uri};
 
@@ -22,6 +23,11 @@ pub struct Request {
 /// nothing a client sends does.
 #[derive(Clone, Copy, Debug)]
 pub struct Secure;
+
+/// In the extensions of a request that came through a proxy that is believed
+/// (`server.proxy_headers`).
+#[derive(Clone, Copy, Debug)]
+pub struct Proxied;
 
 /// Makes extensions that others are moved into, one by one, instead of taken over as they are.
 #[derive(Clone, Debug)]
@@ -144,6 +150,13 @@ impl Request {
         self.extension::<Secure>().is_some()
     }
 
+    /// The visitor's address: that of the connection, or what a trusted proxy says. `None` through
+    /// a unix socket, and in tests without a server.
+    #[must_use]
+    pub fn remote_address(&self) -> Option<IpAddr> {
+        remote_address(&self.head.extensions)
+    }
+
     /// `http` or `https`.
     #[must_use]
     pub fn scheme(&self) -> &'static str {
@@ -155,6 +168,12 @@ impl Request {
     pub fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<&T> {
         self.head.extensions.get()
     }
+}
+
+/// The visitor's address.
+pub(crate) fn remote_address(extensions: &Extensions) -> Option<IpAddr> {
+    let ConnectInfo(address) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(address.ip().to_canonical())
 }
 
 impl Deref for Request {

@@ -1,57 +1,159 @@
-//! Every request has an id, in the log and in its answer.
+//! Every request has an id, in the log and in its answer; and a line in the access log, if that is
+//! on.
+//!
+//! Flow: [`log`] takes the id from a trusted proxy or makes one → a span around everything the
+//! request causes → with an access log the answer's body is counted, and the line written at its
+//! end.
 
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use hyper::body::{Frame, SizeHint};
 use percent_encoding::percent_decode_str;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
+use crate::http::{Proxied, remote_address};
 use crate::site::Site;
 
-/// The id of a request: 16 hexadecimal digits, in its extensions, in `X-Request-Id` of the answer
-/// and in every log line it causes.
+/// Longest id that is taken over from a proxy, bytes.
+const ID_BYTES_MAX: usize = 100;
+
+const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request: that of a trusted proxy's `X-Request-Id`, else 16 hexadecimal digits; in
+/// its extensions, in `X-Request-Id` of the answer and in every log line it causes.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub Arc<str>);
 
 /// Opens the request's span; writes the access log if it is on.
 pub async fn log(State(site): State<Site>, mut request: Request, next: Next) -> Response {
-    // A client's own X-Request-Id is not taken over: it could claim any other request's lines.
-    let id: Arc<str> = format!("{:016x}", rand::random::<u64>()).into();
-    request.extensions_mut().insert(RequestId(Arc::clone(&id)));
+    let given = given_id(&request).map(Arc::from);
+    let id: Arc<str> = given.unwrap_or_else(|| format!("{:016x}", rand::random::<u64>()).into());
     let span = tracing::info_span!("request", id = %id, method = %request.method(),
         path = %request.uri().path());
-    let head =
-        site.settings().log.access.then(|| (request.method().clone(), request.uri().clone()));
-    let began = Instant::now();
-    let mut response = next.run(request).instrument(span.clone()).await;
-    if let Ok(value) = HeaderValue::try_from(&*id) {
-        response.headers_mut().insert("x-request-id", value);
+    let settings = &site.settings().log;
+    let line = settings.access.then(|| Line::new(&request, settings.access_query, span.clone()));
+    let value = HeaderValue::try_from(&*id);
+    request.extensions_mut().insert(RequestId(id));
+    let mut response = next.run(request).instrument(span).await;
+    if let Ok(value) = value {
+        response.headers_mut().insert(HEADER, value);
     }
-    if let Some((method, target)) = head {
-        let status = response.status().as_u16();
-        let millis = began.elapsed().as_millis();
-        span.in_scope(|| {
-            let target = without_tickets(&target.to_string());
-            // A URI holds visible ASCII only, so it cannot forge a line.
-            tracing::info!(target: "hulse::access", status, millis, "{method} {target}");
-        });
-    }
-    response
+    let Some(mut line) = line else { return response };
+    line.status = response.status().as_u16();
+    response.map(|body| Body::new(Counted { body, line }))
 }
 
-/// The target with stars for what opens a connection.
-fn without_tickets(target: &str) -> String {
-    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+/// The id a proxy gave that may be believed. A client's own is not taken over: it could claim any
+/// other request's lines.
+fn given_id(request: &Request) -> Option<&str> {
+    request.extensions().get::<Proxied>()?;
+    let id = request.headers().get(HEADER)?.to_str().ok()?;
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:=+/".contains(&byte);
+    ((1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(letter)).then_some(id)
+}
+
+/// What the access log says of a request, when it is over.
+#[derive(Debug)]
+struct Line {
+    span: Span,
+    began: Instant,
+    method: Method,
+    target: String,
+    remote: Option<IpAddr>,
+    agent: String,
+    status: u16,
+    bytes: u64,
+}
+
+impl Line {
+    fn new(request: &Request, with_query: bool, span: Span) -> Self {
+        let uri = request.uri();
+        let target = match uri.query() {
+            Some(query) if with_query => format!("{}?{}", uri.path(), without_tickets(query)),
+            // What opens doors may stand there: tokens, one-time links.
+            _ => uri.path().to_owned(),
+        };
+        Self {
+            span,
+            began: Instant::now(),
+            method: request.method().clone(),
+            target,
+            remote: remote_address(request.extensions()),
+            agent: agent(request.headers()),
+            status: 0,
+            bytes: 0,
+        }
+    }
+}
+
+/// The user agent, of a length to be read.
+fn agent(headers: &HeaderMap) -> String {
+    let agent = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
+    String::from_utf8_lossy(&agent[..agent.len().min(200)]).into_owned()
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let Self { span, method, target, status, bytes, agent, .. } = self;
+        let millis = self.began.elapsed().as_secs_f64() * 1000.0;
+        let millis = (millis * 10.0).round() / 10.0;
+        let remote = self.remote.map_or_else(|| "-".to_owned(), |remote| remote.to_string());
+        // Whoever writes it escapes what is no text; a URI and a method hold visible ASCII only.
+        span.in_scope(|| {
+            tracing::info!(target: "hulse::access", status, bytes, millis, remote, agent,
+                "{method} {target}");
+        });
+    }
+}
+
+/// A body that is counted; the line is written when it goes.
+struct Counted {
+    body: Body,
+    line: Line,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Self { body, line } = self.get_mut();
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            line.bytes += data.len() as u64;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The query with stars for what opens a connection.
+fn without_tickets(query: &str) -> String {
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
         // Names may be encoded as well.
         Some((name, _)) if percent_decode_str(name).eq(*b"ticket") => "ticket=***",
         _ => pair,
     });
-    format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
+    shown.collect::<Vec<_>>().join("&")
 }
 
 #[cfg(test)]
@@ -60,11 +162,10 @@ mod tests {
 
     #[test]
     fn a_ticket_is_not_written_down() {
-        let check = |target, expected| assert_eq!(without_tickets(target), expected);
-        check("/a/", "/a/");
-        check("/a/?b=1&ticket=abc", "/a/?b=1&ticket=***");
-        check("/a/?ticket=abc&ticket=def&x", "/a/?ticket=***&ticket=***&x");
-        check("/a/?tick%65t=abc", "/a/?ticket=***");
-        check("/a/?my_ticket=abc", "/a/?my_ticket=abc");
+        let check = |query, expected| assert_eq!(without_tickets(query), expected);
+        check("b=1&ticket=abc", "b=1&ticket=***");
+        check("ticket=abc&ticket=def&x", "ticket=***&ticket=***&x");
+        check("tick%65t=abc", "ticket=***");
+        check("my_ticket=abc", "my_ticket=abc");
     }
 }

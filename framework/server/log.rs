@@ -1,12 +1,35 @@
 //! Where the log goes.
+//!
+//! Flow: the subscriber makes a line of each event → [`Plain`] or [`Json`] → [`Sink`] writes it to
+//! stderr.
+//!
+//! Invariants:
+//! - A line stays a line, whatever a visitor sends.
+//! - Nobody waits long for whoever reads the log: what a full pipe or socket does not take after a
+//!   moment is lost and counted, and a line says so once it takes something again. A file is
+//!   written to as it is; the kernel keeps what a disk cannot take at once.
 
-use std::io::{self, Stderr, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Stderr, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, OFlags};
+use rustix::net::SendFlags;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::conf;
 use crate::error::{Error, Kind, Result};
+
+/// How long a line waits for a reader who was in time so far.
+const READER_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// Bytes a pipe takes as a whole or not at all.
+const PIECE_BYTES: usize = 4096;
 
 /// Sends the log of this process to stderr, as the settings say. The first call counts.
 ///
@@ -18,37 +41,157 @@ pub fn start_log(settings: &conf::Log) -> Result<()> {
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     // A second call finds the first one's subscriber in place: a command that calls another.
     let _already = if settings.format == "json" {
-        base.json().with_writer(io::stderr).try_init()
+        base.json().with_writer(Json).try_init()
     } else {
         base.with_writer(Plain).try_init()
     };
     Ok(())
 }
 
-/// Writes lines to stderr whose control characters are escaped: what a visitor sends cannot forge a
-/// line or speak to the terminal.
+/// Writes lines whose control characters are escaped: what a visitor sends cannot forge a line or
+/// speak to the terminal.
 #[derive(Clone, Copy, Debug)]
 struct Plain;
 
-struct PlainLine(Stderr);
+/// Writes lines as they are: JSON has escaped them.
+#[derive(Clone, Copy, Debug)]
+struct Json;
 
-impl<'a> MakeWriter<'a> for Plain {
-    type Writer = PlainLine;
+impl MakeWriter<'_> for Plain {
+    type Writer = Self;
 
-    fn make_writer(&'a self) -> PlainLine {
-        PlainLine(io::stderr())
+    fn make_writer(&self) -> Self {
+        Self
     }
 }
 
-impl Write for PlainLine {
+impl MakeWriter<'_> for Json {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        Self
+    }
+}
+
+impl Write for Plain {
     /// Takes one whole line: the subscriber writes an event with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write_all(escaped(&String::from_utf8_lossy(line)).as_bytes())?;
+        Sink::get().line(escaped(&String::from_utf8_lossy(line)).as_bytes());
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        Ok(())
+    }
+}
+
+impl Write for Json {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        Sink::get().line(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Stderr, and how many lines it did not take since it last took one.
+#[derive(Debug)]
+struct Sink {
+    to: To,
+    lost: AtomicU64,
+}
+
+#[derive(Debug)]
+enum To {
+    /// A pipe, opened once more: not to wait for it is then no matter of who else writes to it.
+    Pipe(File),
+    Socket(Stderr),
+    /// A file or a terminal.
+    Other(Stderr),
+}
+
+impl Sink {
+    fn get() -> &'static Self {
+        static SINK: OnceLock<Sink> = OnceLock::new();
+        SINK.get_or_init(|| Self { to: To::stderr(), lost: AtomicU64::new(0) })
+    }
+
+    fn line(&self, line: &[u8]) {
+        let lost = self.lost.load(Ordering::Relaxed);
+        // A reader who did not take the last one is not waited for.
+        let wait = if lost == 0 { READER_WAIT } else { Timespec::default() };
+        let words = format!("{lost} lines of the log were lost: nobody read it\n");
+        let is_heard = lost == 0 || self.to.write(words.as_bytes(), &wait).is_ok();
+        if is_heard && lost > 0 {
+            self.lost.fetch_sub(lost, Ordering::Relaxed);
+        }
+        if !is_heard || self.to.write(line, &wait).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl To {
+    fn stderr() -> Self {
+        let stderr = io::stderr();
+        let kind = rustix::fs::fstat(&stderr).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        match kind {
+            Ok(FileType::Fifo) => {
+                let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+                let again =
+                    OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2");
+                again.map_or(Self::Other(stderr), Self::Pipe)
+            }
+            Ok(FileType::Socket) => Self::Socket(stderr),
+            _ => Self::Other(stderr),
+        }
+    }
+
+    /// Writes a line in pieces; an error if one of them is not taken in time.
+    fn write(&self, line: &[u8], wait: &Timespec) -> io::Result<()> {
+        if let Self::Other(stderr) = self {
+            return stderr.lock().write_all(line);
+        }
+        for piece in line.chunks(PIECE_BYTES) {
+            self.write_piece(piece, wait)?;
+        }
+        Ok(())
+    }
+
+    fn write_piece(&self, mut piece: &[u8], wait: &Timespec) -> io::Result<()> {
+        while !piece.is_empty() {
+            let written = match self {
+                Self::Pipe(file) => (&*file).write(piece),
+                Self::Socket(stderr) => {
+                    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                    rustix::net::send(stderr, piece, flags).map_err(io::Error::from)
+                }
+                Self::Other(stderr) => stderr.lock().write(piece),
+            };
+            match written {
+                Ok(written) => piece = &piece[written..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let mut fds = [PollFd::new(self, PollFlags::OUT)];
+                    if poll(&mut fds, Some(wait))? == 0 {
+                        return Err(error);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for To {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Pipe(file) => file.as_fd(),
+            Self::Socket(stderr) | Self::Other(stderr) => stderr.as_fd(),
+        }
     }
 }
 
@@ -69,7 +212,9 @@ fn escaped(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::escaped;
+    use std::io::Read;
+
+    use super::*;
 
     #[test]
     fn a_line_stays_one_line() {
@@ -78,5 +223,29 @@ mod tests {
         check("GET /a\nERROR forged\n", "GET /a\\nERROR forged\n");
         check("\u{1b}[31mred\r\n", "\\u{1b}[31mred\\r\n");
         check("no newline\u{9b}", "no newline\\u{9b}");
+    }
+
+    #[test]
+    fn what_nobody_reads_is_counted_and_said_later() {
+        let (reader, writer) = io::pipe().unwrap();
+        let writer = File::from(std::os::fd::OwnedFd::from(writer));
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        let sink = Sink { to: To::Pipe(writer), lost: AtomicU64::new(0) };
+        let line = format!("{}\n", "x".repeat(999));
+        let begun = std::time::Instant::now();
+        for _ in 0..10_000 {
+            sink.line(line.as_bytes());
+        }
+        assert!(begun.elapsed().as_secs() < 2, "nobody waits for the reader");
+        let lost = sink.lost.load(Ordering::Relaxed);
+        assert!(lost > 9_000, "{lost}");
+        let mut reader = File::from(std::os::fd::OwnedFd::from(reader));
+        let mut read = vec![0; (10_000 - usize::try_from(lost).unwrap()) * line.len()];
+        reader.read_exact(&mut read).unwrap();
+        sink.line(b"next\n");
+        drop(sink);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, format!("{lost} lines of the log were lost: nobody read it\nnext\n"));
     }
 }

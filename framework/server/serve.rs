@@ -9,22 +9,30 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, UPGRADE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
 
-use crate::conf::Settings;
+use crate::conf::{Forwarding, Peer, Settings};
+use crate::http::{Proxied, Secure, holding};
 use crate::server::balance::Share;
 use crate::server::bodies::{Answer, Done, Failed, Fate, Question, Running, Terms};
+use crate::server::crowd::{Addresses, Full, Gate};
+use crate::server::proxies::{self, is_one_of};
+use crate::server::proxy_protocol;
 use crate::server::stream::{Stream, take_over};
 use crate::server::syntax::{self, Refused};
 use crate::server::watch::{Watch, Watched};
@@ -32,6 +40,13 @@ use crate::sockets::TakeOver;
 
 /// Longest request head, bytes, and the size a connection's read buffer grows to.
 const HEAD_BYTES_MAX: usize = 32_768;
+
+/// What an address is told that has all the connections it may have.
+const CROWDED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\
+    Retry-After: 5\r\nConnection: close\r\n\r\n";
+
+/// How long that may take.
+const CROWDED_WAIT: Duration = Duration::from_secs(1);
 
 /// What may be asked for with some page.
 const METHODS: HeaderValue =
@@ -42,6 +57,13 @@ const METHODS: HeaderValue =
 pub(super) struct Serving {
     handler: Router,
     terms: Terms,
+    gate: Gate,
+    addresses: Arc<Addresses>,
+    /// Proxies whose headers are believed, and which headers.
+    proxies: Vec<Peer>,
+    forwarding: Forwarding,
+    /// Proxies that begin with the PROXY protocol.
+    announcing: Vec<Peer>,
     watch: Arc<Watch>,
     /// Ends with this.
     _looking: AbortOnDropHandle<()>,
@@ -56,7 +78,18 @@ impl Serving {
             looking.look(|why| tracing::debug!(?why, "cut a connection")).await;
         });
         let looking = AbortOnDropHandle::new(looking);
-        Self { handler, terms: Terms::new(settings), watch, _looking: looking }
+        let server = &settings.server;
+        Self {
+            handler,
+            terms: Terms::new(settings),
+            gate: Gate::new(server),
+            addresses: Addresses::new(server.connections_per_address),
+            proxies: server.proxy_headers.clone(),
+            forwarding: server.forwarding,
+            announcing: server.proxy_protocol.clone(),
+            watch,
+            _looking: looking,
+        }
     }
 
     /// Watches a new connection.
@@ -82,6 +115,8 @@ struct Caller {
     serving: Arc<Serving>,
     watched: Arc<Watched>,
     peer: Option<SocketAddr>,
+    /// Whether it is a proxy that may be believed.
+    is_proxy: bool,
     /// The host of who names none.
     host: HeaderValue,
     course: Arc<Course>,
@@ -90,13 +125,15 @@ struct Caller {
 /// Serves one connection to its end, or to its upgrade.
 pub(super) async fn serve(
     serving: Arc<Serving>,
-    stream: Stream,
+    mut stream: Stream,
     host: HeaderValue,
     course: Arc<Course>,
 ) {
     let (watched, finishing) = (Arc::clone(stream.watched()), course.finishing.clone());
-    let (peer, watching) = (stream.peer(), Arc::clone(&watched));
-    let caller = Caller { serving, watched: watching, peer, host, course };
+    let Some(peer) = admit(&serving, &mut stream).await else { return };
+    let is_proxy = is_one_of(&serving.proxies, peer.map(|peer| peer.ip()));
+    let watching = Arc::clone(&watched);
+    let caller = Caller { serving, watched: watching, peer, is_proxy, host, course };
     let service = hyper::service::service_fn(move |request| {
         let caller = caller.clone();
         async move { Ok::<_, Infallible>(caller.answer(request).await) }
@@ -127,6 +164,36 @@ pub(super) async fn serve(
         // Clients go away as they like; that is not the site's trouble.
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// Who is there (a unix socket's peer has no address), if he may stay.
+async fn admit(serving: &Serving, stream: &mut Stream) -> Option<Option<SocketAddr>> {
+    let mut peer = stream.peer();
+    if is_one_of(&serving.announcing, peer.map(|peer| peer.ip())) {
+        peer = announced_by(stream).await?.or(peer);
+    }
+    let address = peer.map(|peer| peer.ip());
+    if is_one_of(&serving.proxies, address) {
+        return Some(peer);
+    }
+    if let Ok(of) = serving.addresses.enter(address) {
+        stream.count(of);
+        return Some(peer);
+    }
+    // That nobody reads it is no matter.
+    let _gone = timeout(CROWDED_WAIT, stream.write_all(CROWDED)).await;
+    None
+}
+
+/// What a proxy that has to says of its client before anything else; `None` if it does not.
+async fn announced_by(stream: &mut Stream) -> Option<Option<SocketAddr>> {
+    let (watched, proxy) = (Arc::clone(stream.watched()), stream.peer());
+    let said = tokio::select! {
+        said = proxy_protocol::read(stream) => said,
+        _why = poll_fn(|cx| watched.poll_cut(cx)) => return None,
+    };
+    let tell = |error| tracing::warn!(%error, ?proxy, "no PROXY protocol from a listed proxy");
+    said.map_err(tell).ok()
 }
 
 impl Caller {
@@ -163,9 +230,7 @@ impl Caller {
         if head.version == Version::HTTP_10 && !head.headers.contains_key(HOST) {
             head.headers.insert(HOST, self.host.clone());
         }
-        if let Some(peer) = self.peer {
-            head.extensions.insert(ConnectInfo(peer));
-        }
+        self.introduce(&mut head)?;
         if head.headers.contains_key(UPGRADE) {
             head.extensions.insert(TakeOver(take_over));
         }
@@ -177,6 +242,28 @@ impl Caller {
         Ok((Request::from_parts(head, Body::new(body)), Some(fate)))
     }
 
+    /// Writes down who asks.
+    fn introduce(&self, head: &mut Parts) -> Result<(), Refused> {
+        let mut peer = self.peer;
+        if self.is_proxy {
+            let serving = &self.serving;
+            let told = proxies::told(&head.headers, serving.forwarding, &serving.proxies);
+            peer = told.address.or(peer);
+            if let Some(host) = told.host {
+                syntax::check_host(&host)?;
+                head.headers.insert(HOST, host);
+            }
+            if told.is_secure {
+                head.extensions.insert(Secure);
+            }
+            head.extensions.insert(Proxied);
+        }
+        if let Some(peer) = peer {
+            head.extensions.insert(ConnectInfo(peer));
+        }
+        Ok(())
+    }
+
     async fn handle(&self, request: Request<Body>, fate: Option<Fate>) -> Response<Body> {
         // `OPTIONS *` asks the server, and no page of it.
         if request.uri().path() == "*" {
@@ -185,7 +272,12 @@ impl Caller {
             response.headers_mut().insert(ALLOW, METHODS);
             return response;
         }
-        let mut response = match self.serving.handler.clone().oneshot(request).await {
+        let place = match self.serving.gate.enter().await {
+            Ok(place) => place,
+            Err(Full) => return busy(),
+        };
+        let answer = self.serving.handler.clone().oneshot(request);
+        let mut response = match holding(place, answer).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
@@ -224,6 +316,14 @@ fn refused(how: Failed) -> Refused {
             Refused { status: StatusCode::BAD_REQUEST, words: "the request's body is malformed" }
         }
     }
+}
+
+/// Nobody is kept waiting who would wait too long.
+fn busy() -> Response<Body> {
+    let mut response = Response::new(Body::from("the server is busy\n"));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn refuse(refused: &Refused) -> Response<Body> {

@@ -21,6 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 use crate::server::balance::Counted;
+use crate::server::crowd::Of;
 use crate::server::watch::Watched;
 use crate::sockets::Taken;
 
@@ -40,7 +41,7 @@ pub(super) struct Stream {
     watched: Arc<Watched>,
     /// Set once our last word is said and the client may still be sending.
     lingering: Option<Lingering>,
-    _place: Place,
+    place: Place,
 }
 
 #[derive(Debug)]
@@ -54,11 +55,12 @@ struct Lingering {
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
     _counted: Counted,
+    of: Option<Of>,
 }
 
 impl Place {
     pub(super) fn new(permit: OwnedSemaphorePermit, counted: Counted) -> Self {
-        Self { _permit: permit, _counted: counted }
+        Self { _permit: permit, _counted: counted, of: None }
     }
 }
 
@@ -70,7 +72,7 @@ pub(super) enum Io {
 
 impl Stream {
     pub(super) fn new(io: Io, place: Place, watched: Arc<Watched>) -> Self {
-        Self { io, watched, lingering: None, _place: place }
+        Self { io, watched, lingering: None, place }
     }
 
     /// The client's address; a unix socket's has none.
@@ -81,6 +83,11 @@ impl Stream {
         }
     }
 
+    /// Counts it among the connections of its address.
+    pub(super) fn count(&mut self, of: Option<Of>) {
+        self.place.of = of;
+    }
+
     pub(super) fn watched(&self) -> &Arc<Watched> {
         &self.watched
     }
@@ -89,7 +96,7 @@ impl Stream {
 /// Gets a connection back from hyper when it becomes a WebSocket.
 pub(super) fn take_over(upgraded: Upgraded) -> std::result::Result<Taken, Upgraded> {
     let parts = upgraded.downcast::<TokioIo<Stream>>()?;
-    let Stream { io, watched, _place: place, .. } = parts.io.into_inner();
+    let Stream { io, watched, place, .. } = parts.io.into_inner();
     Ok(match io {
         Io::Tcp(stream, _) => Taken::Tcp(stream, parts.read_buf, Some(Box::new(place))),
         Io::Unix(_) => Taken::Other(Box::pin(Stream::new(io, place, watched)), parts.read_buf),

@@ -13,7 +13,7 @@ use std::net::Ipv6Addr;
 
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,11 @@ fn host(head: &Parts) -> Result<(), Refused> {
         (None, _) if head.version == Version::HTTP_11 => bad("the request has no Host header"),
         (None, _) => Ok(()),
     }
+}
+
+/// The same of a host that a proxy tells.
+pub(super) fn check_host(host: &HeaderValue) -> Result<(), Refused> {
+    if host.to_str().is_ok_and(is_host) { Ok(()) } else { bad("the request's Host is malformed") }
 }
 
 /// Whether it is a name, an IPv4 address or an IPv6 one in brackets, and perhaps a port.

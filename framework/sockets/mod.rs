@@ -14,6 +14,7 @@
 //! - Everything is bounded: handshake, outbox, messages, a write that does not move, the goodbye.
 
 mod background;
+mod cap;
 mod concurrent;
 mod consumer;
 mod deflate;

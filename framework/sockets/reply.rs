@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, header};
 use serde::Serialize;
 
+use super::cap::Place;
 use super::frames::may_travel;
 use super::logical::{Logical, Part};
 use super::slot::{Close, Slot, closed};
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) farewell: OnceLock<fn(&Site) -> Message>,
     pub(super) tasks: Tasks,
     accepted: Mutex<Accepted>,
+    /// Its place among the WebSockets of its process.
+    _place: Place,
 }
 
 /// What the consumer has decided about the handshake.
@@ -64,7 +67,7 @@ pub(super) struct Accepted {
 }
 
 impl Shared {
-    pub(super) fn new(request: Request) -> Self {
+    pub(super) fn new(request: Request, place: Place) -> Self {
         let slot = Arc::new(Slot::new(Wheel::of(request.site())));
         let connection = request.site().layer().connect_sink(Arc::<Slot>::clone(&slot));
         Self {
@@ -74,6 +77,7 @@ impl Shared {
             farewell: OnceLock::new(),
             tasks: Tasks::default(),
             accepted: Mutex::default(),
+            _place: place,
         }
     }
 

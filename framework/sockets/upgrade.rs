@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::cap::{Cap, Place};
 use super::io::{self, TakeOver};
 use super::reply::{Accepted, Shared};
 use super::task::{self, Held, NO_GOODBYE, log_failure};
@@ -81,12 +82,17 @@ pub(crate) async fn upgrade<C: Consumer>(
     if request.lifecycle().is_draining() && request.lifecycle().replaced().is_none() {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is going away");
     }
+    let Some(place) = Cap::of(request.site()).enter(request.settings().server.sockets_max) else {
+        let retry = (header::RETRY_AFTER, HeaderValue::from_static("5"));
+        let full = "there are as many WebSockets as there may be\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, [retry], full).into_response();
+    };
     let deflated = request.settings().server.deflate && deflate::is_offered(request.headers());
     let (answer, answered) = oneshot::channel();
     let request = Request::packed(request.site().clone(), parts);
     let lifecycle = request.lifecycle().clone();
     // A task of its own from here on: a client that goes away does not cut `connect` short.
-    let answer = Promise { answer, deflated };
+    let answer = Promise { answer, deflated, place };
     lifecycle.spawn(live(request, (on_upgrade, take_over), consumer(), answer));
     match answered.await {
         Ok(Ok(accepted)) => {
@@ -107,6 +113,7 @@ struct Promise {
     answer: oneshot::Sender<Result<Accepted, Response>>,
     /// If it is a yes: that long messages are compressed.
     deflated: bool,
+    place: Place,
 }
 
 /// The life of a connection until it is accepted or not.
@@ -114,9 +121,9 @@ async fn live<C: Consumer>(
     request: Request,
     (on_upgrade, take_over): (OnUpgrade, Option<TakeOver>),
     mut consumer: C,
-    Promise { answer, deflated }: Promise,
+    Promise { answer, deflated, place }: Promise,
 ) {
-    let held = Held(Arc::new(Shared::new(request)));
+    let held = Held(Arc::new(Shared::new(request, place)));
     let mut socket = Socket::new(&held.0);
     let decided = match connect(&mut consumer, &mut socket).await {
         Ok(()) => Some(held.0.accepted()).filter(|decided| decided.is_accepted).ok_or(FORBIDDEN),

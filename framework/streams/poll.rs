@@ -51,6 +51,7 @@ pub(super) async fn answer(visit: Visit, wanted: &Wanted) -> Response {
     }
     if said.is_empty() {
         let wait = patience(wanted.wait);
+        crate::http::give_up_place();
         // Who hears nothing is answered with nothing.
         let _in_time = timeout(wait, heard(&visit, &connection, &wake, &mut said)).await;
     } else if bytes(&said) < ANSWER_BYTES_MAX {

@@ -20,6 +20,7 @@ mod markers;
 mod migrations;
 mod multichat;
 mod pulse_faults;
+mod pulse_limits;
 mod pulse_slow;
 mod pulse_start;
 mod pulse_stop;

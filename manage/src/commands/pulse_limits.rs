@@ -9,6 +9,22 @@ pub(super) struct Limits {
     /// Connections a worker holds at once.
     #[arg(long, value_name = "COUNT")]
     max_connections: Option<u64>,
+    /// Connections of one address to a worker; 0 is any number.
+    #[arg(long, value_name = "COUNT")]
+    max_connections_per_address: Option<u64>,
+    /// WebSockets a worker holds at once; 0 is as many as connections.
+    #[arg(long, value_name = "COUNT")]
+    max_sockets: Option<u64>,
+    /// Requests a worker answers at once; a few more wait, the others are told 503.
+    #[arg(long, value_name = "COUNT")]
+    max_concurrent_requests: Option<u64>,
+    /// Proxies that are believed what X-Forwarded-For, -Proto and -Host say: addresses, networks
+    /// (10.0.0.0/8), unix.
+    #[arg(long, value_name = "PROXY", value_delimiter = ',')]
+    proxy_headers: Vec<String>,
+    /// Proxies that begin each connection with the PROXY protocol, in the same form.
+    #[arg(long, value_name = "PROXY", value_delimiter = ',')]
+    proxy_protocol: Vec<String>,
     /// How long a request's head may take, seconds.
     #[arg(long, value_name = "SECONDS")]
     header_timeout: Option<u64>,
@@ -37,6 +53,13 @@ impl Limits {
     pub(super) fn overrides(&self) -> Vec<Override> {
         let numbers = [
             ("server.connections_max", "--max-connections", self.max_connections),
+            (
+                "server.connections_per_address",
+                "--max-connections-per-address",
+                self.max_connections_per_address,
+            ),
+            ("server.sockets_max", "--max-sockets", self.max_sockets),
+            ("server.requests_max", "--max-concurrent-requests", self.max_concurrent_requests),
             ("server.header_timeout", "--header-timeout", self.header_timeout),
             ("server.body_timeout", "--body-timeout", self.body_timeout),
             ("server.keep_alive", "--keep-alive", self.keep_alive),
@@ -48,6 +71,12 @@ impl Limits {
         let given = |(key, flag, value): (_, _, Option<u64>)| {
             value.map(|value| Override::new(key, flag, value.to_string()))
         };
-        numbers.into_iter().filter_map(given).collect()
+        let lists = [
+            ("server.proxy_headers", "--proxy-headers", &self.proxy_headers),
+            ("server.proxy_protocol", "--proxy-protocol", &self.proxy_protocol),
+        ];
+        let lists = lists.into_iter().filter(|(.., list)| !list.is_empty());
+        let lists = lists.map(|(key, flag, list)| Override::list(key, flag, list));
+        numbers.into_iter().filter_map(given).chain(lists).collect()
     }
 }

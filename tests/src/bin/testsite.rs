@@ -11,6 +11,7 @@ use hulse::channels::{Message, Policy, Position, Presence};
 use hulse::contrib::{publish, staticfiles};
 use hulse::db::Sql;
 use hulse::http::{Path, Request, Response, header};
+use hulse::middleware::RequestId;
 use hulse::sockets::{Consumer, Event, Routing, Socket, route, socket};
 use hulse::streams::{Stream, Streams, stream};
 use hulse::urls::{Urls, include, path};
@@ -42,6 +43,7 @@ fn urls() -> Urls {
         path("slow/<int:milliseconds>/", slow).name("slow"),
         path("upload/", upload).csrf_exempt(),
         path("large/<int:bytes>/", large),
+        path("who/", who),
         path("hang/<int:milliseconds>/", hang).name("hang"),
         Streams::new([stream("chat/<slug:room>", chat)]).at("stream/"),
         socket("echo/", || Echo),
@@ -206,6 +208,17 @@ async fn process() -> String {
 /// How many bytes came.
 async fn upload(body: Bytes) -> String {
     format!("{} bytes\n", body.len())
+}
+
+/// Who asks, as the site sees it.
+async fn who(request: Request) -> Result<String> {
+    let address = request.remote_address().map(|address| address.to_string());
+    let id = request.extension::<RequestId>().map(|id| id.0.to_string());
+    tracing::info!("somebody asks who asks");
+    Ok(json!({
+        "address": address, "scheme": request.scheme(), "host": request.host(), "id": id,
+    })
+    .to_string())
 }
 
 /// An answer of so many bytes.
