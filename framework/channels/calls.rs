@@ -35,7 +35,7 @@ pub(crate) enum ChannelAsk {
     /// Nobody waits for the answer any more.
     Abandon { key: Key },
     /// A question reached this worker when nobody waited for messages any more.
-    Return { channel: GroupName, frame: Frame, asker: Key },
+    Return { channel: GroupName, number: u64, frame: Frame, asker: Key },
     /// Numbers of a channel; `None`: of all together.
     Inspect { request: u64, channel: Option<GroupName> },
     /// Drops what waits in a channel.
@@ -53,6 +53,7 @@ pub(crate) enum ChannelTell {
     Taken {
         request: u64,
         channel: GroupName,
+        number: u64,
         frame: Frame,
         asker: Key,
     },
@@ -114,9 +115,10 @@ impl ChannelAsk {
                 out.put_u8(44);
                 put_key(out, *key);
             }
-            Self::Return { channel, frame, asker } => {
+            Self::Return { channel, number, frame, asker } => {
                 out.put_u8(45);
                 put_name(out, channel);
+                out.put_u64_le(*number);
                 put_frame(out, frame);
                 put_key(out, *asker);
             }
@@ -153,7 +155,12 @@ impl ChannelAsk {
             }
             43 => Self::Await { key: r.key()? },
             44 => Self::Abandon { key: r.key()? },
-            45 => Self::Return { channel: r.name()?, frame: r.frame()?, asker: r.key()? },
+            45 => Self::Return {
+                channel: r.name()?,
+                number: r.u64()?,
+                frame: r.frame()?,
+                asker: r.key()?,
+            },
             46 => {
                 let request = r.u64()?;
                 let channel = if r.bool()? { Some(r.name()?) } else { None };
@@ -172,10 +179,11 @@ impl ChannelTell {
                 out.put_u8(40);
                 out.put_u64_le(*request);
             }
-            Self::Taken { request, channel, frame, asker } => {
+            Self::Taken { request, channel, number, frame, asker } => {
                 out.put_u8(41);
                 out.put_u64_le(*request);
                 put_name(out, channel);
+                out.put_u64_le(*number);
                 put_frame(out, frame);
                 put_key(out, *asker);
             }
@@ -198,6 +206,7 @@ impl ChannelTell {
             41 => Self::Taken {
                 request: r.u64()?,
                 channel: r.name()?,
+                number: r.u64()?,
                 frame: r.frame()?,
                 asker: r.key()?,
             },

@@ -10,7 +10,7 @@ use super::calls::ChannelAsk;
 use super::members::{Reply, Table};
 use super::protocol::{Ask, Key, Tell};
 use super::store::{Event, SETTLE, Store, WorkerId};
-use super::tests::{Chance, limits};
+use super::tests::{Chance, limits, seed_to_replay};
 use super::{Frame, GroupName, Message};
 
 const WORKERS: usize = 3;
@@ -172,7 +172,7 @@ impl World {
         let worker = &mut self.workers[index];
         let mut read = Vec::new();
         worker.reading.retain_mut(|(_, answer)| match answer.try_recv() {
-            Ok(Reply::Received(_, frame, asker)) => {
+            Ok(Reply::Received { frame, asker, .. }) => {
                 read.push((number(&frame), asker));
                 false
             }
@@ -288,7 +288,7 @@ fn run(seed: u64, cuts: bool) {
 }
 
 fn run_seeds(cuts: bool) {
-    match std::env::var("HULSE_SEED").ok().and_then(|seed| seed.parse().ok()) {
+    match seed_to_replay() {
         Some(seed) => run(seed, cuts),
         None => (0..SEEDS).for_each(|seed| run(seed, cuts)),
     }

@@ -309,6 +309,7 @@ fn person(presence: &Presence, grace: Duration) -> Result<Person> {
     Ok(Person {
         key: presence.key.as_str().into(),
         grace,
+        since: Position::default(),
         joined: Frame::new(&presence.joined),
         left: Frame::new(&presence.left),
     })

@@ -329,7 +329,7 @@ impl Layer {
         let channel = channel.clone();
         let make = |key: Key| Ask::Receive { request: key.request, channel };
         match self.0.worker.wait_for(make).await? {
-            Reply::Received(_, frame, asker) => {
+            Reply::Received { frame, asker, .. } => {
                 let (worker, max) = (&self.0.worker, self.0.message_bytes_max);
                 let asker = asker.map(|key| Asker::new(Arc::clone(worker), max, key));
                 Ok(Received { message: frame.message(), asker })

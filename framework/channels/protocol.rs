@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 const NAME_BYTES_MAX: usize = 200;
 
 /// Protocol version in [`Ask::Hello`]; another one is refused.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// Names one publish for ever, so that a repeated one is recognised: the sender's random session
 /// and the number of its request; or a digest of the name a sender gave it.
@@ -57,6 +57,8 @@ pub(crate) struct Person {
     pub(crate) key: Box<str>,
     /// How long after its last connection it still counts as present.
     pub(crate) grace: Duration,
+    /// Where the group's order was when it was counted, `joined` included; 0-0 before that.
+    pub(crate) since: Position,
     pub(crate) joined: Frame,
     pub(crate) left: Frame,
 }
@@ -134,6 +136,8 @@ pub(crate) enum Ask {
     /// A message of a channel reached this worker when nobody waited for it any more.
     Return {
         channel: GroupName,
+        /// The one it was handed out with.
+        number: u64,
         frame: Frame,
     },
     /// A message that takes the place of those before it of the same thing, for who lags.
@@ -243,6 +247,8 @@ pub(crate) enum Tell {
     Received {
         request: u64,
         channel: GroupName,
+        /// Grows in the channel: what is given back goes where it was.
+        number: u64,
         frame: Frame,
     },
     Deliver {

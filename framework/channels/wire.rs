@@ -96,9 +96,10 @@ pub(super) fn encode_ask(ask: &Ask, out: &mut BytesMut) {
         }
         Ask::Receive { request, channel } => put_numbered(out, 11, *request, channel),
         Ask::Cancel { request, channel } => put_numbered(out, 12, *request, channel),
-        Ask::Return { channel, frame } => {
+        Ask::Return { channel, number, frame } => {
             out.put_u8(13);
             put_name(out, channel);
+            out.put_u64_le(*number);
             put_frame(out, frame);
         }
         Ask::PublishLatest { key, retry, group, of, frame } => {
@@ -179,8 +180,9 @@ pub(super) fn encode_tell(tell: &Tell, out: &mut BytesMut) {
             out.put_u8(5);
             out.put_u64_le(*request);
         }
-        Tell::Received { request, channel, frame } => {
+        Tell::Received { request, channel, number, frame } => {
             put_numbered(out, 6, *request, channel);
+            out.put_u64_le(*number);
             put_frame(out, frame);
         }
         Tell::Deliver { group, epoch, entry } => {
@@ -262,7 +264,7 @@ fn read_ask(r: &mut Reader) -> Option<Ask> {
             let (request, channel) = r.numbered()?;
             Ask::Cancel { request, channel }
         }
-        13 => Ask::Return { channel: r.name()?, frame: r.frame()? },
+        13 => Ask::Return { channel: r.name()?, number: r.u64()?, frame: r.frame()? },
         tag => return read_later_ask(tag, r),
     })
 }
@@ -309,7 +311,7 @@ fn read_tell(r: &mut Reader) -> Option<Tell> {
         5 => Tell::Full { request: r.u64()? },
         6 => {
             let (request, channel) = r.numbered()?;
-            Tell::Received { request, channel, frame: r.frame()? }
+            Tell::Received { request, channel, number: r.u64()?, frame: r.frame()? }
         }
         7 => Tell::Deliver { group: r.name()?, epoch: r.u64()?, entry: r.entry()? },
         8 => Tell::Gap { group: r.name()?, position: r.position()? },
@@ -427,6 +429,7 @@ pub(super) fn entry_from(offset: u64, bytes: Bytes) -> Option<Entry> {
 fn put_person(out: &mut BytesMut, person: &Person) {
     put_short(out, &person.key);
     out.put_u32_le(u32::try_from(person.grace.as_millis()).unwrap_or(u32::MAX));
+    put_position(out, person.since);
     put_frame(out, &person.joined);
     put_frame(out, &person.left);
 }
@@ -519,7 +522,8 @@ impl Reader {
     fn person(&mut self) -> Option<Person> {
         let key = self.text()?;
         let grace = Duration::from_millis(u64::from(self.u32()?));
-        Some(Person { key, grace, joined: self.frame()?, left: self.frame()? })
+        let since = self.position()?;
+        Some(Person { key, grace, since, joined: self.frame()?, left: self.frame()? })
     }
 
     fn numbered(&mut self) -> Option<(u64, GroupName)> {

@@ -1,6 +1,7 @@
 //! Redis servers that tests may use, and ones of a test's own that it may kill.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -169,7 +170,16 @@ async fn run(program: &PathBuf, port: u16, arguments: &[String], folder: &TempDi
 pub struct Network {
     host: String,
     is_open: watch::Sender<bool>,
+    has_answers: watch::Sender<bool>,
+    cuts: watch::Sender<u32>,
     accepting: AbortHandle,
+}
+
+/// One way through a [`Network`]: whether it is open, and how often all was cut.
+#[derive(Clone)]
+struct Way {
+    is_open: watch::Receiver<bool>,
+    cuts: watch::Receiver<u32>,
 }
 
 impl Network {
@@ -180,9 +190,15 @@ impl Network {
     pub async fn before(host: &str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let own = listener.local_addr().expect("its address").to_string();
-        let is_open = watch::Sender::new(true);
-        let accepting = tokio::spawn(accept(listener, host.to_owned(), is_open.subscribe()));
-        Self { host: own, is_open, accepting: accepting.abort_handle() }
+        let (is_open, has_answers) = (watch::Sender::new(true), watch::Sender::new(true));
+        let cuts = watch::Sender::new(0);
+        let way = |is_open: &watch::Sender<bool>| Way {
+            is_open: is_open.subscribe(),
+            cuts: cuts.subscribe(),
+        };
+        let ways = (way(&is_open), way(&has_answers));
+        let accepting = tokio::spawn(accept(listener, host.to_owned(), ways));
+        Self { host: own, is_open, has_answers, cuts, accepting: accepting.abort_handle() }
     }
 
     /// Its own `127.0.0.1:PORT`.
@@ -194,11 +210,24 @@ impl Network {
     /// Carries nothing any more, and says so to nobody.
     pub fn freeze(&self) {
         self.is_open.send_replace(false);
+        self.has_answers.send_replace(false);
+    }
+
+    /// Carries what is asked, but no answers.
+    pub fn hold_answers(&self) {
+        self.has_answers.send_replace(false);
+    }
+
+    /// Cuts all connections; what was on its way is lost. New ones are carried.
+    pub fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
+        self.thaw();
     }
 
     /// Carries on.
     pub fn thaw(&self) {
         self.is_open.send_replace(true);
+        self.has_answers.send_replace(true);
     }
 }
 
@@ -208,15 +237,35 @@ impl Drop for Network {
     }
 }
 
-async fn accept(listener: TcpListener, host: String, is_open: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, host: String, (there, back): (Way, Way)) {
     let mut pumps = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let Ok(server) = TcpStream::connect(&host).await else { continue };
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        pumps.spawn(pump(from_client, to_server, is_open.clone()));
-        pumps.spawn(pump(from_server, to_client, is_open.clone()));
+        for (way, pumping) in [
+            (&there, pump_boxed(from_client, to_server, there.is_open.clone())),
+            (&back, pump_boxed(from_server, to_client, back.is_open.clone())),
+        ] {
+            let mut cuts = way.cuts.clone();
+            cuts.mark_unchanged();
+            pumps.spawn(async move {
+                tokio::select! {
+                    biased;
+                    _ = cuts.changed() => {}
+                    () = pumping => {}
+                }
+            });
+        }
     }
+}
+
+fn pump_boxed(
+    from: impl AsyncReadExt + Unpin + Send + 'static,
+    to: impl AsyncWriteExt + Unpin + Send + 'static,
+    is_open: watch::Receiver<bool>,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(pump(from, to, is_open))
 }
 
 async fn pump(

@@ -105,8 +105,9 @@ fn nothing_gathers_while_there_is_no_way_to_the_store_but_what_must_not_get_lost
         table.withdraw(request);
     }
     let frame = Frame::new(&Message::from("unread"));
-    let back = Ask::Return { channel: name(), frame: frame.clone() };
-    table.give_back(super::Reply::Received(name(), frame, None));
+    let back = Ask::Return { channel: name(), number: 7, frame: frame.clone() };
+    let asker = None;
+    table.give_back(super::Reply::Received { channel: name(), number: 7, frame, asker });
     assert_eq!(table.outgoing, std::slice::from_ref(&back));
     let (_, waiting) = publish(&mut table);
     let said = table.reconnected(true);
@@ -194,7 +195,8 @@ fn who_listens_and_enters_hears_what_came_before_too() {
     (1..=2).for_each(|offset| deliver(&mut table, offset));
     let frame = || Frame::new(&Message::from("x"));
     let (joined, left) = (frame(), frame());
-    let person = Person { key: "ann".into(), grace: Duration::ZERO, joined, left };
+    let (key, since) = ("ann".into(), Position::default());
+    let person = Person { key, grace: Duration::ZERO, since, joined, left };
     assert!(table.entered(id, &name(), Position { epoch: 1, offset: 2 }, person));
     let drained = table.drain(id, &mut BytesMut::new(), 1000);
     let offsets: Vec<u64> = drained.heard.iter().map(|(_, heard)| heard.position.offset).collect();

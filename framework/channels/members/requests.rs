@@ -34,8 +34,13 @@ pub(crate) enum Reply {
     Valued(Outcome),
     /// The name of a lock and the token of its taking.
     Locked(Box<str>, u64),
-    /// A message of a channel, and who waits for an answer to it.
-    Received(GroupName, Frame, Option<Key>),
+    /// A message of a channel, its number, and who waits for an answer to it.
+    Received {
+        channel: GroupName,
+        number: u64,
+        frame: Frame,
+        asker: Option<Key>,
+    },
     Answered(Option<Frame>),
     Inspected(ChannelStatistics),
     /// The store will not do it, and why.
@@ -198,8 +203,8 @@ impl Table {
             }
             Tell::Done { request } => self.answer(request, Reply::Done),
             Tell::Full { request } => self.answer(request, Reply::Full),
-            Tell::Received { request, channel, frame } => {
-                self.received(request, Reply::Received(channel, frame, None));
+            Tell::Received { request, channel, number, frame } => {
+                self.received(request, Reply::Received { channel, number, frame, asker: None });
             }
             Tell::Channel(tell) => self.tell_channel(tell),
             Tell::Entered { request, position, first, roster, history } => {
@@ -271,6 +276,7 @@ impl Table {
     fn told_entered(&mut self, request: u64, position: Position) {
         let Some(pending) = self.requests.get(&request) else { return };
         let Ask::Enter { group, connection, person, .. } = pending.ask.clone() else { return };
+        let person = Person { since: position, ..person };
         if !self.entered(connection, &group, position, person.clone()) {
             self.ask_to_leave(connection, &group, Some(person));
         }
@@ -287,8 +293,9 @@ impl Table {
                     pending.ask = Ask::Channel(ChannelAsk::Await { key });
                 }
             }
-            ChannelTell::Taken { request, channel, frame, asker } => {
-                self.received(request, Reply::Received(channel, frame, Some(asker)));
+            ChannelTell::Taken { request, channel, number, frame, asker } => {
+                let asker = Some(asker);
+                self.received(request, Reply::Received { channel, number, frame, asker });
             }
             ChannelTell::Answered { request, frame } => {
                 self.answer(request, Reply::Answered(frame));
@@ -315,10 +322,12 @@ impl Table {
     /// a lock.
     pub(crate) fn give_back(&mut self, reply: Reply) {
         match reply {
-            Reply::Received(channel, frame, asker) => {
+            Reply::Received { channel, number, frame, asker } => {
                 self.say(match asker {
-                    None => Ask::Return { channel, frame },
-                    Some(asker) => Ask::Channel(ChannelAsk::Return { channel, frame, asker }),
+                    None => Ask::Return { channel, number, frame },
+                    Some(asker) => {
+                        Ask::Channel(ChannelAsk::Return { channel, number, frame, asker })
+                    }
                 });
             }
             Reply::Locked(name, token) => self.order_value(name, Action::Unlock { token }),

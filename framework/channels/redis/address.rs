@@ -13,6 +13,8 @@ const PORT: u16 = 6379;
 const HOSTS_MAX: usize = 64;
 /// What all keys and channels begin with, unless the URL says otherwise.
 const PREFIX: &str = "hulse";
+/// Of all that is kept and said in Redis: another one does not see what it could not read.
+const FORMAT: u32 = 2;
 /// Longest prefix, bytes.
 const PREFIX_BYTES_MAX: usize = 100;
 
@@ -111,12 +113,12 @@ impl Address {
 
     /// What the keys of this database begin with.
     pub(super) fn key_prefix(&self) -> String {
-        format!("{}:", self.prefix)
+        format!("{}:{FORMAT}:", self.prefix)
     }
 
     /// What channels begin with. Redis has one set of them for all its databases.
     pub(super) fn channel_prefix(&self) -> String {
-        format!("{}:{}:", self.prefix, self.database)
+        format!("{}:{FORMAT}:{}:", self.prefix, self.database)
     }
 }
 

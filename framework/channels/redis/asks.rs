@@ -102,7 +102,7 @@ impl Conversation {
                 let arguments = [name(channel), session.as_bytes(), number.as_bytes()];
                 self.call(Script::Cancel, &arguments, Expect::Nothing);
             }
-            Ask::Return { channel, frame } => self.give_back(channel, frame, ""),
+            Ask::Return { channel, number, frame } => self.give_back(channel, (*number, frame), ""),
             _ => {}
         }
     }
@@ -142,12 +142,15 @@ impl Conversation {
         match ask {
             ChannelAsk::SendAfter { key, retry, channel, frame, delay } => {
                 let (delay, delayed) = (milliseconds(*delay), self.limits.delayed.to_string());
-                let (key_bytes, bytes) = (key_bytes(*key), DELAYED_BYTES_MAX.to_string());
+                let bytes = DELAYED_BYTES_MAX.to_string();
                 let expiry = milliseconds(self.limits.expiry);
+                let [session, request, first] = self.begin_send(*key);
                 let arguments = [
                     name(channel),
                     frame.bytes(),
-                    &key_bytes,
+                    session.as_bytes(),
+                    request.as_bytes(),
+                    first.as_bytes(),
                     flag(*retry),
                     &delay,
                     delayed.as_bytes(),
@@ -175,8 +178,8 @@ impl Conversation {
             }
             // An answer that comes all the same goes nowhere.
             ChannelAsk::Abandon { .. } => {}
-            ChannelAsk::Return { channel, frame, asker } => {
-                self.give_back(channel, frame, &key_text(*asker));
+            ChannelAsk::Return { channel, number, frame, asker } => {
+                self.give_back(channel, (*number, frame), &key_text(*asker));
             }
             ChannelAsk::Inspect { request, channel } => {
                 let channel = channel.as_ref().map_or(&b""[..], name);
@@ -198,21 +201,44 @@ impl Conversation {
         expect: Expect,
     ) {
         let capacity = self.capacities.of(channel).to_string();
-        let (expiry, key) = (milliseconds(self.limits.expiry), key_bytes(key));
-        let capacity = capacity.as_bytes();
-        let arguments = [name(channel), frame.bytes(), &key, flag(retry), capacity, &expiry, asker];
+        let expiry = milliseconds(self.limits.expiry);
+        let [session, request, first] = self.begin_send(key);
+        let arguments = [
+            name(channel),
+            frame.bytes(),
+            session.as_bytes(),
+            request.as_bytes(),
+            first.as_bytes(),
+            flag(retry),
+            capacity.as_bytes(),
+            &expiry,
+            asker,
+        ];
         self.call(Script::Send, &arguments, expect);
     }
 
-    fn give_back(&mut self, channel: &GroupName, frame: &Frame, asker: &str) {
-        let expiry = milliseconds(self.limits.expiry);
-        let arguments = [name(channel), frame.bytes(), &expiry, asker.as_bytes()];
+    /// The session and number of a send, and the number of the first that has no answer.
+    fn begin_send(&mut self, key: Key) -> [String; 3] {
+        self.sending.push_back(key.request);
+        let first = self.sending.front().copied().unwrap_or(key.request);
+        [format!("{:x}", key.session), key.request.to_string(), first.to_string()]
+    }
+
+    fn give_back(&mut self, channel: &GroupName, (number, frame): (u64, &Frame), asker: &str) {
+        let (expiry, number) = (milliseconds(self.limits.expiry), number.to_string());
+        let number = number.as_bytes();
+        let arguments = [name(channel), frame.bytes(), &expiry, asker.as_bytes(), number];
         self.call(Script::GiveBack, &arguments, Expect::Nothing);
     }
 
     fn ask_value(&mut self, ask: &ValueAsk) {
         let ValueAsk { key, retry, name, action } = ask;
         let (session, request) = (format!("{:x}", key.session), key.request.to_string());
+        // Whoever gives up a lock may still ask what came of it.
+        let is_kept = !matches!(
+            action,
+            Action::Get | Action::Touch { .. } | Action::Extend { .. } | Action::Lock { .. }
+        );
         let lasting = |lasts: &Option<Duration>| lasts.map(milliseconds).unwrap_or_default();
         let number = |number: u64| number.to_string().into_bytes();
         let (action, more): (&[u8], Vec<Vec<u8>>) = match action {
@@ -247,7 +273,8 @@ impl Conversation {
             latest.as_bytes(),
         ];
         arguments.extend(more.iter().map(Vec::as_slice));
-        self.call(Script::Value, &arguments, Expect::Valued { request: key.request });
+        let kept = is_kept.then(|| format!("o:{}", key_text(*key)));
+        self.call(Script::Value, &arguments, Expect::Valued { request: key.request, kept });
     }
 
     fn subscribe(&mut self, group: &GroupName) {

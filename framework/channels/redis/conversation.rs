@@ -38,6 +38,8 @@ pub(super) const POLLS_MAX: usize = 1024;
 const HISTORY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How often every group is compared with what Redis has, whatever was heard of it.
 const LOOK: Duration = Duration::from_secs(40);
+/// So many things that Redis keeps until they were heard are dropped at once, or with a beat.
+const HEARD_MAX: usize = 64;
 /// How often a worker shows that it lives, and looks whether the others do.
 pub(super) const BEAT: Duration = Duration::from_millis(150);
 /// A worker without a beat for so long is taken for dead although its link stands.
@@ -80,6 +82,7 @@ pub(super) struct Conversation {
     /// The largest version or token this worker has been given, by whatever shard.
     pub(super) latest: Arc<AtomicU64>,
     channels: String,
+    keys: String,
     /// Names this worker, in hex.
     pub(super) name: String,
     /// What is to be written.
@@ -91,6 +94,10 @@ pub(super) struct Conversation {
     pub(super) polls: BTreeMap<u64, Poll>,
     /// Groups not yet looked at in this round.
     unseen: Vec<GroupName>,
+    /// Messages of channels on their way there, by the numbers of their requests.
+    pub(super) sending: VecDeque<u64>,
+    /// Keys of what Redis keeps until it has been heard, and was.
+    heard: Vec<String>,
 }
 
 /// Up to where this worker knows a group.
@@ -107,22 +114,60 @@ pub(super) struct Subscription {
 pub(super) enum Expect {
     Nothing,
     Beat,
-    Subscribed { request: u64, group: GroupName },
-    Past { group: GroupName, since: Option<Position>, purpose: Purpose },
-    Published { request: u64 },
-    Entered { request: u64 },
-    Left { request: u64 },
-    Done { request: u64 },
-    Sent { request: u64 },
-    Received { request: u64, channel: GroupName },
-    Called { request: u64 },
-    Awaited { request: u64 },
-    Inspected { request: u64 },
-    Valued { request: u64 },
-    Present { request: u64 },
-    Members { request: u64 },
-    Surveyed { request: u64 },
-    Forgotten { request: u64 },
+    Subscribed {
+        request: u64,
+        group: GroupName,
+    },
+    Past {
+        group: GroupName,
+        since: Option<Position>,
+        purpose: Purpose,
+    },
+    Published {
+        request: u64,
+    },
+    Entered {
+        request: u64,
+    },
+    Left {
+        request: u64,
+    },
+    Done {
+        request: u64,
+    },
+    Sent {
+        request: u64,
+    },
+    Received {
+        request: u64,
+        channel: GroupName,
+    },
+    Called {
+        request: u64,
+    },
+    Awaited {
+        request: u64,
+    },
+    Inspected {
+        request: u64,
+    },
+    /// And under which key Redis keeps the outcome until it is heard, if it does.
+    Valued {
+        request: u64,
+        kept: Option<String>,
+    },
+    Present {
+        request: u64,
+    },
+    Members {
+        request: u64,
+    },
+    Surveyed {
+        request: u64,
+    },
+    Forgotten {
+        request: u64,
+    },
 }
 
 /// Who takes part in a group, as far as its workers have said.
@@ -167,6 +212,7 @@ impl Conversation {
             capacities: shards.capacities.clone(),
             latest: Arc::clone(&shards.latest),
             channels: shards.address.channel_prefix(),
+            keys: shards.address.key_prefix(),
             name: format!("{name:x}"),
             out: BytesMut::new(),
             expected: VecDeque::new(),
@@ -174,6 +220,8 @@ impl Conversation {
             groups: HashMap::new(),
             polls: BTreeMap::new(),
             unseen: Vec::new(),
+            sending: VecDeque::new(),
+            heard: Vec::new(),
         }
     }
 
@@ -195,6 +243,7 @@ impl Conversation {
         }
         self.beat(false);
         self.look();
+        self.drop_heard();
         Ok(())
     }
 
@@ -224,6 +273,35 @@ impl Conversation {
         }
     }
 
+    /// Redis need not keep this any more.
+    fn has_heard(&mut self, key: String) {
+        self.heard.push(key);
+        if self.heard.len() >= HEARD_MAX {
+            self.drop_heard();
+        }
+    }
+
+    fn drop_heard(&mut self) {
+        if self.heard.is_empty() {
+            return;
+        }
+        let mut parts: Vec<&[u8]> = vec![b"DEL"];
+        parts.extend(self.heard.iter().map(String::as_bytes));
+        resp::command(&mut self.out, &parts);
+        self.heard.clear();
+        self.expected.push_back((Instant::now(), Expect::Nothing));
+    }
+
+    /// Hands on what a reader gets.
+    fn hand(&mut self, tell: Tell, ear: &Ear<'_>) {
+        if let Tell::Received { request, .. } | Tell::Channel(ChannelTell::Taken { request, .. }) =
+            &tell
+        {
+            self.has_heard(format!("{}d:{}:{request}", self.keys, self.name));
+        }
+        ear.tell(tell);
+    }
+
     pub(super) fn call(&mut self, script: Script, arguments: &[&[u8]], expect: Expect) {
         self.scripts.call(&mut self.out, script, arguments);
         self.weight += expect.weight();
@@ -249,6 +327,9 @@ impl Conversation {
         }
         let (_, expect) = self.expected.pop_front().ok_or(Ended::BadReply)?;
         self.weight -= expect.weight();
+        if matches!(expect, Expect::Sent { .. } | Expect::Called { .. }) {
+            self.sending.pop_front();
+        }
         match value {
             Value::Error(words) => failed(&words, &expect, ear),
             Value::Integer(0) if matches!(expect, Expect::Beat) => Err(Ended::Buried),
@@ -296,7 +377,7 @@ impl Conversation {
             }
             Expect::Received { request, channel } => {
                 if let Value::Bytes(letter) = value {
-                    ear.tell(received(request, channel, letter)?);
+                    self.hand(received(request, channel, letter)?, ear);
                 }
             }
             Expect::Called { request } => {
@@ -310,7 +391,10 @@ impl Conversation {
                 }
             }
             Expect::Inspected { request } => ear.tell(inspected(request, value)?),
-            Expect::Valued { request } => {
+            Expect::Valued { request, kept } => {
+                if let Some(key) = kept {
+                    self.has_heard(format!("{}{key}", self.keys));
+                }
                 let outcome = outcome(value)?;
                 if let Outcome::Done { version: number } | Outcome::Locked { token: number } =
                     &outcome
@@ -421,7 +505,7 @@ impl Conversation {
     /// What is for this worker alone.
     fn own(&mut self, payload: Bytes, ear: &Ear<'_>) -> Option<()> {
         if payload.first() != Some(&b'M') {
-            ear.tell(own(payload)?);
+            self.hand(own(payload)?, ear);
             return Some(());
         }
         let (request, names) = counted(payload)?;
@@ -482,9 +566,10 @@ impl Conversation {
         let follows = position.epoch == known.epoch && position.offset == known.offset + 1;
         let group = group.clone();
         let subscription = self.groups.get_mut(&group)?;
-        if follows {
+        let entry = wire::entry_from(position.offset, Bytes::copy_from_slice(&payload));
+        // What cannot be read is found missing.
+        if let Some(entry) = entry.filter(|_| follows) {
             subscription.position = Some(position);
-            let entry = wire::entry_from(position.offset, Bytes::copy_from_slice(&payload))?;
             ear.tell(Tell::Deliver { group, epoch: position.epoch, entry });
         } else if position > known {
             subscription.is_behind = true;
@@ -518,7 +603,7 @@ fn failed(words: &str, expect: &Expect, ear: &Ear<'_>) -> Result<(), Ended> {
         | Expect::Members { request }
         | Expect::Surveyed { request }
         | Expect::Forgotten { request }
-        | Expect::Valued { request } => {
+        | Expect::Valued { request, .. } => {
             ear.refuse(*request, words);
             return Ok(());
         }

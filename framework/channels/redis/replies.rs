@@ -13,6 +13,8 @@ use crate::channels::protocol::{Entry, Key, Tell};
 use crate::channels::values::calls::Outcome;
 use crate::channels::{ChannelStatistics, GroupName, GroupStatistics, Position, wire};
 
+/// Digits of a letter's number.
+const NUMBER_BYTES: usize = 16;
 /// Bytes of earlier messages a newcomer is shown.
 const HISTORY_SHOWN_BYTES_MAX: usize = 256 * 1024;
 
@@ -38,8 +40,12 @@ impl Past {
             let offset = parse_position(position)?.offset;
             wire::entry_from(offset, Bytes::copy_from_slice(message))
         };
-        let entries = messages.chunks_exact(2).map(entry).collect::<Option<_>>()?;
-        Some(Self { top, lineage, is_whole, entries, has_more })
+        let entries: Option<Vec<Entry>> = messages.chunks_exact(2).map(entry).collect();
+        Some(match entries {
+            Some(entries) => Self { top, lineage, is_whole, entries, has_more },
+            // What cannot be read, of another version perhaps, is as good as lost.
+            None => Self { top, lineage, is_whole: false, entries: Vec::new(), has_more: false },
+        })
     }
 }
 
@@ -66,17 +72,21 @@ pub(super) fn own(mut payload: Bytes) -> Option<Tell> {
     }
 }
 
-/// A letter: who waits for an answer, or nothing, `;` and the message.
+/// A letter: its number, who waits for an answer, or nothing, `;` and the message.
 pub(super) fn received(request: u64, channel: GroupName, mut letter: Bytes) -> Option<Tell> {
+    if letter.len() < NUMBER_BYTES {
+        return None;
+    }
+    let number = number(&letter.split_to(NUMBER_BYTES))?;
     let asker = until(&mut letter, b';')?;
     let frame = Frame::parse(Bytes::copy_from_slice(&letter))?;
     if asker.is_empty() {
-        return Some(Tell::Received { request, channel, frame });
+        return Some(Tell::Received { request, channel, number, frame });
     }
     let (session, asked) = std::str::from_utf8(&asker).ok()?.split_once(':')?;
     let session = u64::from_str_radix(session, 16).ok()?;
     let asker = Key { session, request: asked.parse().ok()? };
-    Some(Tell::Channel(ChannelTell::Taken { request, channel, frame, asker }))
+    Some(Tell::Channel(ChannelTell::Taken { request, channel, number, frame, asker }))
 }
 
 /// `1` and a message, or `0`: there is none.
@@ -184,13 +194,14 @@ pub(super) fn entered(request: u64, value: Value) -> Option<Tell> {
     let mut present = Vec::new();
     let mut roster = parts.next()?.list()?.into_iter();
     while let Some(key) = roster.next() {
-        present.push((key.bytes()?, frame_of(roster.next()?)?));
+        let (key, joined) = (key.bytes()?, roster.next()?);
+        // What cannot be read is left out, as in a history.
+        present.extend(frame_of(joined).map(|joined| (key, joined)));
     }
     present.sort_by(|(one, _), (other, _)| one.cmp(other));
     let roster = present.into_iter().map(|(_, frame)| frame).collect();
-    let latest: Vec<Frame> =
-        parts.next()?.list()?.into_iter().map(frame_of).collect::<Option<_>>()?;
-    let mut history = within(latest.into_iter(), HISTORY_SHOWN_BYTES_MAX);
+    let latest = parts.next()?.list()?.into_iter().filter_map(frame_of);
+    let mut history = within(latest, HISTORY_SHOWN_BYTES_MAX);
     history.reverse();
     Some(Tell::Entered { request, position, first, roster, history })
 }

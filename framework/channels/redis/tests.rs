@@ -22,8 +22,8 @@ fn a_url_says_where_who_and_under_which_names() {
     let login = address.login.as_ref().unwrap();
     assert_eq!((login.user.as_str(), login.password.as_str()), ("ann", "p@ss/"));
     assert_eq!((address.database, address.prefix.as_str()), (3, "shop"));
-    assert_eq!(address.key_prefix(), "shop:");
-    assert_eq!(address.channel_prefix(), "shop:3:");
+    assert_eq!(address.key_prefix(), "shop:2:");
+    assert_eq!(address.channel_prefix(), "shop:2:3:");
     assert_eq!(address.tls, None);
     let plain = Address::parse("redis://localhost").unwrap();
     assert_eq!((plain.database, plain.prefix.as_str()), (0, "hulse"));

@@ -88,12 +88,16 @@ impl Store {
         }
     }
 
-    /// Counts a presence. While recovering everybody knows of it already.
+    /// Counts a presence. While recovering everybody knows of it already, unless it was counted
+    /// behind what is left of the group's order.
     fn welcome(&mut self, now: Duration, worker: WorkerId, ask: Ask, effects: &mut Vec<Effect>) {
         let Ask::AnnouncePerson { group, connection, person } = ask else { return };
         let is_known = self.topics.contains_key(&group);
         let topic = self.topics.entry(group.clone()).or_insert_with(|| Topic::new(0));
         let joined = person.joined.clone();
+        if self.phase.is_recovering() {
+            topic.claims.push((person.key.clone(), person.since));
+        }
         let (is_first, waiting) = topic.roster.add((worker, connection), person);
         settle(&waiting, effects);
         if !self.phase.is_recovering() && !is_known {
@@ -123,12 +127,12 @@ impl Store {
                 topic.ring.clear();
             }
             self.history_bytes += topic.ring.bytes();
-            let believed_gone = topic.roster.believed_gone(&topic.ring);
+            let unheard = topic.unheard();
             let workers: Vec<WorkerId> = topic.subscribers.keys().copied().collect();
             for worker in workers {
                 self.catch_up_one(worker, &group, effects);
             }
-            for joined in believed_gone {
+            for joined in unheard {
                 self.publish(now, &group, presence_entry(joined), effects);
             }
         }

@@ -45,10 +45,13 @@ pub(super) struct Channels {
     /// Where a worker has readers that wait.
     reading: HashMap<WorkerId, BTreeSet<GroupName>>,
     remembered: Remembered,
+    /// Of the latest message of a channel.
+    letter_last: u64,
 }
 
 impl Channels {
-    pub(super) fn new(limits: &Limits, capacities: Capacities) -> Self {
+    /// `epoch`: larger than any of an earlier store, whose messages may be given back to this one.
+    pub(super) fn new(limits: &Limits, capacities: Capacities, epoch: u64) -> Self {
         Self {
             expiry: limits.expiry,
             delayed_max: limits.delayed,
@@ -60,6 +63,7 @@ impl Channels {
             calls: HashMap::new(),
             reading: HashMap::new(),
             remembered: Remembered::default(),
+            letter_last: epoch,
         }
     }
 
@@ -74,16 +78,21 @@ impl Channels {
         self.reading.values().map(BTreeSet::len).sum()
     }
 
+    fn next_letter(&mut self) -> u64 {
+        self.letter_last += 1;
+        self.letter_last
+    }
+
     /// Puts what is due where it belongs.
     pub(super) fn advance(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         while self.next_due().is_some_and(|due| due <= now) {
             let Some(((due, _), (channel, frame))) = self.later.pop_first() else { return };
             self.later_bytes -= frame.len();
-            let expiry = self.expiry;
+            let (number, expiry) = (self.next_letter(), self.expiry);
             // Its time begins when it was due, whenever we hear of it.
             let Some(queue) = self.queue(due, &channel, effects) else { continue };
             queue.counted.delayed -= 1;
-            let handed = queue.put(due, Letter { frame, asker: None }, expiry);
+            let handed = queue.put(due, Letter { number, frame, asker: None }, expiry);
             self.hand(channel, handed, effects);
         }
     }
@@ -139,7 +148,7 @@ impl Channels {
     ) {
         match ask {
             Ask::Send { key, retry, channel, frame } => {
-                let letter = Letter { frame, asker: None };
+                let letter = Letter { number: self.next_letter(), frame, asker: None };
                 let sent = self.send(now, (key, retry), (&channel, letter), effects);
                 let (Some(sent), request) = (sent, key.request) else { return };
                 self.report(worker, sent, channel, (request, Tell::Done { request }), effects);
@@ -158,8 +167,8 @@ impl Channels {
                 }
                 self.has_read(worker, &channel);
             }
-            Ask::Return { channel, frame } => {
-                self.give_back(now, channel, Letter { frame, asker: None }, effects);
+            Ask::Return { channel, number, frame } => {
+                self.give_back(now, channel, Letter { number, frame, asker: None }, effects);
             }
             Ask::Channel(ask) => self.hear_more(now, worker, ask, effects),
             _ => {}
@@ -217,8 +226,9 @@ impl Channels {
             ChannelAsk::Abandon { key } => {
                 self.calls.remove(&key);
             }
-            ChannelAsk::Return { channel, frame, asker } => {
-                self.give_back(now, channel, Letter { frame, asker: Some(asker) }, effects);
+            ChannelAsk::Return { channel, number, frame, asker } => {
+                let letter = Letter { number, frame, asker: Some(asker) };
+                self.give_back(now, channel, letter, effects);
             }
             ChannelAsk::Inspect { request, channel } => {
                 let numbers = self.inspect(now, channel.as_ref(), effects);
@@ -275,7 +285,7 @@ impl Channels {
             tell(effects, worker, Tell::Full { request });
             return;
         }
-        let letter = Letter { frame, asker: Some(key) };
+        let letter = Letter { number: self.next_letter(), frame, asker: Some(key) };
         let sent = self.send(now, (key, retry), (&channel, letter), effects);
         let Some(sent) = sent else { return };
         if !matches!(sent, Sent::Full) {
@@ -388,10 +398,10 @@ fn numbers(queue: &Queue, now: Duration) -> ChannelStatistics {
 }
 
 fn hand(channel: GroupName, handed: Option<Handed>, effects: &mut Vec<Effect>) {
-    let Some((reader, request, Letter { frame, asker })) = handed else { return };
+    let Some((reader, request, Letter { number, frame, asker })) = handed else { return };
     let told = match asker {
-        None => Tell::Received { request, channel, frame },
-        Some(asker) => Tell::Channel(ChannelTell::Taken { request, channel, frame, asker }),
+        None => Tell::Received { request, channel, number, frame },
+        Some(asker) => Tell::Channel(ChannelTell::Taken { request, channel, number, frame, asker }),
     };
     tell(effects, reader, told);
 }

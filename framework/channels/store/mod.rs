@@ -155,7 +155,7 @@ impl Store {
             phase: if settle.is_zero() { Phase::Open } else { Phase::Fresh },
             settle,
             topics: HashMap::new(),
-            channels: Channels::new(&limits, capacities),
+            channels: Channels::new(&limits, capacities, epoch),
             values: Values::default(),
             leaving: BTreeSet::new(),
             polls: BTreeMap::new(),
@@ -172,7 +172,8 @@ impl Store {
 
     /// The same with other capacities of its channels; to be called before the first step.
     pub(crate) fn with_capacities(self, capacities: Capacities) -> Self {
-        Self { channels: Channels::new(&self.limits, capacities), ..self }
+        let channels = Channels::new(&self.limits, capacities, self.epoch_next);
+        Self { channels, ..self }
     }
 
     /// When it wants to hear that time passed, at the latest.
@@ -380,9 +381,12 @@ impl Store {
 
     fn forget(&mut self, now: Duration, worker: WorkerId, effects: &mut Vec<Effect>) {
         self.announcing.remove(&worker);
-        self.deferred.retain(|(asked, _)| *asked != worker);
         if self.phase.is_recovering() {
-            // Whom it leaves behind is told when there is an order to tell it in.
+            // Whom it leaves behind is told when there is an order to tell it in: who was about to
+            // leave too, whom others perhaps know from the store before.
+            self.deferred.retain(|(asked, ask)| {
+                *asked != worker || matches!(ask, Some(Ask::Enter { .. } | Ask::Leave { .. }))
+            });
             self.deferred.push_back((worker, None));
             return;
         }

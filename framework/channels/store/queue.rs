@@ -10,6 +10,8 @@ use crate::channels::protocol::Key;
 /// A message of a channel.
 #[derive(Clone, Debug)]
 pub(super) struct Letter {
+    /// Grows with each that comes: what is given back goes where it was.
+    pub(super) number: u64,
     pub(super) frame: Frame,
     /// Who waits for an answer.
     pub(super) asker: Option<Key>,
@@ -21,7 +23,7 @@ pub(super) type Handed = (WorkerId, u64, Letter);
 #[derive(Debug)]
 pub(super) struct Queue {
     capacity: usize,
-    /// With the time each came and the one it expires at; the latter never decreases.
+    /// By number; with the time each came and the one it expires at, which never decreases either.
     unread: VecDeque<(Duration, Duration, Letter)>,
     /// In the order they asked; empty while there is something to read.
     readers: VecDeque<(WorkerId, u64)>,
@@ -141,7 +143,7 @@ impl Queue {
         self.readers.retain(|reader| *reader != (worker, request));
     }
 
-    /// Takes back what reached nobody, as the next to be read.
+    /// Takes back what reached nobody: for who waits, or where it was.
     pub(super) fn give_back(
         &mut self,
         now: Duration,
@@ -152,10 +154,11 @@ impl Queue {
             return Some((worker, request, letter));
         }
         self.counted.delivered = self.counted.delivered.saturating_sub(1);
+        let place = self.unread.partition_point(|(.., before)| before.number < letter.number);
         // Not later than those behind it, which would outlive their time.
-        let expires =
-            self.unread.front().map_or(now.saturating_add(expiry), |(_, behind, _)| *behind);
-        self.unread.push_front((now, expires, letter));
+        let behind = self.unread.get(place).map(|(_, expires, _)| *expires);
+        let expires = behind.unwrap_or(now.saturating_add(expiry));
+        self.unread.insert(place, (now, expires, letter));
         None
     }
 

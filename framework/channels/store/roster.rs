@@ -3,7 +3,7 @@
 //! Invariant: who has a grace period is gone only when it is over and nobody came with the key
 //! meanwhile; till then the worker that asked has no answer, so it asks a later store again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -110,16 +110,19 @@ impl Roster {
         Left::Later(end, key)
     }
 
-    /// What the others are to be told of who is here, though the last they heard is that they left:
-    /// their worker was away, and was back when there was no store to say so.
-    pub(super) fn believed_gone(&self, ring: &Ring) -> Vec<Frame> {
+    /// What the others are to be told of who is here: of who is not among `heard`, and of those of
+    /// whom the last they heard is that they left: their worker was away, and was back when there
+    /// was no store to say so.
+    pub(super) fn unheard(&self, heard: &BTreeSet<Box<str>>, ring: &Ring) -> Vec<Frame> {
         let said = ring.iter().filter(|entry| entry.is_presence);
         let last: HashMap<&Bytes, u64> =
             said.map(|entry| (entry.frame.bytes(), entry.offset)).collect();
         let here = self.present.values().map(|present| &present.person);
-        let is_gone =
-            |person: &&Person| last.get(person.left.bytes()) > last.get(person.joined.bytes());
-        here.filter(is_gone).map(|person| person.joined.clone()).collect()
+        let is_unheard = |person: &&Person| {
+            let is_gone = last.get(person.left.bytes()) > last.get(person.joined.bytes());
+            is_gone || !heard.contains(&person.key)
+        };
+        here.filter(is_unheard).map(|person| person.joined.clone()).collect()
     }
 
     /// Lets `request` of `worker` wait for the end of `key`.

@@ -385,6 +385,28 @@ fn a_repeated_send_is_known_behind_all_that_was_under_way_with_it() {
 }
 
 #[test]
+fn what_is_given_back_goes_where_it_was() {
+    let mut store = store();
+    for text in ["1", "2", "3", "4"] {
+        let seconds = text.parse::<f64>().unwrap() / 10.0;
+        send(&mut store, seconds, text);
+    }
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        let told = ask(&mut store, 0.5, Ask::Receive { request: 99, channel: name("c") });
+        let [Tell::Received { number, frame, .. }] = &told[..] else { panic!("{told:?}") };
+        taken.push((*number, frame.clone()));
+    }
+    for place in [1, 0, 2] {
+        let (number, frame) = taken[place].clone();
+        ask(&mut store, 0.6, Ask::Return { channel: name("c"), number, frame });
+    }
+    for text in ["1", "2", "3", "4"] {
+        assert_eq!(receive(&mut store, 0.7).as_deref(), Some(text));
+    }
+}
+
+#[test]
 fn what_lasts_for_ever_has_no_end() {
     let mut store = store();
     let for_ever = Duration::MAX;
@@ -401,10 +423,20 @@ fn what_lasts_for_ever_has_no_end() {
 
 #[test]
 fn who_is_here_but_was_told_to_have_left_is_told_to_be_here() {
-    for (last, is_told) in [("left", true), ("joined", false)] {
+    // The last that is known of them, and since when the store before counted them; it had not told
+    // anybody of what came behind 50-2, and nobody here knows epoch 40.
+    let (known, lost, before) = ((50, 1), (50, 3), (40, 1));
+    for (last, since, is_told) in [
+        ("left", known, true),
+        ("joined", known, false),
+        ("joined", lost, true),
+        ("joined", before, true),
+    ] {
         let mut store = recovering();
         let (key, grace) = ("ann".into(), Duration::ZERO);
-        let person = Person { key, grace, joined: frame("joined"), left: frame("left") };
+        let since = Position { epoch: since.0, offset: since.1 };
+        let (joined, left) = (frame("joined"), frame("left"));
+        let person = Person { key, grace, since, joined, left };
         let (group, frame) = (name("g"), frame(last));
         let entry = Entry { offset: 2, key: Key::default(), of: 0, is_presence: true, frame };
         ask(&mut store, 0.0, Ask::AnnounceEntry { group: group.clone(), epoch: 50, entry });

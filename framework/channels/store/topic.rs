@@ -1,6 +1,6 @@
 //! A group as the store sees it: its order, its latest messages, who listens and who is present.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::roster::Roster;
 use super::{Effect, WorkerId, tell};
@@ -37,6 +37,8 @@ pub(super) struct Topic {
     pub(super) gaps: u64,
     /// What workers announced while recovering, by offset.
     pub(super) announced: BTreeMap<u64, Entry>,
+    /// Since when workers said that somebody is counted, while recovering; by key.
+    pub(super) claims: Vec<(Box<str>, Position)>,
 }
 
 impl Topic {
@@ -51,6 +53,7 @@ impl Topic {
             messages: 0,
             gaps: 0,
             announced: BTreeMap::new(),
+            claims: Vec::new(),
         }
     }
 
@@ -61,6 +64,17 @@ impl Topic {
             self.lineage.end(self.position());
         }
         self.epoch = epoch;
+    }
+
+    /// What the others are to be told of who is here: that they came was lost with an earlier
+    /// store, or the last that was heard is that they left.
+    pub(super) fn unheard(&mut self) -> Vec<Frame> {
+        let top = self.position();
+        let claims = std::mem::take(&mut self.claims);
+        let is_heard = |since: Position| self.lineage.renamed(since, top).is_some();
+        let heard: BTreeSet<Box<str>> =
+            claims.into_iter().filter(|(_, since)| is_heard(*since)).map(|(key, _)| key).collect();
+        self.roster.unheard(&heard, &self.ring)
     }
 
     pub(super) fn position(&self) -> Position {

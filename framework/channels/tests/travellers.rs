@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use tokio::sync::{Notify, oneshot};
 
+use super::checks::is_forgotten;
 use super::{World, text_of};
 use crate::channels::members::{Part, Reply, Start};
 use crate::channels::protocol::{Ask, Key};
@@ -180,7 +181,10 @@ impl World {
                 // A sender without an answer says it again, and the next store does not know it if
                 // no worker held it any more.
                 let before = traveller.seen.insert(text.clone(), position);
-                let is_doubtful = |_| self.unanswered.contains(&text);
+                let is_doubtful = |before: Position| {
+                    let is_forgotten = is_forgotten(before.offset, position.offset);
+                    is_forgotten || self.unanswered.contains(&text)
+                };
                 assert!(
                     before.is_none_or(is_doubtful),
                     "seed {seed}: {text} at {before:?} and {position}"
@@ -195,7 +199,12 @@ impl World {
     pub(super) fn check_travellers(&self) {
         for traveller in &self.travellers {
             let top = self.store.as_ref().unwrap().top(&traveller.group);
-            assert_eq!(traveller.last, top, "seed {}: in {}", self.seed, traveller.group);
+            let stay = traveller.stay.as_ref().expect("all have come");
+            let cursor = self.workers[stay.worker].table.cursor_of(stay.id, &traveller.group);
+            assert_eq!(cursor, top, "seed {}: in {}", self.seed, traveller.group);
+            // What it read last may be in an epoch that was renamed since.
+            let read = (traveller.last.map(|last| last.offset), top.map(|top| top.offset));
+            assert_eq!(read.0, read.1, "seed {}: in {}", self.seed, traveller.group);
         }
     }
 }

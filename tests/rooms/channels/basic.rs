@@ -19,6 +19,7 @@ on_every_layer!(
     a_reader_that_dies_takes_no_message_along,
     unread_messages_expire_one_by_one,
     the_expiry_of_one_channel_leaves_the_others,
+    what_cancelled_readers_give_back_keeps_its_order,
     messages_of_every_type_and_length_arrive_as_they_were_sent,
 );
 
@@ -134,15 +135,46 @@ async fn unread_messages_expire_one_by_one(on: On) {
 }
 
 async fn the_expiry_of_one_channel_leaves_the_others(on: On) {
-    let settings = conf::Channels { expiry_seconds: 1, ..Default::default() };
+    let settings = conf::Channels { expiry_seconds: 3, ..Default::default() };
     let cluster = on.workers_with(&settings, 1).await;
     let layer = &cluster.workers[0];
     send(layer, "early", "gone").await;
-    let begun = Instant::now();
-    until(begun + Duration::from_millis(1200)).await;
+    let expiring = async {
+        while layer.channel_statistics(&name("early")).await.unwrap().expired == 0 {
+            until(Instant::now() + Duration::from_millis(50)).await;
+        }
+    };
+    timeout(WAIT, expiring).await.expect("it expires");
     send(layer, "late", "kept").await;
-    assert_empty(layer, "early").await;
     assert_eq!(receive(layer, "late").await, "kept");
+    assert_empty(layer, "early").await;
+}
+
+async fn what_cancelled_readers_give_back_keeps_its_order(on: On) {
+    let cluster = on.workers(2).await;
+    let (here, there) = cluster.two();
+    let channel = name("back");
+    let mut readers: Vec<_> = (0..3).map(|_| Box::pin(there.receive(&channel))).collect();
+    for reader in &mut readers {
+        assert!(timeout(Duration::from_millis(20), reader).await.is_err(), "nothing was sent");
+    }
+    let waiting = async {
+        while here.channel_statistics(&channel).await.unwrap().readers < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(WAIT, waiting).await.expect("all wait");
+    for text in ["1", "2", "3", "4"] {
+        send(here, "back", text).await;
+    }
+    // One answer behind all that was handed out to this worker.
+    there.channel_statistics(&channel).await.unwrap();
+    for reader in readers {
+        drop(reader);
+    }
+    for text in ["1", "2", "3", "4"] {
+        assert_eq!(receive(there, "back").await, text);
+    }
 }
 
 async fn messages_of_every_type_and_length_arrive_as_they_were_sent(on: On) {

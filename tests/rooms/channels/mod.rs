@@ -52,6 +52,7 @@ mod once;
 mod order;
 mod presence;
 mod redis_faults;
+mod redis_keeps;
 mod restart;
 mod resume;
 mod transactions;

@@ -1,5 +1,7 @@
 -- an id: empties everything but who lives, and tells all workers
-local kept = { [P .. 'workers'] = true, [P .. 'missing'] = true, [P .. 'number'] = true }
+local kept = {
+  [P .. 'workers'] = true, [P .. 'missing'] = true, [P .. 'number'] = true, [P .. 'letters'] = true,
+}
 local cursor = '0'
 repeat
   local page = redis.call('SCAN', cursor, 'MATCH', P .. '*', 'COUNT', 1000)

@@ -1,18 +1,18 @@
 -- A named channel: a list of what is unread; a list of who waits to read, in the order they came;
--- the keys of the latest sends, by which a repeated one is known; what comes later, by its time;
--- and numbers. What is unread begins with when it expires and when it came, and who waits for an
--- answer to it (`;` ends that).
+-- what comes later, by its time; and numbers. What is unread begins with when it expires, when it
+-- came, its number, which only grows, and who waits for an answer to it (`;` ends that).
 
--- Sends remembered.
-local REMEMBERED = 128
--- How long what was handed to a worker is kept in case its link was cut on the way.
+-- Sends remembered of a process: as many as it may have under way at once.
+local REMEMBERED = 16384
+-- How long what was handed to a worker is kept in case its link was cut on the way; sooner it says
+-- itself that it has it.
 local HANDED = 30000
 -- How long an idle channel's numbers are kept.
 local COUNTED = 3600000
 
 local function channel_of(name)
   local channel = {
-    name = name, unread = P .. 'c:' .. name, readers = P .. 'r:' .. name, keys = P .. 'k:' .. name,
+    name = name, unread = P .. 'c:' .. name, readers = P .. 'r:' .. name,
     later = P .. 'y:' .. name, counts = P .. 's:' .. name,
   }
   redis.call('ZADD', P .. 'channels', text(NOW), name)
@@ -24,17 +24,29 @@ local function count(channel, field, by)
   redis.call('PEXPIRE', channel.counts, COUNTED)
 end
 
-local function item_of(came, expiry, asker, frame)
-  return string.format('%013.0f%013.0f', came + expiry, came) .. asker .. ';' .. frame
+local function item_of(came, expiry, letter)
+  return string.format('%013.0f%013.0f', came + expiry, came) .. letter
+end
+
+-- What a reader is given: the number (16 digits), who waits for an answer (or ''), the message.
+local function letter_of(number, asker, frame) return number .. asker .. ';' .. frame end
+
+-- A number larger than all before, also those of a Redis that lost its memory.
+local function next_number()
+  local last = tonumber(redis.call('GET', P .. 'letters') or '0')
+  local number = string.format('%016.0f', math.max(last + 1, NOW * 4096))
+  redis.call('SET', P .. 'letters', number)
+  return number
 end
 
 local function expires(item) return tonumber(string.sub(item, 1, 13)) end
 local function came(item) return tonumber(string.sub(item, 14, 26)) end
+local function number_of(item) return string.sub(item, 27, 42) end
 
 -- Who waits for an answer (or ''), and the message.
 local function opened(item)
-  local ends = string.find(item, ';', 27, true)
-  return string.sub(item, 27, ends - 1), string.sub(item, ends + 1)
+  local ends = string.find(item, ';', 43, true)
+  return string.sub(item, 43, ends - 1), string.sub(item, ends + 1)
 end
 
 -- Whether the worker of a session is there to hear.
@@ -78,14 +90,13 @@ local function hand(session, request, letter)
 end
 
 -- Hands a message to the first who waits and whose worker lives; whether there is one.
-local function hand_out(channel, asker, frame)
+local function hand_out(channel, letter)
   while true do
     local reader = redis.call('LPOP', channel.readers)
     if not reader then return false end
     local session, request = string.match(reader, '^(%x+):(%d+)$')
     stops_reading(channel, session, 1)
     if hears(session) then
-      local letter = asker .. ';' .. frame
       hand(session, request, letter)
       redis.call('PUBLISH', D .. 'w:' .. session,
         'R ' .. request .. ' ' .. channel.name .. ' ' .. letter)
@@ -96,11 +107,12 @@ end
 
 -- Gives a message to who waits, or keeps it, also beyond the capacity.
 local function put(channel, at, expiry, asker, frame)
-  if hand_out(channel, asker, frame) then
+  local letter = letter_of(next_number(), asker, frame)
+  if hand_out(channel, letter) then
     count(channel, 'd', 1)
     return
   end
-  redis.call('RPUSH', channel.unread, item_of(at, expiry, asker, frame))
+  redis.call('RPUSH', channel.unread, item_of(at, expiry, letter))
   -- Longer than any of it: who waits for an answer is told when it expires.
   redis.call('PEXPIRE', channel.unread, 2 * expiry + COUNTED)
 end
@@ -133,15 +145,15 @@ local function brought_up(name)
   return channel
 end
 
-local function remembers(channel, key)
-  for _, known in ipairs(redis.call('LRANGE', channel.keys, 0, -1)) do
-    if known == key then return true end
-  end
-  return false
+local function remembers(session, request)
+  return redis.call('ZSCORE', P .. 'q:' .. session, request)
 end
 
-local function remember(channel, key)
-  redis.call('LPUSH', channel.keys, key)
-  redis.call('LTRIM', channel.keys, 0, REMEMBERED - 1)
-  redis.call('PEXPIRE', channel.keys, HANDED)
+-- Of those before the first that has no answer yet nobody will ask again.
+local function remember(session, request, first)
+  local keys = P .. 'q:' .. session
+  redis.call('ZADD', keys, request, request)
+  redis.call('ZREMRANGEBYSCORE', keys, '-inf', '(' .. first)
+  redis.call('ZREMRANGEBYRANK', keys, 0, -REMEMBERED - 1)
+  redis.call('PEXPIRE', keys, HANDED)
 end

@@ -1,4 +1,5 @@
--- name, session, request -> who waits for an answer, `;` and the message; or nothing: it waits
+-- name, session, request -> its number, who waits for an answer, `;` and the message; or nothing:
+-- it waits
 local channel = brought_up(ARGV[7])
 local session, request = ARGV[8], ARGV[9]
 local handed = redis.call('GET', P .. 'd:' .. session .. ':' .. request)

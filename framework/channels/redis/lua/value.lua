@@ -3,7 +3,7 @@
 -- version, the milliseconds left (or -1) and itself
 local name, session, key, action = ARGV[7], ARGV[8], ARGV[8] .. ':' .. ARGV[9], ARGV[11]
 local value, counter, lock = P .. 'v:' .. name, P .. 'i:' .. name, P .. 'l:' .. name
--- How long an outcome is remembered for who asks again.
+-- How long an outcome is remembered for who asks again; sooner the worker says that it has it.
 local REMEMBERED = 30000
 local DAY = 86400000
 
@@ -20,8 +20,16 @@ local function ends(what, lasts)
   if lasts == '' then redis.call('PERSIST', what) else redis.call('PEXPIRE', what, lasts) end
 end
 
+-- The lock's time was over: what is noted of this process' holding it goes, if it is not again.
+local function lost()
+  if redis.call('HGET', lock, 's') ~= session then
+    redis.call('HDEL', P .. 'w:' .. session, 'l' .. name)
+  end
+  return 'no'
+end
+
 local function unlock(token)
-  if redis.call('HGET', lock, 't') ~= token then return 'no' end
+  if redis.call('HGET', lock, 't') ~= token then return lost() end
   redis.call('HDEL', P .. 'w:' .. redis.call('HGET', lock, 's'), 'l' .. name)
   redis.call('DEL', lock)
   return 'done 0'
@@ -74,7 +82,7 @@ function actions.lock(lasts)
 end
 
 function actions.extend(token, lasts)
-  if redis.call('HGET', lock, 't') ~= token then return 'no' end
+  if redis.call('HGET', lock, 't') ~= token then return lost() end
   redis.call('PEXPIRE', lock, lasts)
   return 'done 0'
 end
@@ -92,8 +100,12 @@ if action == 'get' then
   return held[1] and { held[1], redis.call('PTTL', value), held[2] } or 'no'
 end
 local outcome = ARGV[10] == '1' and redis.call('GET', P .. 'o:' .. key)
-if not outcome then
+-- A lock that is free again meanwhile may be another's by now: it is asked for anew.
+local token = outcome and string.match(outcome, '^locked (%d+)$')
+if not outcome or token and redis.call('HGET', lock, 't') ~= token then
   outcome = actions[action](unpack(ARGV, 13))
-  redis.call('SET', P .. 'o:' .. key, outcome, 'PX', REMEMBERED)
+  -- What says the same when it is done twice needs no memory.
+  local is_same = action == 'touch' or action == 'extend' or action == 'count' and ARGV[13] == '0'
+  if not is_same then redis.call('SET', P .. 'o:' .. key, outcome, 'PX', REMEMBERED) end
 end
 return outcome
