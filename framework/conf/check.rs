@@ -22,6 +22,15 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
     if server.workers > WORKERS_MAX {
         return wrong(settings, "server.workers", &format!("is more than {WORKERS_MAX}"));
     }
+    let (cert, key) = (server.tls_cert.as_os_str(), server.tls_key.as_os_str());
+    if cert.is_empty() != key.is_empty() {
+        let (given, missing) = if key.is_empty() {
+            ("server.tls_cert", "server.tls_key")
+        } else {
+            ("server.tls_key", "server.tls_cert")
+        };
+        return wrong(settings, given, &format!("wants {missing} beside it"));
+    }
     let above_zero = [
         ("server.timeout", server.timeout),
         ("server.start_timeout", server.start_timeout),

@@ -13,6 +13,14 @@ use crate::conf::settings::StoreUrl;
 pub struct Server {
     /// `HOST:PORT`, `:PORT`, `[::1]:PORT` or `unix:PATH`.
     pub bind: Vec<String>,
+    /// Where the metrics (`/metrics`, for Prometheus) and the site's health (`/healthz`, `/readyz`)
+    /// are asked for, as an address to bind; empty: nowhere.
+    pub metrics_bind: String,
+    /// The certificate and those it rests on, PEM; relative to the settings' folder. With it all
+    /// addresses but unix sockets speak TLS.
+    pub tls_cert: PathBuf,
+    /// Its private key, PEM. Whoever the workers run as must be able to read it.
+    pub tls_key: PathBuf,
     /// Worker processes; 0 = one a core.
     pub workers: usize,
     /// Threads a worker keeps for blocking views.
@@ -84,6 +92,9 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             bind: vec!["127.0.0.1:8060".into()],
+            metrics_bind: String::new(),
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
             workers: 0,
             thread_workers: 5,
             data_store: StoreUrl::new("pulse://"),

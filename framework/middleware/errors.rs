@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 
-use super::{debug_page, panic};
+use super::{RequestId, debug_page, panic};
 use crate::context;
 use crate::error::Error;
 use crate::http::{PageName, Request, render_to_string};
@@ -96,6 +96,8 @@ async fn page_of_site(request: &Request, status: StatusCode, name: &str) -> Opti
         let context = context! {
             status: status.as_u16(),
             reason: status.canonical_reason().unwrap_or("Error"),
+            // What a visitor can quote, and the log has too.
+            request_id: request.extension::<RequestId>().map(|id| id.0.to_string()),
         };
         // After a server error nothing is asked of the database any more.
         let rendered = match status.is_server_error() {

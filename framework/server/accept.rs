@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::Result;
 use crate::server::balance::Share;
+use crate::server::figures::Figures;
 use crate::server::serve::{Course, Serving, serve};
 use crate::server::stream::{Io, Place, Stream};
 
@@ -200,6 +201,11 @@ impl Acceptor {
             let place = Place::new(permit, self.course.share.count());
             return Ok(Stream::new(accepted?, place, self.serving.watch()));
         }
+    }
+
+    /// What its connections count.
+    pub(super) fn figures(&self) -> Arc<Figures> {
+        self.serving.figures()
     }
 
     /// Lets nobody new in; `accept` ends.

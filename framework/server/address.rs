@@ -125,10 +125,12 @@ pub(super) fn remove_stale(path: &Path) {
 }
 
 impl Listener {
-    /// How a visitor reaches it: `http://127.0.0.1:41233` or `unix:/run/site.sock`.
-    pub(super) fn url(&self) -> Result<String> {
+    /// How a visitor reaches it: `http://127.0.0.1:41233` (`https` with `tls`) or
+    /// `unix:/run/site.sock`.
+    pub(super) fn url(&self, tls: bool) -> Result<String> {
+        let scheme = if tls { "https" } else { "http" };
         match self {
-            Self::Tcp(listener) => Ok(format!("http://{}", listener.local_addr()?)),
+            Self::Tcp(listener) => Ok(format!("{scheme}://{}", listener.local_addr()?)),
             Self::Unix(_, file) => Ok(format!("unix:{}", file.0.display())),
         }
     }

@@ -28,6 +28,7 @@ use crate::server::balance::{Board, SEATS_MAX};
 use crate::server::children::{Birth, Nursery, Program, Role, Running};
 use crate::server::control::{Leave, PROTOCOL, Preparation, Report, Start};
 use crate::server::ctl::{Answer, Request};
+use crate::server::monitor::{Life, Monitor};
 use crate::server::place::{Leaving, Place, Post, Release};
 use crate::server::prepare::DataStore;
 use crate::server::reload::{Held, Reload};
@@ -78,6 +79,7 @@ pub(super) struct Plan {
     /// The store's listening socket; none with `memory://`.
     pub(super) store: Option<Listener>,
     pub(super) store_path: Option<PathBuf>,
+    pub(super) monitor: Monitor,
     pub(super) times: Times,
     /// What a reload's workers do about the database.
     pub(super) database: Preparation,
@@ -188,11 +190,21 @@ impl<'a> Arbiter<'a> {
             let was_starting = self.phase == Phase::Starting;
             self.handle(event);
             self.tend();
+            self.plan.monitor.lives(self.life());
             if was_starting && self.phase == Phase::Serving {
                 ready();
             }
         }
         self.failure.map_or(Ok(()), Err)
+    }
+
+    fn life(&self) -> Life {
+        let workers = || self.places.iter().filter(|place| place.role == Role::Worker);
+        Life {
+            is_draining: matches!(self.phase, Phase::Stopping(_)),
+            wanted: workers().count(),
+            ready: workers().filter(|place| place.is_ready()).count(),
+        }
     }
 
     fn handle(&mut self, event: Event) {
@@ -263,6 +275,7 @@ impl<'a> Arbiter<'a> {
         child.heard = Instant::now();
         match report {
             Report::Alive(counts) => child.counts = counts,
+            Report::Figures(told) => self.plan.monitor.told(id, told),
             Report::Ready => {
                 child.is_ready = true;
                 let (process, took) = (child.process, child.started.elapsed());
@@ -305,7 +318,9 @@ impl<'a> Arbiter<'a> {
         self.plan.board.leave(child.seat);
         self.hear_no_groups(id);
         let is_expected = matches!(post, Post::Leaving(_));
-        if is_expected || matches!(self.phase, Phase::Stopping(_)) {
+        let is_expected = is_expected || matches!(self.phase, Phase::Stopping(_));
+        self.plan.monitor.ended(id, !is_expected);
+        if is_expected {
             tracing::info!(process, "{name} ended ({died})");
             return;
         }

@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::server::control::{self, Counts, Groups, Leave, Order, PROTOCOL, Report, Start, Voice};
+use crate::server::figures::Snapshot;
 
 /// How long a child outlives its arbiter at most: what is begun may finish, but the site may be
 /// started again meanwhile.
@@ -32,6 +33,8 @@ pub(super) struct Control {
     orders: mpsc::Receiver<Heard>,
     /// What it says beside that it lives.
     counts: Box<dyn Fn() -> Counts + Send>,
+    /// And for the metrics, if anybody asks for them.
+    figures: Option<Box<dyn Fn() -> Snapshot + Send>>,
     /// How often it says that it lives.
     beat: Duration,
 }
@@ -64,7 +67,7 @@ pub(super) fn begin(settings: &Settings) -> Result<(Control, Start, Vec<OwnedFd>
     let beat = Duration::from_secs(settings.server.timeout).div_f32(4.0);
     let beat = beat.min(Duration::from_secs(1));
     let (voice, counts) = (Voice::default(), Box::new(Counts::default));
-    let control = Control { socket, voice, orders, counts, beat };
+    let control = Control { socket, voice, orders, counts, figures: None, beat };
     if start.protocol != PROTOCOL {
         let words = "this program speaks to its arbiter in another way than the one that runs: \
                      stop the site and start it again";
@@ -97,6 +100,18 @@ impl Control {
         self.counts = Box::new(counts);
     }
 
+    /// From now on it tells these too.
+    pub(super) fn figure_with(&mut self, figures: impl Fn() -> Snapshot + Send + 'static) {
+        self.figures = Some(Box::new(figures));
+    }
+
+    fn beat(&self) {
+        self.report(&Report::Alive((self.counts)()));
+        if let Some(figures) = &self.figures {
+            self.report(&Report::Figures(figures()));
+        }
+    }
+
     pub(super) fn ready(&self) {
         self.report(&Report::Ready);
     }
@@ -121,7 +136,7 @@ impl Control {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = beat.tick() => self.report(&Report::Alive((self.counts)())),
+                _ = beat.tick() => self.beat(),
                 heard = self.orders.recv() => return heard.unwrap_or(Heard::Orphaned),
             }
         }

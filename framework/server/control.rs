@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::error::{Error, Kind, Result};
+use crate::server::figures::Snapshot;
 
 /// What an arbiter and a child of different builds must agree on; the store's link counts too.
 pub(super) const PROTOCOL: u32 = 1;
@@ -95,6 +96,8 @@ pub(super) enum Report {
     Ready,
     /// Its runtime still turns, and what it has done so far.
     Alive(Counts),
+    /// What it has counted, for the metrics.
+    Figures(Snapshot),
     /// It cannot start, and why.
     Failed(String),
     /// The answer to [`Order::Groups`].
@@ -149,6 +152,7 @@ impl Report {
         match self {
             Self::Ready => message(b'R', &[]),
             Self::Alive(counts) => message(b'A', &json(counts)),
+            Self::Figures(told) => message(b'M', &json(told)),
             Self::Failed(words) => message(b'F', words.as_bytes()),
             Self::Groups(groups) => message(b'G', &json(groups)),
         }
@@ -159,6 +163,7 @@ impl Report {
             b'R' => Some(Self::Ready),
             b'A' => Some(Self::Alive(serde_json::from_slice(payload).unwrap_or_default())),
             b'F' => Some(Self::Failed(String::from_utf8_lossy(payload).into_owned())),
+            b'M' => serde_json::from_slice(payload).ok().map(Self::Figures),
             b'G' => serde_json::from_slice(payload).ok().map(Self::Groups),
             _ => None,
         }

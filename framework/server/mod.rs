@@ -17,29 +17,28 @@ mod arbiter;
 mod backoff;
 mod balance;
 mod beside;
-mod bodies;
 mod child;
 mod children;
 mod control;
-mod crowd;
 mod ctl;
+mod figures;
 mod handler;
 mod log;
+mod monitor;
 mod pid_file;
 mod place;
 mod prepare;
-mod proxies;
-mod proxy_protocol;
 mod reload;
 mod runworker;
 mod serve;
 mod signals;
 mod store;
 mod stream;
-mod syntax;
 #[cfg(test)]
 mod tests;
-mod watch;
+mod tls;
+mod told;
+mod visitors;
 mod worker;
 
 use std::ffi::OsString;
@@ -56,6 +55,7 @@ use arbiter::{Arbiter, Plan, Times};
 use children::Nursery;
 use control::Preparation;
 use ctl::Desk;
+use monitor::Monitor;
 use pid_file::PidFile;
 use prepare::DataStore;
 use signals::Signals;
@@ -101,12 +101,15 @@ pub fn pulse(
     let settings = &load()?;
     let (data_store, workers) = prepare::workers(settings)?;
     prepare::channels(project, settings)?;
+    let tls = tls::config(settings)?.is_some();
     child::runtime(1)?.block_on(async {
         let signals = Signals::new()?;
         let _pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
         let desk = Desk::open(settings)?;
         let listeners = prepare::bind(settings)?;
-        let urls = listeners.iter().map(address::Listener::url).collect::<Result<Vec<_>>>()?;
+        let (monitor, metrics) = (Monitor::default(), prepare::bind_metrics(settings)?);
+        let urls =
+            listeners.iter().map(|listener| listener.url(tls)).collect::<Result<Vec<_>>>()?;
         prepare::database(project, settings, &options).await.map_err(not_begun)?;
         let (store_path, store) = match data_store {
             DataStore::Pulse => prepare::bind_store(settings).map(|(p, l)| (Some(p), Some(l)))?,
@@ -120,6 +123,7 @@ pub fn pulse(
             data_store,
             store,
             store_path,
+            monitor: monitor.clone(),
             times: Times::new(settings),
             database: match (options.migrate, options.allow_unmigrated) {
                 (true, _) => Preparation::Migrate,
@@ -129,6 +133,10 @@ pub fn pulse(
         };
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let mut beside = JoinSet::new();
+        if let Some(listener) = metrics {
+            tracing::info!("metrics are at {}", listener.url(false)?);
+            beside.spawn(monitor.serve(listener));
+        }
         beside.spawn(signals.forward(sender.clone()));
         if let Some(desk) = desk {
             beside.spawn(desk.serve(sender.clone()));

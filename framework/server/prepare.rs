@@ -83,6 +83,15 @@ pub(super) fn bind(settings: &Settings) -> Result<Vec<Listener>> {
     addresses.iter().map(|address| address.bind(&settings.base)).collect()
 }
 
+/// Binds where the metrics are asked for, if anywhere.
+pub(super) fn bind_metrics(settings: &Settings) -> Result<Option<Listener>> {
+    let address = &settings.server.metrics_bind;
+    if address.is_empty() {
+        return Ok(None);
+    }
+    address.parse::<Address>()?.bind(&settings.base).map(Some)
+}
+
 /// Binds the store's socket in a folder only this user may enter. Its name has the arbiter's
 /// process id, so that two may run in one folder; those of dead ones are removed.
 pub(super) fn bind_store(settings: &Settings) -> Result<(PathBuf, Listener)> {

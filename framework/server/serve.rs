@@ -8,8 +8,9 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -18,24 +19,29 @@ use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
-use hyper::server::conn::http1::Builder;
-use hyper_util::rt::TokioIo;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
 
 use crate::conf::{Forwarding, Peer, Settings};
+use crate::error::Result;
 use crate::http::{Proxied, Secure, holding};
 use crate::server::balance::Share;
-use crate::server::bodies::{Answer, Done, Failed, Fate, Question, Running, Terms};
-use crate::server::crowd::{Addresses, Full, Gate};
-use crate::server::proxies::{self, is_one_of};
-use crate::server::proxy_protocol;
+use crate::server::figures::Figures;
 use crate::server::stream::{Stream, take_over};
-use crate::server::syntax::{self, Refused};
-use crate::server::watch::{Watch, Watched};
+use crate::server::tls;
+use crate::server::visitors::bodies::{Answer, Done, Failed, Fate, Question, Running, Terms};
+use crate::server::visitors::crowd::{Addresses, Full, Gate};
+use crate::server::visitors::proxies::{self, is_one_of};
+use crate::server::visitors::proxy_protocol;
+use crate::server::visitors::syntax::{self, Refused};
+use crate::server::visitors::watch::{Watch, Watched};
 use crate::sockets::TakeOver;
 
 /// Longest request head, bytes, and the size a connection's read buffer grows to.
@@ -48,6 +54,13 @@ const CROWDED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r
 /// How long that may take.
 const CROWDED_WAIT: Duration = Duration::from_secs(1);
 
+/// Requests of an HTTP/2 connection at once.
+const STREAMS_MAX: u32 = 100;
+
+/// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_WAIT: Duration = Duration::from_secs(20);
+
 /// What may be asked for with some page.
 const METHODS: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
@@ -59,27 +72,31 @@ pub(super) struct Serving {
     terms: Terms,
     gate: Gate,
     addresses: Arc<Addresses>,
+    tls: Option<Arc<ServerConfig>>,
     /// Proxies whose headers are believed, and which headers.
     proxies: Vec<Peer>,
     forwarding: Forwarding,
     /// Proxies that begin with the PROXY protocol.
     announcing: Vec<Peer>,
     watch: Arc<Watch>,
+    figures: Arc<Figures>,
     /// Ends with this.
     _looking: AbortOnDropHandle<()>,
 }
 
 impl Serving {
     /// Answers with `handler`. Must be called on the runtime.
-    pub(super) fn new(handler: Router, settings: &Settings) -> Self {
-        let watch = Watch::new(&settings.server);
+    ///
+    /// # Errors
+    /// The certificate cannot be used.
+    pub(super) fn new(handler: Router, settings: &Settings) -> Result<Self> {
+        let figures = Arc::<Figures>::default();
+        let watch = Watch::new(&settings.server, Arc::clone(&figures));
         let looking = Arc::clone(&watch);
-        let looking = tokio::spawn(async move {
-            looking.look(|why| tracing::debug!(?why, "cut a connection")).await;
-        });
+        let looking = tokio::spawn(async move { looking.look().await });
         let looking = AbortOnDropHandle::new(looking);
         let server = &settings.server;
-        Self {
+        Ok(Self {
             handler,
             terms: Terms::new(settings),
             gate: Gate::new(server),
@@ -87,9 +104,16 @@ impl Serving {
             proxies: server.proxy_headers.clone(),
             forwarding: server.forwarding,
             announcing: server.proxy_protocol.clone(),
+            tls: tls::config(settings)?,
             watch,
+            figures,
             _looking: looking,
-        }
+        })
+    }
+
+    /// What is counted.
+    pub(super) fn figures(&self) -> Arc<Figures> {
+        Arc::clone(&self.figures)
     }
 
     /// Watches a new connection.
@@ -115,6 +139,7 @@ struct Caller {
     serving: Arc<Serving>,
     watched: Arc<Watched>,
     peer: Option<SocketAddr>,
+    is_secure: bool,
     /// Whether it is a proxy that may be believed.
     is_proxy: bool,
     /// The host of who names none.
@@ -132,31 +157,78 @@ pub(super) async fn serve(
     let (watched, finishing) = (Arc::clone(stream.watched()), course.finishing.clone());
     let Some(peer) = admit(&serving, &mut stream).await else { return };
     let is_proxy = is_one_of(&serving.proxies, peer.map(|peer| peer.ip()));
-    let watching = Arc::clone(&watched);
-    let caller = Caller { serving, watched: watching, peer, is_proxy, host, course };
+    let Some(stream) = secured(&serving, stream).await else { return };
+    let (is_secure, is_h2) = (stream.is_secure(), stream.is_h2());
+    let of = Arc::clone(&watched);
+    let caller = Caller { serving, watched: of, peer, is_secure, is_proxy, host, course };
     let service = hyper::service::service_fn(move |request| {
         let caller = caller.clone();
         async move { Ok::<_, Infallible>(caller.answer(request).await) }
     });
-    // hyper-util's `auto` builder (0.1.21) would wait for the first byte without a timeout, and
-    // hyper's own timeout for heads is one for idle connections too.
-    let connection = Builder::new()
-        .header_read_timeout(None)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_header_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
+    let stream = TokioIo::new(stream);
+    if is_h2 {
+        watched.multiplexed();
+        let connection = http_2().serve_connection(stream, service);
+        talk(connection, |it| it.graceful_shutdown(), &watched, &finishing).await;
+    } else {
+        let connection = http_1().serve_connection(stream, service).with_upgrades();
+        talk(connection, |it| it.graceful_shutdown(), &watched, &finishing).await;
+    }
+}
+
+/// hyper-util's `auto` builder (0.1.21) would wait for the first byte without a timeout, and
+/// hyper's own timeout for heads is one for idle connections too.
+fn http_1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX).max_header_size(HEAD_BYTES_MAX);
+    builder
+}
+
+/// hyper bounds what resets may cost (CVE-2023-44487) by itself.
+fn http_2() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let head = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(head)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_WAIT);
+    builder
+}
+
+/// The stream, encrypted if the settings say so; `None` if that fails or takes too long.
+async fn secured(serving: &Serving, stream: Stream) -> Option<Stream> {
+    let Some(config) = &serving.tls else { return Some(stream) };
+    let tls = TlsAcceptor::from(Arc::clone(config));
+    let watched = Arc::clone(stream.watched());
+    let secured = tokio::select! {
+        secured = stream.secured(&tls) => secured,
+        _why = poll_fn(|cx| watched.poll_cut(cx)) => return None,
+    };
+    let tell = |error| tracing::debug!(%error, "no TLS handshake");
+    secured.map_err(tell).ok()
+}
+
+/// Runs a connection until it ends, its client makes it wait, or it is to `finish`.
+async fn talk<C>(
+    connection: C,
+    finish: impl FnOnce(Pin<&mut C>),
+    watched: &Watched,
+    finishing: &CancellationToken,
+) where
+    C: Future<Output = hyper::Result<()>>,
+{
     tokio::pin!(connection);
-    let cut = poll_fn(|cx| watched.poll_cut(cx));
+    let cut = || poll_fn(|cx| watched.poll_cut(cx));
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        _why = cut => return,
+        _why = cut() => return,
         () = finishing.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let cut = poll_fn(|cx| watched.poll_cut(cx));
+            finish(connection.as_mut());
             tokio::select! {
                 ended = &mut connection => ended,
-                _why = cut => return,
+                _why = cut() => return,
             }
         }
     };
@@ -180,6 +252,7 @@ async fn admit(serving: &Serving, stream: &mut Stream) -> Option<Option<SocketAd
         stream.count(of);
         return Some(peer);
     }
+    serving.figures.crowded();
     // That nobody reads it is no matter.
     let _gone = timeout(CROWDED_WAIT, stream.write_all(CROWDED)).await;
     None
@@ -201,19 +274,25 @@ impl Caller {
     async fn answer(self, request: Request<Incoming>) -> Response<Answer> {
         let running = Running::begin(&self.watched);
         self.course.share.count_request();
+        // HTTP/2 says goodbye in its own way.
+        let is_h2 = request.version() == Version::HTTP_2;
+        let (began, method) = (Instant::now(), request.method().clone());
         let mut response = match self.prepare(request) {
             Ok((request, fate)) => self.handle(request, fate).await,
             Err(refused) => {
                 tracing::debug!(status = %refused.status, "refused a request: {}", refused.words);
+                self.serving.figures.refused();
                 self.watched.linger();
                 refuse(&refused)
             }
         };
         // A connection that has become a WebSocket has an end of its own.
         let is_last = self.course.closing.is_cancelled();
-        if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if is_last && !is_upgrade && !is_h2 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        self.serving.figures.answered(&method, response.status(), began.elapsed());
         response.map(|body| Answer::new(body, running))
     }
 
@@ -221,7 +300,7 @@ impl Caller {
     fn prepare(
         &self,
         request: Request<Incoming>,
-    ) -> Result<(Request<Body>, Option<Fate>), Refused> {
+    ) -> std::result::Result<(Request<Body>, Option<Fate>), Refused> {
         let (mut head, body) = request.into_parts();
         syntax::check(&head)?;
         if announced(&head.headers).is_some_and(|bytes| bytes > self.serving.terms.bytes_max) {
@@ -243,8 +322,8 @@ impl Caller {
     }
 
     /// Writes down who asks.
-    fn introduce(&self, head: &mut Parts) -> Result<(), Refused> {
-        let mut peer = self.peer;
+    fn introduce(&self, head: &mut Parts) -> std::result::Result<(), Refused> {
+        let (mut peer, mut is_secure) = (self.peer, self.is_secure);
         if self.is_proxy {
             let serving = &self.serving;
             let told = proxies::told(&head.headers, serving.forwarding, &serving.proxies);
@@ -253,10 +332,11 @@ impl Caller {
                 syntax::check_host(&host)?;
                 head.headers.insert(HOST, host);
             }
-            if told.is_secure {
-                head.extensions.insert(Secure);
-            }
+            is_secure |= told.is_secure;
             head.extensions.insert(Proxied);
+        }
+        if is_secure {
+            head.extensions.insert(Secure);
         }
         if let Some(peer) = peer {
             head.extensions.insert(ConnectInfo(peer));
@@ -274,7 +354,10 @@ impl Caller {
         }
         let place = match self.serving.gate.enter().await {
             Ok(place) => place,
-            Err(Full) => return busy(),
+            Err(Full) => {
+                self.serving.figures.shed();
+                return busy();
+            }
         };
         let answer = self.serving.handler.clone().oneshot(request);
         let mut response = match holding(place, answer).await {
@@ -290,6 +373,9 @@ impl Caller {
             Some(Done::NotYet) => self.watched.linger(),
             Some(Done::Failed(how)) => {
                 self.watched.linger();
+                if how == Failed::Slow {
+                    self.serving.figures.slow_body();
+                }
                 let (is_error, refused) = (response.status().as_u16() >= 400, refused(how));
                 if is_error {
                     return refuse(&refused);

@@ -1,4 +1,4 @@
-//! An accepted connection, TCP or unix, with its place among those a worker may hold.
+//! An accepted connection, TCP, TLS or unix, with its place among those a worker may hold.
 //!
 //! Invariants:
 //! - What passes is written down in its [`Watched`]: who sends no request or takes nothing of an
@@ -19,10 +19,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::server::balance::Counted;
-use crate::server::crowd::Of;
-use crate::server::watch::Watched;
+use crate::server::tls::H2;
+use crate::server::visitors::crowd::Of;
+use crate::server::visitors::watch::Watched;
 use crate::sockets::Taken;
 
 /// How long a client may go on sending after our last word.
@@ -67,6 +70,7 @@ impl Place {
 #[derive(Debug)]
 pub(super) enum Io {
     Tcp(TcpStream, SocketAddr),
+    Tls(Box<TlsStream<TcpStream>>, SocketAddr),
     Unix(UnixStream),
 }
 
@@ -78,8 +82,30 @@ impl Stream {
     /// The client's address; a unix socket's has none.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         match &self.io {
-            Io::Tcp(_, peer) => Some(*peer),
+            Io::Tcp(_, peer) | Io::Tls(_, peer) => Some(*peer),
             Io::Unix(_) => None,
+        }
+    }
+
+    /// The same connection, encrypted; a unix socket's stays as it is.
+    pub(super) async fn secured(self, tls: &TlsAcceptor) -> Result<Self> {
+        let Self { io, watched, place, .. } = self;
+        let io = match io {
+            Io::Tcp(stream, peer) => Io::Tls(Box::new(tls.accept(stream).await?), peer),
+            io @ (Io::Tls(..) | Io::Unix(_)) => io,
+        };
+        Ok(Self::new(io, place, watched))
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        matches!(self.io, Io::Tls(..))
+    }
+
+    /// Whether HTTP/2 was agreed on.
+    pub(super) fn is_h2(&self) -> bool {
+        match &self.io {
+            Io::Tls(stream, _) => stream.get_ref().1.alpn_protocol() == Some(H2),
+            Io::Tcp(..) | Io::Unix(_) => false,
         }
     }
 
@@ -99,7 +125,9 @@ pub(super) fn take_over(upgraded: Upgraded) -> std::result::Result<Taken, Upgrad
     let Stream { io, watched, place, .. } = parts.io.into_inner();
     Ok(match io {
         Io::Tcp(stream, _) => Taken::Tcp(stream, parts.read_buf, Some(Box::new(place))),
-        Io::Unix(_) => Taken::Other(Box::pin(Stream::new(io, place, watched)), parts.read_buf),
+        Io::Tls(..) | Io::Unix(_) => {
+            Taken::Other(Box::pin(Stream::new(io, place, watched)), parts.read_buf)
+        }
     })
 }
 
@@ -107,6 +135,7 @@ impl Io {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         match self {
             Self::Tcp(stream, _) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream, _) => Pin::new(stream.as_mut()).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -114,6 +143,7 @@ impl Io {
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         match self {
             Self::Tcp(stream, _) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream, _) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -125,6 +155,7 @@ impl Io {
     ) -> Poll<Result<usize>> {
         match self {
             Self::Tcp(stream, _) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream, _) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
@@ -132,6 +163,7 @@ impl Io {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match self {
             Self::Tcp(stream, _) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream, _) => Pin::new(stream.as_mut()).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -139,6 +171,7 @@ impl Io {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match self {
             Self::Tcp(stream, _) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream, _) => Pin::new(stream.as_mut()).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
@@ -160,6 +193,14 @@ impl Io {
     }
 }
 
+/// How many bytes went, if it could go on.
+fn taken(written: &Poll<Result<usize>>) -> Option<usize> {
+    match written {
+        Poll::Ready(written) => Some(*written.as_ref().unwrap_or(&0)),
+        Poll::Pending => None,
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -169,8 +210,9 @@ impl AsyncRead for Stream {
         let this = self.get_mut();
         let before = buf.filled().len();
         let read = this.io.poll_read(cx, buf);
-        if buf.filled().len() > before {
-            this.watched.heard();
+        let bytes = buf.filled().len() - before;
+        if bytes > 0 {
+            this.watched.heard(bytes);
         }
         read
     }
@@ -180,7 +222,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         let this = self.get_mut();
         let written = this.io.poll_write(cx, bytes);
-        this.watched.wrote(written.is_ready());
+        this.watched.wrote(taken(&written));
         written
     }
 
@@ -191,7 +233,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<Result<usize>> {
         let this = self.get_mut();
         let written = this.io.poll_write_vectored(cx, slices);
-        this.watched.wrote(written.is_ready());
+        this.watched.wrote(taken(&written));
         written
     }
 

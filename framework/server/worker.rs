@@ -21,6 +21,7 @@ use crate::server::control::{Counts, Leave, Preparation, Start};
 use crate::server::prepare;
 use crate::server::serve::Serving;
 use crate::server::signals::Signals;
+use crate::server::told::Told;
 use crate::server::{Options, handler};
 use crate::site::Site;
 use crate::sockets::run_background;
@@ -58,7 +59,7 @@ async fn begin(
     site.layer().ready().await?;
     run_background(&site, project.resolver());
     let share = Share::new(board, start.seat);
-    let serving = Serving::new(handler(project, &site), site.settings());
+    let serving = Serving::new(handler(project, &site), site.settings())?;
     let acceptor = Acceptor::new(serving, connections_max, share);
     let sockets = descriptors.map(Socket::from_fd).collect::<Result<_>>()?;
     Ok((site, acceptor, sockets))
@@ -91,6 +92,12 @@ async fn serve(
         sockets: counted.layer().statistics().connections as u64,
         requests: share.requests(),
     });
+    let mut beside = JoinSet::new();
+    if !site.settings().server.metrics_bind.is_empty() {
+        let told = Told::new(site, acceptor);
+        beside.spawn(told.clone().watch_database());
+        control.figure_with(move || told.snapshot());
+    }
     control.ready();
     // A terminal's INT goes to the whole group; what to do about it is the arbiter's to say.
     let leave = tokio::select! {

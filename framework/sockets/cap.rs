@@ -1,7 +1,7 @@
 //! How many WebSockets a process holds.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::site::Site;
 
@@ -9,6 +9,22 @@ use crate::site::Site;
 #[derive(Debug, Default)]
 pub(crate) struct Cap {
     held: AtomicUsize,
+    opened: AtomicU64,
+    refused: AtomicU64,
+    heard: AtomicU64,
+}
+
+/// Numbers of a process's WebSockets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SocketCounts {
+    /// Open now.
+    pub(crate) held: u64,
+    /// Opened ever.
+    pub(crate) opened: u64,
+    /// Refused for lack of a place.
+    pub(crate) refused: u64,
+    /// Messages of clients.
+    pub(crate) heard: u64,
 }
 
 /// The place of one. Dropping it lets another one in.
@@ -26,9 +42,28 @@ impl Cap {
         let before = self.held.fetch_add(1, Ordering::Relaxed);
         let place = Place(Arc::clone(self));
         if max > 0 && before >= max {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
+        self.opened.fetch_add(1, Ordering::Relaxed);
         Some(place)
+    }
+
+    /// What there is and was.
+    pub(crate) fn counts(&self) -> SocketCounts {
+        SocketCounts {
+            held: self.held.load(Ordering::Relaxed) as u64,
+            opened: self.opened.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            heard: self.heard.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Place {
+    /// Counts a message of its client.
+    pub(super) fn heard(&self) {
+        self.0.heard.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -45,6 +45,7 @@ pub use routing::{Event, EventRoute, Routing, route};
 pub use socket::Socket;
 pub use upgrade::socket;
 
+pub(crate) use cap::Cap;
 pub(crate) use io::{TakeOver, Taken};
 pub(crate) use upgrade::{Vouched, is_handshake, upgrade};
 

@@ -52,7 +52,7 @@ pub(super) struct Shared {
     pub(super) tasks: Tasks,
     accepted: Mutex<Accepted>,
     /// Its place among the WebSockets of its process.
-    _place: Place,
+    pub(super) place: Place,
 }
 
 /// What the consumer has decided about the handshake.
@@ -77,7 +77,7 @@ impl Shared {
             farewell: OnceLock::new(),
             tasks: Tasks::default(),
             accepted: Mutex::default(),
-            _place: place,
+            place,
         }
     }
 

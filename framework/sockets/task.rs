@@ -137,8 +137,12 @@ async fn talk<C: Consumer>(life: &mut Life<C>) -> End {
         let done = match poll_fn(|cx| reader.poll(shared, cx)).await {
             Happening::End(end) => return end,
             // Each with all it needs in one box: this future is there for ever, they are not.
-            Happening::Text(text) => Box::pin(receive(shared, socket, consumer, text)).await,
+            Happening::Text(text) => {
+                shared.place.heard();
+                Box::pin(receive(shared, socket, consumer, text)).await
+            }
             Happening::Bytes(bytes) => {
+                shared.place.heard();
                 Box::pin(receive_bytes(shared, socket, consumer, bytes)).await
             }
             Happening::Groups(heard) => Box::pin(tell(shared, socket, consumer, heard)).await,

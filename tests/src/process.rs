@@ -123,8 +123,8 @@ impl Pulse {
         ];
         let mut pulse =
             Self { arbiter, group, address: String::new(), log, readers, folder, surroundings };
-        let line = pulse.said("listening on http://").await;
-        let address = line.rsplit("http://").next().expect("an address after it");
+        let line = pulse.said("listening on http").await;
+        let address = line.rsplit("://").next().expect("an address after it");
         pulse.address = address.trim().trim_end_matches('/').to_owned();
         pulse
     }

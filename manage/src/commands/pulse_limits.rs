@@ -6,6 +6,15 @@ use hulse::conf::Override;
 /// Bounds and patience.
 #[derive(Debug, Args)]
 pub(super) struct Limits {
+    /// Where metrics and health are asked for: HOST:PORT or unix:PATH.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_bind: Option<String>,
+    /// A certificate (PEM): speak TLS, HTTP/2 and HTTP/1.1.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Its private key (PEM).
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
     /// Connections a worker holds at once.
     #[arg(long, value_name = "COUNT")]
     max_connections: Option<u64>,
@@ -71,12 +80,20 @@ impl Limits {
         let given = |(key, flag, value): (_, _, Option<u64>)| {
             value.map(|value| Override::new(key, flag, value.to_string()))
         };
+        let files = [
+            ("server.metrics_bind", "--metrics-bind", &self.metrics_bind),
+            ("server.tls_cert", "--tls-cert", &self.tls_cert),
+            ("server.tls_key", "--tls-key", &self.tls_key),
+        ];
+        let files = files.into_iter().filter_map(|(key, flag, file)| {
+            file.as_ref().map(|file| Override::new(key, flag, file))
+        });
         let lists = [
             ("server.proxy_headers", "--proxy-headers", &self.proxy_headers),
             ("server.proxy_protocol", "--proxy-protocol", &self.proxy_protocol),
         ];
         let lists = lists.into_iter().filter(|(.., list)| !list.is_empty());
         let lists = lists.map(|(key, flag, list)| Override::list(key, flag, list));
-        numbers.into_iter().filter_map(given).chain(lists).collect()
+        numbers.into_iter().filter_map(given).chain(files).chain(lists).collect()
     }
 }

@@ -16,20 +16,20 @@ use crate::conf::{Forwarding, Peer};
 
 /// The visitor behind the proxies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(in crate::server) struct Told {
     /// `None`: as seen.
-    pub(super) address: Option<SocketAddr>,
-    pub(super) is_secure: bool,
-    pub(super) host: Option<HeaderValue>,
+    pub(in crate::server) address: Option<SocketAddr>,
+    pub(in crate::server) is_secure: bool,
+    pub(in crate::server) host: Option<HeaderValue>,
 }
 
 /// Whether the peer is one of those.
-pub(super) fn is_one_of(peers: &[Peer], address: Option<IpAddr>) -> bool {
+pub(in crate::server) fn is_one_of(peers: &[Peer], address: Option<IpAddr>) -> bool {
     peers.iter().any(|peer| peer.is(address))
 }
 
 /// What the headers say of the visitor; `peer`, who connected, may be believed.
-pub(super) fn told(headers: &HeaderMap, kind: Forwarding, trusted: &[Peer]) -> Told {
+pub(in crate::server) fn told(headers: &HeaderMap, kind: Forwarding, trusted: &[Peer]) -> Told {
     match kind {
         Forwarding::Forwarded => forwarded(headers, trusted),
         Forwarding::XForwarded => x_forwarded(headers, trusted),

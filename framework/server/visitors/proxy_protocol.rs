@@ -18,7 +18,9 @@ const LINE_BYTES_MAX: usize = 107;
 const SAID_BYTES_MAX: usize = 4096;
 
 /// Reads it and no byte more; who is connected to the proxy, unless that is the proxy itself.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<SocketAddr>> {
+pub(in crate::server) async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<SocketAddr>> {
     let mut begun = [0; SIGNATURE.len()];
     stream.read_exact(&mut begun).await?;
     if begun == *SIGNATURE {

@@ -22,7 +22,7 @@ const V6_BITS: u32 = 64;
 
 /// Connections by address.
 #[derive(Debug)]
-pub(super) struct Addresses {
+pub(in crate::server) struct Addresses {
     /// 0: as many as anybody likes.
     max: u32,
     held: Mutex<HashMap<IpAddr, u32>>,
@@ -30,18 +30,21 @@ pub(super) struct Addresses {
 
 /// A connection of an address. Dropping it lets another one in.
 #[derive(Debug)]
-pub(super) struct Of {
+pub(in crate::server) struct Of {
     addresses: Arc<Addresses>,
     address: IpAddr,
 }
 
 impl Addresses {
-    pub(super) fn new(max: u32) -> Arc<Self> {
+    pub(in crate::server) fn new(max: u32) -> Arc<Self> {
         Arc::new(Self { max, held: Mutex::default() })
     }
 
     /// A place for a connection of `address`; an error if it has all it may have.
-    pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Option<Of>, Full> {
+    pub(in crate::server) fn enter(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+    ) -> Result<Option<Of>, Full> {
         let Some(address) = address.filter(|_| self.max > 0).map(group) else { return Ok(None) };
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.entry(address).or_default();
@@ -55,7 +58,7 @@ impl Addresses {
 
 /// There is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Full;
+pub(in crate::server) struct Full;
 
 impl Drop for Of {
     fn drop(&mut self) {
@@ -81,7 +84,7 @@ fn group(address: IpAddr) -> IpAddr {
 
 /// Requests that are answered at once, and some that wait for it.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(in crate::server) struct Gate {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
     queue_max: usize,
@@ -89,7 +92,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(settings: &conf::Server) -> Self {
+    pub(in crate::server) fn new(settings: &conf::Server) -> Self {
         Self {
             places: Arc::new(Semaphore::new(settings.requests_max.min(Semaphore::MAX_PERMITS))),
             waiting: AtomicUsize::new(0),
@@ -99,7 +102,7 @@ impl Gate {
     }
 
     /// A place, perhaps after a while; an error if the queue is full or too slow.
-    pub(super) async fn enter(&self) -> Result<OwnedSemaphorePermit, Full> {
+    pub(in crate::server) async fn enter(&self) -> Result<OwnedSemaphorePermit, Full> {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(place);
         }

@@ -18,6 +18,7 @@ use futures_util::task::AtomicWaker;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::conf;
+use crate::server::figures::Figures;
 
 /// Looks a second.
 const LOOKS: u32 = 2;
@@ -32,17 +33,19 @@ struct Patience {
 
 /// All connections of a worker.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(in crate::server) struct Watch {
     patience: Patience,
     now: Arc<AtomicU32>,
+    figures: Arc<Figures>,
     /// Those that are gone are dropped at the next look.
     connections: Mutex<Vec<Weak<Watched>>>,
 }
 
 /// What a connection waits for.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(in crate::server) struct Watched {
     now: Arc<AtomicU32>,
+    figures: Arc<Figures>,
     phase: AtomicU8,
     /// The look at which the phase began.
     since: AtomicU32,
@@ -53,6 +56,7 @@ pub(super) struct Watched {
     cut: AtomicU8,
     /// Whether the client may still be sending what nobody reads.
     lingers: AtomicBool,
+    is_multiplexed: AtomicBool,
     /// Wakes the connection's task when it is cut.
     waker: AtomicWaker,
 }
@@ -60,7 +64,7 @@ pub(super) struct Watched {
 /// What is waited for, as far as the client is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Phase {
+pub(in crate::server) enum Phase {
     /// Nothing was said yet.
     New,
     /// A request's head has begun.
@@ -76,7 +80,7 @@ pub(super) enum Phase {
 /// Why a connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Cut {
+pub(in crate::server) enum Cut {
     /// No request came, or not the whole head of one.
     Header = 1,
     /// No other request came.
@@ -113,23 +117,26 @@ impl Patience {
 }
 
 impl Watch {
-    pub(super) fn new(settings: &conf::Server) -> Arc<Self> {
+    pub(in crate::server) fn new(settings: &conf::Server, figures: Arc<Figures>) -> Arc<Self> {
         let patience = Patience::new(settings);
         // Look 0 was never: it stands for "not".
         let now = Arc::new(AtomicU32::new(1));
-        Arc::new(Self { patience, now, connections: Mutex::default() })
+        Arc::new(Self { patience, now, figures, connections: Mutex::default() })
     }
 
     /// Watches a connection from its first moment on.
-    pub(super) fn begin(&self) -> Arc<Watched> {
+    pub(in crate::server) fn begin(&self) -> Arc<Watched> {
+        self.figures.connected();
         let watched = Arc::new(Watched {
             now: Arc::clone(&self.now),
+            figures: Arc::clone(&self.figures),
             phase: AtomicU8::new(Phase::New as u8),
             since: AtomicU32::new(self.now.load(Ordering::Relaxed)),
             requests: AtomicU32::new(0),
             stalled: AtomicU32::new(0),
             cut: AtomicU8::new(0),
             lingers: AtomicBool::new(false),
+            is_multiplexed: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,8 +144,8 @@ impl Watch {
         watched
     }
 
-    /// Looks at all connections for ever. `cut` hears of each that is cut.
-    pub(super) async fn look(&self, mut cut: impl FnMut(Cut)) {
+    /// Looks at all connections for ever.
+    pub(in crate::server) async fn look(&self) {
         let mut looks = interval(Duration::from_secs(1) / LOOKS);
         // After a hang the clients get the time they were owed.
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -150,7 +157,7 @@ impl Watch {
                 let Some(connection) = connection.upgrade() else { return false };
                 if let Some(why) = connection.is_over(self.patience, now) {
                     connection.cut(why);
-                    cut(why);
+                    self.figures.cut(why);
                     return false;
                 }
                 connection.phase() != Phase::Upgraded
@@ -186,22 +193,33 @@ impl Watched {
         self.waker.wake();
     }
 
+    /// Its requests cannot be told apart by the bytes that come: HTTP/2 says other things too.
+    pub(in crate::server) fn multiplexed(&self) {
+        self.is_multiplexed.store(true, Ordering::Relaxed);
+        self.enter(Phase::New);
+    }
+
     /// Bytes came: the first ones of a head start its clock.
-    pub(super) fn heard(&self) {
-        if matches!(self.phase(), Phase::New | Phase::Idle) {
+    pub(in crate::server) fn heard(&self, bytes: usize) {
+        self.figures.read(bytes);
+        if matches!(self.phase(), Phase::New | Phase::Idle)
+            && !self.is_multiplexed.load(Ordering::Relaxed)
+        {
             self.enter(Phase::Head);
         }
     }
 
     /// A request's head is complete.
-    pub(super) fn requested(&self) {
+    pub(in crate::server) fn requested(&self) {
+        self.figures.begun();
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.lingers.store(false, Ordering::Relaxed);
         self.enter(Phase::Busy);
     }
 
     /// A request is answered to the end.
-    pub(super) fn answered(&self) {
+    pub(in crate::server) fn answered(&self) {
+        self.figures.ended();
         let is_last = self.requests.fetch_sub(1, Ordering::Relaxed) == 1;
         if is_last && self.phase() != Phase::Upgraded {
             self.enter(Phase::Idle);
@@ -209,13 +227,14 @@ impl Watched {
     }
 
     /// It is no HTTP any more.
-    pub(super) fn upgraded(&self) {
+    pub(in crate::server) fn upgraded(&self) {
         self.enter(Phase::Upgraded);
     }
 
     /// A write could go on, or not.
-    pub(super) fn wrote(&self, has_gone_on: bool) {
-        if has_gone_on {
+    pub(in crate::server) fn wrote(&self, bytes: Option<usize>) {
+        if let Some(bytes) = bytes {
+            self.figures.wrote(bytes);
             self.stalled.store(0, Ordering::Relaxed);
         } else if self.stalled.load(Ordering::Relaxed) == 0 {
             self.stalled.store(self.now.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -223,17 +242,17 @@ impl Watched {
     }
 
     /// What the client is still sending is not read: it is to be given time to read the answer.
-    pub(super) fn linger(&self) {
+    pub(in crate::server) fn linger(&self) {
         self.lingers.store(true, Ordering::Relaxed);
     }
 
     /// Whether the client may be sending what nobody reads: a body, or a head that is no head.
-    pub(super) fn lingers(&self) -> bool {
+    pub(in crate::server) fn lingers(&self) -> bool {
         self.lingers.load(Ordering::Relaxed) || self.phase() == Phase::Head
     }
 
     /// Ready once it is cut.
-    pub(super) fn poll_cut(&self, cx: &Context<'_>) -> Poll<Cut> {
+    pub(in crate::server) fn poll_cut(&self, cx: &Context<'_>) -> Poll<Cut> {
         self.waker.register(cx.waker());
         match self.cut.load(Ordering::Relaxed) {
             cut if cut == Cut::Header as u8 => Poll::Ready(Cut::Header),
@@ -270,16 +289,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_cut_a_little_after_its_time_and_never_before() {
         let settings = conf::Server { header_timeout: 10, keep_alive: 75, ..Default::default() };
-        let watch = Watch::new(&settings);
+        let watch = Watch::new(&settings, Arc::default());
         let (silent, kept) = (watch.begin(), watch.begin());
-        kept.heard();
+        kept.heard(1);
         kept.requested();
         kept.answered();
         let began = tokio::time::Instant::now();
-        let mut cuts = Vec::new();
-        let looking = watch.look(|why| cuts.push((why, began.elapsed().as_secs())));
-        let _for_ever = tokio::time::timeout(Duration::from_secs(120), looking).await;
-        assert_eq!(cuts, [(Cut::Header, 10), (Cut::KeepAlive, 75)]);
-        drop((silent, kept));
+        let cut = |watched: Arc<Watched>| async move {
+            let why = std::future::poll_fn(|cx| watched.poll_cut(cx)).await;
+            (why, began.elapsed().as_secs())
+        };
+        let cuts = async { tokio::join!(cut(silent), cut(kept)) };
+        let cuts = tokio::select! {
+            cuts = cuts => cuts,
+            () = watch.look() => unreachable!("it goes on for ever"),
+        };
+        assert_eq!(cuts, ((Cut::Header, 10), (Cut::KeepAlive, 75)));
     }
 }

@@ -21,26 +21,26 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::conf::Settings;
-use crate::server::watch::Watched;
+use crate::server::visitors::watch::Watched;
 
 /// What a body may cost.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(in crate::server) struct Terms {
     /// How long nothing may come, and how long the whole may take beside what its bytes earn.
-    pub(super) timeout: Duration,
+    pub(in crate::server) timeout: Duration,
     /// Bytes that earn a second.
-    pub(super) rate_min: u64,
-    pub(super) bytes_max: u64,
+    pub(in crate::server) rate_min: u64,
+    pub(in crate::server) bytes_max: u64,
 }
 
 /// What became of a request's body; shared by it and by who answers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fate(Arc<AtomicU8>);
+pub(in crate::server) struct Fate(Arc<AtomicU8>);
 
 /// How a body failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Failed {
+pub(in crate::server) enum Failed {
     /// It came too slowly.
     Slow = 1,
     /// It became too long.
@@ -51,7 +51,7 @@ pub(super) enum Failed {
 
 /// How a body is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Done {
+pub(in crate::server) enum Done {
     /// All of it was read.
     Whole,
     /// Some of it may still come.
@@ -67,7 +67,7 @@ impl Fate {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    pub(super) fn get(&self) -> Done {
+    pub(in crate::server) fn get(&self) -> Done {
         match self.0.load(Ordering::Relaxed) {
             WHOLE => Done::Whole,
             fate if fate == Failed::Slow as u8 => Done::Failed(Failed::Slow),
@@ -79,7 +79,7 @@ impl Fate {
 }
 
 impl Terms {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(in crate::server) fn new(settings: &Settings) -> Self {
         Self {
             timeout: Duration::from_secs(settings.server.body_timeout),
             rate_min: settings.server.body_rate_min.max(1),
@@ -95,7 +95,7 @@ impl Terms {
 
 /// A request's body.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(in crate::server) struct Question {
     body: Incoming,
     terms: Terms,
     fate: Fate,
@@ -107,7 +107,7 @@ pub(super) struct Question {
 }
 
 impl Question {
-    pub(super) fn new(body: Incoming, terms: Terms, fate: Fate) -> Self {
+    pub(in crate::server) fn new(body: Incoming, terms: Terms, fate: Fate) -> Self {
         Self { body, terms, fate, bytes: 0, waited: Duration::ZERO, waiting: None }
     }
 
@@ -180,7 +180,7 @@ impl HttpBody for Question {
 
 /// Why a body ended early.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bad(&'static str);
+pub(in crate::server) struct Bad(&'static str);
 
 impl fmt::Display for Bad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,7 +192,7 @@ impl Error for Bad {}
 
 /// An answer's body.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(in crate::server) struct Answer {
     body: Body,
     /// Told when the last of it is handed over, or given up.
     _request: Running,
@@ -200,10 +200,10 @@ pub(super) struct Answer {
 
 /// A request from its head to the end of its answer.
 #[derive(Debug)]
-pub(super) struct Running(Arc<Watched>);
+pub(in crate::server) struct Running(Arc<Watched>);
 
 impl Running {
-    pub(super) fn begin(watched: &Arc<Watched>) -> Self {
+    pub(in crate::server) fn begin(watched: &Arc<Watched>) -> Self {
         watched.requested();
         Self(Arc::clone(watched))
     }
@@ -216,7 +216,7 @@ impl Drop for Running {
 }
 
 impl Answer {
-    pub(super) fn new(body: Body, request: Running) -> Self {
+    pub(in crate::server) fn new(body: Body, request: Running) -> Self {
         Self { body, _request: request }
     }
 }

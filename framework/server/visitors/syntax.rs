@@ -17,9 +17,9 @@ use http::{HeaderValue, Method, StatusCode, Version};
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    pub(super) status: StatusCode,
-    pub(super) words: &'static str,
+pub(in crate::server) struct Refused {
+    pub(in crate::server) status: StatusCode,
+    pub(in crate::server) words: &'static str,
 }
 
 const fn bad(words: &'static str) -> Result<(), Refused> {
@@ -31,7 +31,7 @@ const fn refused(status: StatusCode, words: &'static str) -> Result<(), Refused>
 }
 
 /// Whether the request can be understood in one way only.
-pub(super) fn check(head: &Parts) -> Result<(), Refused> {
+pub(in crate::server) fn check(head: &Parts) -> Result<(), Refused> {
     method(head)?;
     target(head)?;
     host(head)?;
@@ -72,7 +72,7 @@ fn host(head: &Parts) -> Result<(), Refused> {
 }
 
 /// The same of a host that a proxy tells.
-pub(super) fn check_host(host: &HeaderValue) -> Result<(), Refused> {
+pub(in crate::server) fn check_host(host: &HeaderValue) -> Result<(), Refused> {
     if host.to_str().is_ok_and(is_host) { Ok(()) } else { bad("the request's Host is malformed") }
 }
 

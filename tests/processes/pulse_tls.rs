@@ -1,0 +1,167 @@
+//! The site over TLS: HTTP/1.1, HTTP/2, WebSockets, and what is wrong with a certificate.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use hulse_tests::{Program, Pulse, Surroundings, Wire, site_command, site_folder_of};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, version};
+use tokio_tungstenite::tungstenite::Message;
+
+/// A certificate for localhost in a folder of its own, and who trusts it.
+struct Authority {
+    folder: TempDir,
+    certificate: CertificateDer<'static>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        Self { folder, certificate: made.cert.der().clone() }
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    async fn start(&self, arguments: &[&str]) -> Pulse {
+        let (cert, key) = (self.file("cert.pem"), self.file("key.pem"));
+        let tls = ["--tls-cert", &cert, "--tls-key", &key, "-w", "1"];
+        Pulse::start_testsite(&[&tls, arguments].concat()).await
+    }
+
+    async fn connect(
+        &self,
+        pulse: &Pulse,
+        protocols: &[&str],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let config = config.with_protocol_versions(&[&version::TLS13, &version::TLS12]).unwrap();
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let tcp = TcpStream::connect(pulse.address()).await?;
+        let name = "localhost".try_into().unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+    }
+}
+
+#[tokio::test]
+async fn pages_and_sockets_come_encrypted() {
+    let authority = Authority::new();
+    let mut pulse = authority.start(&[]).await;
+    pulse.said("listening on https://").await;
+    for protocols in [&[][..], &["http/1.1"]] {
+        let mut stream = authority.connect(&pulse, protocols).await.unwrap();
+        let request = "GET /who/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"https\""), "{answer}");
+    }
+    let stream = authority.connect(&pulse, &["http/1.1"]).await.unwrap();
+    let request = "wss://localhost/echo/";
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    let long = "x".repeat(200_000);
+    for text in ["hello", &long] {
+        socket.send(Message::text(text)).await.unwrap();
+        let echoed = socket.next().await.unwrap().unwrap();
+        assert_eq!(echoed.into_text().unwrap().as_str(), text);
+    }
+    socket.close(None).await.unwrap();
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_when_it_is_offered() {
+    let authority = Authority::new();
+    let pulse = authority.start(&["--max-concurrent-requests", "8"]).await;
+    let stream = authority.connect(&pulse, &["h2", "http/1.1"]).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let driving = tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let get = |path: &str| {
+        let uri = format!("https://localhost{path}");
+        http::Request::get(uri).body(()).unwrap()
+    };
+    // Two at once on one connection: the slow one does not hold the other up.
+    let (slow, _) = client.send_request(get("/slow/1000/"), true).unwrap();
+    let (who, _) = client.send_request(get("/who/"), true).unwrap();
+    let begun = Instant::now();
+    let who = who.await.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(900));
+    assert_eq!(who.status(), 200);
+    let mut body = who.into_body();
+    let mut text = Vec::new();
+    while let Some(data) = body.data().await {
+        text.extend_from_slice(&data.unwrap());
+    }
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("\"https\"") && text.contains("\"localhost\""), "{text}");
+    assert_eq!(slow.await.unwrap().status(), 200);
+    drop((client, body));
+    // Draining says goodbye instead of cutting it off.
+    assert_eq!(pulse.stop().await, 0);
+    driving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_begins_no_handshake_is_hung_up_on() {
+    let authority = Authority::new();
+    let pulse = authority.start(&["--header-timeout", "2"]).await;
+    let begun = Instant::now();
+    let mut silent = Wire::connect(pulse.address()).await;
+    let mut half = Wire::connect(pulse.address()).await;
+    half.send([22, 3, 1, 2, 0, 1, 0]).await;
+    let mut plain = Wire::connect(pulse.address()).await;
+    plain.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    tokio::join!(silent.closed(), half.closed(), plain.closed());
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(1900) && took < Duration::from_secs(5), "{took:?}");
+}
+
+/// Starts with these files; what it says when it does not.
+async fn refused(cert: &Path, key: Option<&Path>) -> String {
+    let folder = site_folder_of(Program::Testsite);
+    let surroundings = Surroundings { program: Program::Testsite, ..Default::default() };
+    let mut command = site_command(folder.path(), &surroundings);
+    command.args(["pulse", "-b", "127.0.0.1:0", "--migrate", "-w", "1", "--tls-cert"]).arg(cert);
+    if let Some(key) = key {
+        command.arg("--tls-key").arg(key);
+    }
+    let output = command.output().await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    lines[0].to_owned()
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_is_one_clear_line() {
+    let authority = Authority::new();
+    let (cert, key) = (authority.file("cert.pem"), authority.file("key.pem"));
+    let (cert, key) = (Path::new(&cert), Path::new(&key));
+    let missing = refused(Path::new("/nowhere/cert.pem"), Some(key)).await;
+    assert!(missing.contains("/nowhere/cert.pem"), "{missing}");
+    let no_key = refused(cert, None).await;
+    assert!(no_key.contains("server.tls_key"), "{no_key}");
+    let swapped = refused(key, Some(cert)).await;
+    assert!(swapped.contains("key.pem"), "{swapped}");
+    let other = Authority::new().folder;
+    let foreign = refused(cert, Some(&other.path().join("key.pem"))).await;
+    assert!(foreign.contains("certificate"), "{foreign}");
+}
