@@ -7,6 +7,7 @@
 //! - What a template sees of the request is computed only if the template uses it.
 
 mod answer;
+mod beside;
 mod cookies;
 mod form;
 mod headers;
@@ -27,6 +28,7 @@ pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 pub(crate) use answer::too_large;
 pub use answer::{PageName, bad_request, not_found, permission_denied};
+pub(crate) use beside::Beside;
 pub use cookies::SetCookie;
 pub use form::{Form, pairs};
 pub(crate) use form::{check_field_count, check_length};
@@ -35,6 +37,6 @@ pub use path::{Captured, Path};
 pub(crate) use place::{give_up_place, holding};
 pub use processors::{Processor, Processors, render, render_to_string};
 pub use redirect::{is_safe_next, redirect};
-pub(crate) use request::remote_address;
 pub use request::{Proxied, Request, Secure};
+pub(crate) use request::{Seen, remote_address};
 pub use shortcuts::{get_list_or_404, get_object_or_404};

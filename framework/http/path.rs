@@ -18,7 +18,13 @@ pub struct Captured(Arc<[(Arc<str>, String)]>);
 
 impl Captured {
     pub(crate) fn new(values: Vec<(Arc<str>, String)>) -> Self {
-        Self(values.into())
+        // Most routes capture nothing; the empty one is shared.
+        if values.is_empty() { Self::default() } else { Self(values.into()) }
+    }
+
+    /// Whether the route captures nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The text captured as `name`.

@@ -20,7 +20,7 @@ pub struct Processor {
 
 type Compute = dyn Fn(Request) -> BoxFuture<'static, Result<Value>> + Send + Sync;
 
-/// All processors of a site; the handler leaves them in every request's extensions.
+/// All processors of a site; the handler leaves them with it.
 #[derive(Clone, Debug, Default)]
 pub struct Processors(Arc<[Processor]>);
 
@@ -65,8 +65,8 @@ pub async fn render_to_string(
     mut context: Context,
 ) -> Result<String> {
     let templates = request.site().templates();
-    let processors = request.extension::<Processors>().cloned().unwrap_or_default();
-    for processor in processors.0.iter() {
+    let processors = request.site().kept::<Processors>();
+    for processor in processors.iter().flat_map(|processors| processors.0.iter()) {
         if !context.contains_key(processor.name) && templates.mentions(name, processor.name) {
             context.insert_value(processor.name, (processor.value)(request.clone()).await?);
         }

@@ -8,6 +8,7 @@ use axum::extract::{ConnectInfo, FromRequestParts, OriginalUri};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Uri};
 
+use super::beside::Beside;
 use super::packed::Headers;
 use crate::site::Site;
 
@@ -28,6 +29,11 @@ pub struct Secure;
 /// (`server.proxy_headers`).
 #[derive(Clone, Copy, Debug)]
 pub struct Proxied;
+
+/// In the extensions of a request that is about to reach its view: the very [`Request`] that the
+/// view would make of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen(pub(crate) Request);
 
 /// Makes extensions that others are moved into, one by one, instead of taken over as they are.
 #[derive(Clone, Debug)]
@@ -58,6 +64,7 @@ impl Request {
     /// read from.
     pub(crate) fn packed(site: Site, mut parts: Parts) -> Self {
         parts.extensions.remove::<OriginalUri>();
+        parts.extensions.remove::<Seen>();
         // What it grew to on the way here is twice what is left; only a new one is small.
         let mut extensions = Extensions::new();
         extensions.insert(Moved);
@@ -73,11 +80,24 @@ impl Request {
         Self { site, head: Arc::new(head) }
     }
 
-    /// The same request with `value` beside it.
-    pub(crate) fn with<T: Clone + Send + Sync + 'static>(&self, value: T) -> Self {
+    /// The same request with another place beside it.
+    pub(crate) fn with_beside(&self, beside: Beside) -> Self {
         let mut head = Head::clone(&self.head);
-        head.extensions.insert(value);
+        head.extensions.insert(beside);
         Self { site: self.site.clone(), head: Arc::new(head) }
+    }
+
+    /// The place beside it; `None` for a request that did not come through the stack.
+    pub(crate) fn beside(&self) -> Option<&Beside> {
+        self.head.extensions.get()
+    }
+
+    /// What is kept beside it, made by `make` if nobody has asked before.
+    pub(crate) fn keep<T: Send + Sync + 'static>(
+        &self,
+        make: impl FnOnce(&Self) -> T,
+    ) -> Option<&T> {
+        Some(self.beside()?.get(|| make(self)))
     }
 
     /// The site that answers.
@@ -191,6 +211,12 @@ impl FromRequestParts<Site> for Request {
         parts: &mut Parts,
         site: &Site,
     ) -> std::result::Result<Self, Self::Rejection> {
+        if let Some(Seen(seen)) = parts.extensions.get()
+            && let (Some(seen_beside), Some(beside)) = (seen.beside(), parts.extensions.get())
+            && seen_beside.is(beside)
+        {
+            return Ok(seen.clone());
+        }
         Ok(Self::new(site.clone(), parts))
     }
 }

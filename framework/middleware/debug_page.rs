@@ -76,7 +76,7 @@ pub(super) fn text(request: &Request, status: StatusCode, error: &Error) -> Stri
     }
     if status == StatusCode::NOT_FOUND
         && request.extension::<Matched>().is_none()
-        && let Some(resolver) = request.extension::<Resolver>()
+        && let Some(resolver) = request.site().kept::<Resolver>()
     {
         text.push_str("\nTried, in this order:\n");
         for line in resolver.lines() {
@@ -153,7 +153,7 @@ fn tried(page: &mut String, request: &Request) {
         let row = [("Route".to_owned(), format!("/{}", line.route()))];
         return table(page, "The view that answered", &row);
     }
-    let Some(resolver) = request.extension::<Resolver>() else { return };
+    let Some(resolver) = request.site().kept::<Resolver>() else { return };
     let rows: Vec<_> = resolver
         .lines()
         .iter()

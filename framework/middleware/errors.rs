@@ -3,39 +3,32 @@
 use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::State;
-use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 
-use super::{RequestId, debug_page, panic};
+use super::{RequestId, debug_page};
 use crate::context;
 use crate::error::Error;
 use crate::http::{PageName, Request, render_to_string};
-use crate::site::Site;
 
 /// In the extensions of an answer that has its page already.
 #[derive(Clone)]
 struct Shown;
 
-/// Turns an answer that carries an [`Error`], or a bare status from 400 on, into a page.
+/// Turns an answer to `seen` that carries an [`Error`], or a bare status from 400 on, into a page.
 ///
 /// It stands in the list twice: innermost, where the session and user are there for the site's
 /// `404.html`, and outside, for what the middleware refuses.
-pub async fn errors(
-    State(site): State<Site>,
-    request: axum::extract::Request,
-    next: Next,
-) -> Response {
-    let (parts, body) = request.into_parts();
-    let seen = Request::new(site, &parts);
-    let request = axum::extract::Request::from_parts(parts, body);
-    let response = panic::caught(next.run(request)).await;
+pub async fn errors(seen: &Request, response: Response) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
     if response.extensions().get::<Shown>().is_some() {
         return response;
     }
     match error_of(&response) {
-        Some(error) => shown(&seen, response, &error).await,
+        Some(error) => shown(seen, response, &error).await,
         None => response,
     }
 }
@@ -45,10 +38,8 @@ fn error_of(response: &Response) -> Option<Arc<Error>> {
     if let Some(error) = response.extensions().get::<Arc<Error>>() {
         return Some(Arc::clone(error));
     }
-    let status = response.status();
-    let is_error = status.is_client_error() || status.is_server_error();
     let is_bare = response.body().size_hint().exact() == Some(0);
-    (is_error && is_bare).then(|| Arc::new(Error::status(status, "")))
+    is_bare.then(|| Arc::new(Error::status(response.status(), "")))
 }
 
 async fn shown(request: &Request, response: Response, error: &Error) -> Response {

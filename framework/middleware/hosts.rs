@@ -1,34 +1,27 @@
 //! Which host names the site answers to. Without this, a forged `Host` would end up in links.
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use http::header::HOST;
+use http::request::Parts;
 
 use crate::conf::Settings;
 use crate::error::Error;
 use crate::http::bad_request;
-use crate::site::Site;
 
 /// Names of this machine, answered to in debug when no others are set.
 const LOCAL: [&str; 3] = [".localhost", "127.0.0.1", "[::1]"];
 
 /// Refuses (400) a request whose host is missing, given twice, malformed or not allowed.
-pub async fn hosts(State(site): State<Site>, request: Request, next: Next) -> Response {
-    match check(site.settings(), &request) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
-    }
-}
-
-fn check(settings: &Settings, request: &Request) -> Result<(), Error> {
-    let mut hosts = request.headers().get_all(HOST).into_iter();
+///
+/// # Errors
+/// The refusal.
+pub fn hosts(settings: &Settings, request: &Parts) -> Result<(), Error> {
+    let mut hosts = request.headers.get_all(HOST).into_iter();
     let (first, second) = (hosts.next(), hosts.next());
     if second.is_some() {
         return Err(bad_request("the request has two Host headers"));
     }
     let header = first.map(|host| host.to_str()).transpose()?;
-    let authority = request.uri().authority().map(|authority| authority.as_str());
+    let authority = request.uri.authority().map(|authority| authority.as_str());
     let host = match (authority, header) {
         (Some(authority), Some(header)) if authority != header => {
             return Err(bad_request("the request's target and its Host header differ"));
@@ -50,9 +43,8 @@ fn check(settings: &Settings, request: &Request) -> Result<(), Error> {
 /// Whether the site answers to `host` (`example.com`, `Example.com.:8060`, `[::1]:80`).
 #[must_use]
 pub fn is_allowed_host(settings: &Settings, host: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    let Some((name, _)) = split(&host) else { return false };
-    let fits = |pattern: &str| is_match(name, &pattern.to_ascii_lowercase());
+    let Some((name, _)) = split(host) else { return false };
+    let fits = |pattern: &str| is_match(name, pattern);
     if settings.allowed_hosts.is_empty() {
         return settings.debug && LOCAL.into_iter().any(fits);
     }
@@ -81,12 +73,17 @@ fn split(host: &str) -> Option<(&str, &str)> {
     (fits && !name.is_empty()).then_some((name, digits))
 }
 
-/// `*` is any, `.example.com` the domain and all below it, anything else itself.
+/// `*` is any, `.example.com` the domain and all below it, anything else itself; in any case.
 fn is_match(host: &str, pattern: &str) -> bool {
     match pattern.strip_prefix('.') {
         Some(domain) => {
-            host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+            // A domain that is not ASCII is no host's.
+            let below =
+                host.len().checked_sub(domain.len()).and_then(|at| host.split_at_checked(at));
+            below.is_some_and(|(rest, end)| {
+                end.eq_ignore_ascii_case(domain) && (rest.is_empty() || rest.ends_with('.'))
+            })
         }
-        None => pattern == "*" || host == pattern,
+        None => pattern == "*" || host.eq_ignore_ascii_case(pattern),
     }
 }

@@ -1,7 +1,7 @@
 //! Every request has an id, in the log and in its answer; and a line in the access log, if that is
 //! on.
 //!
-//! Flow: [`log`] takes the id from a trusted proxy or makes one → a span around everything the
+//! Flow: [`Logged`] takes the id from a trusted proxy or makes one → a span around everything the
 //! request causes → with an access log the answer's body is counted, and the line written at its
 //! end.
 
@@ -12,16 +12,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::Response;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use hyper::body::{Frame, SizeHint};
 use percent_encoding::percent_decode_str;
-use tracing::{Instrument, Span};
+use tracing::Span;
 
+use crate::conf;
 use crate::http::{Proxied, remote_address};
-use crate::site::Site;
 
 /// Longest id that is taken over from a proxy, bytes.
 const ID_BYTES_MAX: usize = 100;
@@ -33,30 +32,52 @@ const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone, Debug)]
 pub struct RequestId(pub Arc<str>);
 
-/// Opens the request's span; writes the access log if it is on.
-pub async fn log(State(site): State<Site>, mut request: Request, next: Next) -> Response {
-    let given = given_id(&request).map(Arc::from);
-    let id: Arc<str> = given.unwrap_or_else(|| format!("{:016x}", rand::random::<u64>()).into());
-    let span = tracing::info_span!("request", id = %id, method = %request.method(),
-        path = %request.uri().path());
-    let settings = &site.settings().log;
-    let line = settings.access.then(|| Line::new(&request, settings.access_query, span.clone()));
-    let value = HeaderValue::try_from(&*id);
-    request.extensions_mut().insert(RequestId(id));
-    let mut response = next.run(request).instrument(span).await;
-    if let Ok(value) = value {
-        response.headers_mut().insert(HEADER, value);
+/// A request on its way, as the log shows it.
+#[derive(Debug)]
+pub struct Logged {
+    span: Span,
+    id: Option<HeaderValue>,
+    /// For the access log, if it is on.
+    line: Option<Line>,
+}
+
+impl Logged {
+    /// Gives the request its id and opens its span.
+    pub fn begin(settings: &conf::Log, request: &mut Parts) -> Self {
+        let given = given_id(request).map(Arc::from);
+        let id: Arc<str> =
+            given.unwrap_or_else(|| format!("{:016x}", rand::random::<u64>()).into());
+        let span = tracing::info_span!("request", id = %id, method = %request.method,
+            path = %request.uri.path());
+        let line = settings.access.then(|| Line::new(request, settings.access_query, span.clone()));
+        let header = HeaderValue::try_from(&*id).ok();
+        request.extensions.insert(RequestId(id));
+        Self { span, id: header, line }
     }
-    let Some(mut line) = line else { return response };
-    line.status = response.status().as_u16();
-    response.map(|body| Body::new(Counted { body, line }))
+
+    /// The span of all that is done for the request.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// Names the request in its answer; with an access log, has the line written at its end.
+    #[must_use]
+    pub fn end(self, mut response: Response) -> Response {
+        if let Some(id) = self.id {
+            response.headers_mut().insert(HEADER, id);
+        }
+        let Some(mut line) = self.line else { return response };
+        line.status = response.status().as_u16();
+        response.map(|body| Body::new(Counted { body, line }))
+    }
 }
 
 /// The id a proxy gave that may be believed. A client's own is not taken over: it could claim any
 /// other request's lines.
-fn given_id(request: &Request) -> Option<&str> {
-    request.extensions().get::<Proxied>()?;
-    let id = request.headers().get(HEADER)?.to_str().ok()?;
+fn given_id(request: &Parts) -> Option<&str> {
+    request.extensions.get::<Proxied>()?;
+    let id = request.headers.get(HEADER)?.to_str().ok()?;
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:=+/".contains(&byte);
     ((1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(letter)).then_some(id)
 }
@@ -75,8 +96,8 @@ struct Line {
 }
 
 impl Line {
-    fn new(request: &Request, with_query: bool, span: Span) -> Self {
-        let uri = request.uri();
+    fn new(request: &Parts, with_query: bool, span: Span) -> Self {
+        let uri = &request.uri;
         let target = match uri.query() {
             Some(query) if with_query => format!("{}?{}", uri.path(), without_tickets(query)),
             // What opens doors may stand there: tokens, one-time links.
@@ -85,10 +106,10 @@ impl Line {
         Self {
             span,
             began: Instant::now(),
-            method: request.method().clone(),
+            method: request.method.clone(),
             target,
-            remote: remote_address(request.extensions()),
-            agent: agent(request.headers()),
+            remote: remote_address(&request.extensions),
+            agent: agent(&request.headers),
             status: 0,
             bytes: 0,
         }

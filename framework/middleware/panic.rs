@@ -3,20 +3,14 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
-use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
 use crate::error::Error;
 
-/// The outermost piece: whatever panics inside, the visitor gets a 500 and the process goes on.
-pub async fn catch_panic(request: Request, next: Next) -> Response {
-    caught(next.run(request)).await
-}
-
-/// The answer of `inside`, or of its panic the error that says so.
-pub(super) async fn caught(inside: impl Future<Output = Response> + Send) -> Response {
+/// The answer of `inside`, or of its panic the error that says so: the visitor gets a 500 and the
+/// process goes on.
+pub async fn caught(inside: impl Future<Output = Response> + Send) -> Response {
     // What a panic leaves half done is the request's own; everything shared recovers from a
     // poisoned lock or holds none.
     match AssertUnwindSafe(inside).catch_unwind().await {

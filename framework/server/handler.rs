@@ -1,40 +1,178 @@
-//! What answers a request: the one ordered list of layers around the URL table.
+//! What answers a request: the one ordered list of pieces around the URL table.
 
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::{Extension, Router};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
+use http::Method;
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use tower::ServiceExt;
+use tower_service::Service;
+use tracing::Instrument;
 
 use crate::apps::Project;
-use crate::contrib::{auth, sessions, staticfiles};
-use crate::http::Processors;
-use crate::middleware::{catch_panic, csrf, errors, hosts, log, request_values, security, slash};
+use crate::contrib::sessions;
+use crate::contrib::staticfiles::StaticFiles;
+use crate::http::{Beside, Processors, Request as View, Seen};
+use crate::middleware::{Logged, Security, Slashed, caught, csrf, errors, hosts, request_values};
 use crate::site::Site;
-use crate::urls;
+use crate::urls::{self, Resolver};
 
-/// The service for all requests to `site`. Built once a process; the test client uses it too.
-///
-/// The list reads from the inside out: the last line sees a request first and its answer last.
+/// The service for all requests to `site`, for whoever wants a router: the test client, a test
+/// with a listener of its own.
 pub fn handler(project: &Project, site: &Site) -> Router {
-    let views = Router::new()
-        .fallback(urls::dispatch)
-        .with_state(site.clone())
-        // Here the session and the user are known, so the site's own error pages can show them.
-        .layer(from_fn_with_state(site.clone(), errors))
-        .layer(DefaultBodyLimit::max(site.settings().http.data_upload_max_memory_size));
-    let own = project.layers().iter().rev().fold(views, |router, layer| layer(router));
-    let values: Processors =
-        request_values().chain(project.apps().iter().flat_map(|app| app.context())).collect();
-    own.layer(from_fn(auth::auth))
-        .layer(from_fn_with_state(site.clone(), csrf))
-        .layer(from_fn_with_state(site.clone(), sessions::sessions))
-        .layer(from_fn_with_state(staticfiles::StaticFiles::of(project, site), staticfiles::serve))
-        .layer(from_fn_with_state(site.clone(), slash))
-        .layer(from_fn_with_state(site.clone(), hosts))
-        .layer(from_fn_with_state(site.clone(), security))
-        .layer(from_fn_with_state(site.clone(), errors))
-        // No piece, but what the pieces ask: the line of the table, the values of templates.
-        .layer(Extension(values))
-        .layer(from_fn_with_state(project.resolver().clone(), urls::resolve))
-        .layer(from_fn_with_state(site.clone(), log))
-        .layer(from_fn(catch_panic))
+    Router::new().fallback_service(Handler::new(project, site))
+}
+
+/// The service for all requests to a site. Built once a process; a cheap clone.
+#[derive(Clone, Debug)]
+pub struct Handler(Arc<Stack>);
+
+#[derive(Debug)]
+struct Stack {
+    site: Site,
+    resolver: Resolver,
+    files: StaticFiles,
+    security: Security,
+    /// The views behind the site's own layers, if it has any.
+    layered: Option<Router>,
+}
+
+impl Handler {
+    /// The handler of `site`, which was opened from `project`.
+    #[must_use]
+    pub fn new(project: &Project, site: &Site) -> Self {
+        let values = request_values().chain(project.apps().iter().flat_map(|app| app.context()));
+        let (values, resolver): (Processors, _) = (values.collect(), project.resolver().clone());
+        // What pages ask for: the values of templates, the table of the debug page.
+        site.keep(|_| values);
+        site.keep(|_| resolver.clone());
+        let layered = (!project.layers().is_empty()).then(|| {
+            let inside = site.clone();
+            let view = tower::service_fn(move |request: Request| {
+                let site = inside.clone();
+                async move {
+                    let (parts, body) = request.into_parts();
+                    Ok::<_, Infallible>(view(site, parts, body).await.0)
+                }
+            });
+            let views = Router::new().fallback_service(view);
+            project.layers().iter().rev().fold(views, |router, layer| layer(router))
+        });
+        Self(Arc::new(Stack {
+            site: site.clone(),
+            resolver,
+            files: StaticFiles::of(project, site),
+            security: Security::of(&site.settings().security),
+            layered,
+        }))
+    }
+
+    /// Answers a request.
+    pub async fn answer(self, request: Request) -> Response {
+        let (mut parts, body) = request.into_parts();
+        let is_head = parts.method == Method::HEAD;
+        let logged = Logged::begin(&self.0.site.settings().log, &mut parts);
+        let inside = caught(self.0.inside(parts, body)).instrument(logged.span());
+        let mut response = logged.end(inside.await);
+        if is_head {
+            behead(&mut response);
+        }
+        response
+    }
+}
+
+/// The list. What a request passes on its way in stands in this order, what its answer passes on
+/// the way out in the order behind.
+impl Stack {
+    async fn inside(&self, mut parts: Parts, body: Body) -> Response {
+        let (site, settings) = (&self.site, self.site.settings());
+        let beside = Beside::default();
+        parts.extensions.insert(beside.clone());
+        let slashed = match self.resolver.resolve(parts.uri.path()) {
+            Some(matched) => {
+                matched.put(&mut parts.extensions);
+                None
+            }
+            None => Slashed::of(settings, &self.resolver, &parts),
+        };
+        let (response, seen) = match self.admit(&parts, body).await {
+            Ok(body) => self.views(parts, body).await,
+            Err(response) => (response, View::new(site.clone(), &parts)),
+        };
+        beside.set_answered();
+        let mut response = response;
+        if let Err(error) = csrf::send_cookie(&settings.csrf, &beside, &mut response) {
+            response = error.into_response();
+        }
+        response = sessions::keep(site, &beside, response).await;
+        if let Some(slashed) = slashed {
+            response = slashed.instead(settings, response);
+        }
+        self.security.add(response.headers_mut());
+        errors(&seen, response).await
+    }
+
+    /// What may answer in place of a view.
+    async fn admit(&self, parts: &Parts, body: Body) -> Result<Body, Response> {
+        hosts(self.site.settings(), parts).map_err(IntoResponse::into_response)?;
+        match self.files.serve(parts).await {
+            Some(response) => Err(response),
+            None => csrf::admit(&self.site, parts, body).await,
+        }
+    }
+
+    /// The view's answer, behind the site's own layers if there are any.
+    async fn views(&self, parts: Parts, body: Body) -> (Response, View) {
+        let Some(layered) = self.layered.clone() else {
+            return view(self.site.clone(), parts, body).await;
+        };
+        let seen = View::new(self.site.clone(), &parts);
+        let answer = layered.oneshot(Request::from_parts(parts, body));
+        (caught(async { answer.await.unwrap_or_else(|never| match never {}) }).await, seen)
+    }
+}
+
+/// The view, and the page of its error: here the session and the user are known, so the site's own
+/// error pages can show them.
+async fn view(site: Site, mut parts: Parts, body: Body) -> (Response, View) {
+    let seen = View::new(site.clone(), &parts);
+    parts.extensions.insert(Seen(seen.clone()));
+    let limit = site.settings().http.data_upload_max_memory_size;
+    let has_body = !body.is_end_stream();
+    let mut request = Request::from_parts(parts, body);
+    if has_body {
+        DefaultBodyLimit::max(limit).apply(&mut request);
+    }
+    let response = caught(urls::dispatch(site, request)).await;
+    (errors(&seen, response).await, seen)
+}
+
+/// Leaves of an answer what a HEAD asks for: everything but the body, and the body's length.
+fn behead(response: &mut Response) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+}
+
+impl Service<Request> for Handler {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let handler = self.clone();
+        Box::pin(async move { Ok(handler.answer(request).await) })
+    }
 }

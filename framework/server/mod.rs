@@ -63,7 +63,7 @@ use signals::Signals;
 pub use beside::{layer_beside, running_layer};
 pub use children::Role;
 pub use ctl::{Request, ask_running};
-pub use handler::handler;
+pub use handler::{Handler, handler};
 pub use log::start_log;
 pub use runworker::{Readers, runworker};
 

@@ -12,7 +12,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, UPGRADE};
@@ -27,13 +26,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tower::ServiceExt;
 
 use crate::conf::{Forwarding, Peer, Settings};
 use crate::error::Result;
 use crate::http::{Proxied, Secure, holding};
 use crate::server::balance::Share;
 use crate::server::figures::Figures;
+use crate::server::handler::Handler;
 use crate::server::stream::{Stream, take_over};
 use crate::server::tls;
 use crate::server::visitors::bodies::{Answer, Done, Failed, Fate, Question, Running, Terms};
@@ -68,7 +67,7 @@ const METHODS: HeaderValue =
 /// What all connections of a worker share.
 #[derive(Debug)]
 pub(super) struct Serving {
-    handler: Router,
+    handler: Handler,
     terms: Terms,
     gate: Gate,
     addresses: Arc<Addresses>,
@@ -89,7 +88,7 @@ impl Serving {
     ///
     /// # Errors
     /// The certificate cannot be used.
-    pub(super) fn new(handler: Router, settings: &Settings) -> Result<Self> {
+    pub(super) fn new(handler: Handler, settings: &Settings) -> Result<Self> {
         let figures = Arc::<Figures>::default();
         let watch = Watch::new(&settings.server, Arc::clone(&figures));
         let looking = Arc::clone(&watch);
@@ -359,11 +358,8 @@ impl Caller {
                 return busy();
             }
         };
-        let answer = self.serving.handler.clone().oneshot(request);
-        let mut response = match holding(place, answer).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
+        let answer = self.serving.handler.clone().answer(request);
+        let mut response = holding(place, answer).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.watched.upgraded();
         }

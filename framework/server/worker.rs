@@ -14,15 +14,17 @@ use tokio::time::{sleep, timeout};
 use crate::apps::Project;
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
+use crate::server::Options;
 use crate::server::accept::{Acceptor, Socket};
 use crate::server::balance::{Board, Share};
 use crate::server::child::{self, Control, Heard, ORPHAN_SECONDS_MAX};
 use crate::server::control::{Counts, Leave, Preparation, Start};
+use crate::server::handler::Handler;
 use crate::server::prepare;
 use crate::server::serve::Serving;
 use crate::server::signals::Signals;
 use crate::server::told::Told;
-use crate::server::{Options, handler};
+use crate::server::Options;
 use crate::site::Site;
 use crate::sockets::run_background;
 
@@ -59,7 +61,7 @@ async fn begin(
     site.layer().ready().await?;
     run_background(&site, project.resolver());
     let share = Share::new(board, start.seat);
-    let serving = Serving::new(handler(project, &site), site.settings())?;
+    let serving = Serving::new(Handler::new(project, &site), site.settings())?;
     let acceptor = Acceptor::new(serving, connections_max, share);
     let sockets = descriptors.map(Socket::from_fd).collect::<Result<_>>()?;
     Ok((site, acceptor, sockets))

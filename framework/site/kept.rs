@@ -16,6 +16,12 @@ impl Kept {
         let value = values.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(make()));
         Arc::clone(value).downcast().expect("a value is kept under its own type")
     }
+
+    /// The value of this type, if somebody has made it.
+    pub(super) fn find<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        values.get(&TypeId::of::<T>()).and_then(|value| Arc::clone(value).downcast().ok())
+    }
 }
 
 impl fmt::Debug for Kept {

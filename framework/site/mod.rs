@@ -164,6 +164,11 @@ impl Site {
     pub fn keep<T: Send + Sync + 'static>(&self, make: impl FnOnce(&Self) -> T) -> Arc<T> {
         self.kept.get(|| make(self))
     }
+
+    /// The kept value of this type, if somebody has made it.
+    pub(crate) fn kept<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.kept.find()
+    }
 }
 
 impl fmt::Debug for Site {

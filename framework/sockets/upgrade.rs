@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::http::{Request, not_found};
 use crate::middleware::is_allowed_origin;
 use crate::site::Site;
-use crate::urls::{Resolver, Route, path};
+use crate::urls::{Route, path};
 
 /// How long `connect` may take, and then the switch of protocols.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
@@ -64,7 +64,6 @@ pub(crate) async fn upgrade<C: Consumer>(
     let take_over = parts.extensions.remove::<TakeOver>();
     // Of no use after the answer.
     parts.extensions.remove::<MatchedPath>();
-    parts.extensions.remove::<Resolver>();
     let request = Request::new(site, &parts);
     if request.extension::<Vouched>().is_none()
         && let Err(refused) = check_origin(&request)

@@ -1,7 +1,7 @@
 //! One URL table for HTTP and WebSocket: converters, include, names, reverse.
 //!
-//! Flow: [`path`], [`include`] → [`Urls`] → [`Urls::resolver`] → [`resolve`] finds the line before
-//! any other middleware asks for it → [`dispatch`] calls its view.
+//! Flow: [`path`], [`include`] → [`Urls`] → [`Urls::resolver`] → [`Resolver::resolve`] finds the
+//! line before any middleware asks for it → [`dispatch`] calls its view.
 //!
 //! Invariants:
 //! - First to last; the first line that fits wins, whatever the method.
@@ -20,12 +20,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::handler::Handler;
+use axum::response::Response;
+use futures_util::future::BoxFuture;
 
 use crate::site::{Reverse, Site};
 use converter::Converter;
 use pattern::Piece;
 
-pub use dispatch::{dispatch, resolve};
+pub use dispatch::dispatch;
 pub use resolver::{Line, Matched, Resolver};
 
 /// A list of routes, tried first to last.
@@ -118,8 +120,18 @@ where
     T: 'static,
 {
     let view: resolver::View =
-        Arc::new(move |request, site| Box::pin(view.clone().call(request, site)));
+        Arc::new(move |request, site| boxed(view.clone().call(request, site)));
     Route::new(route, Target::View(view))
+}
+
+/// The future behind a pointer. That of a function is already, in axum, and stays as it is.
+fn boxed<F: Future<Output = Response> + Send + 'static>(future: F) -> BoxFuture<'static, Response> {
+    let mut future = Some(future);
+    let already = (&mut future as &mut dyn Any).downcast_mut::<Option<BoxFuture<'static, _>>>();
+    match already.and_then(Option::take) {
+        Some(boxed) => boxed,
+        None => Box::pin(future.expect("it was not taken")),
+    }
 }
 
 /// All lines of `urls` below the prefix `route`.

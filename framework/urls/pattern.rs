@@ -105,10 +105,12 @@ impl Pattern {
 
     /// What `path` (decoded, without its leading slash) captures, or `None` if it does not fit.
     pub(super) fn matches(&self, path: &str) -> Option<Vec<(Arc<str>, String)>> {
-        if let Some(Part::Literal(last)) = self.parts.last()
-            && !path.ends_with(last.as_str())
-        {
-            return None;
+        match &self.parts[..] {
+            [] => return path.is_empty().then(Vec::new),
+            [Part::Literal(all)] => return (path == all).then(Vec::new),
+            [Part::Literal(first), ..] if !path.starts_with(first.as_str()) => return None,
+            [.., Part::Literal(last)] if !path.ends_with(last.as_str()) => return None,
+            _ => {}
         }
         let mut ends = Vec::new();
         let mut search = Search { parts: &self.parts, path, failed: HashSet::new() };

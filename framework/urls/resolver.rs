@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use futures_util::future::BoxFuture;
+use http::Extensions;
 use percent_encoding::percent_decode_str;
 
 use super::pattern::{Part, Pattern};
@@ -139,13 +140,16 @@ impl Matched {
         &self.captured
     }
 
-    pub(super) fn call(
-        &self,
-        mut request: axum::extract::Request,
-        site: Site,
-    ) -> BoxFuture<'static, Response> {
-        request.extensions_mut().insert(self.captured.clone());
-        (self.line().view)(request, site)
+    /// Leaves itself and what was captured in a request's extensions.
+    pub(crate) fn put(self, extensions: &mut Extensions) {
+        if !self.captured.is_empty() {
+            extensions.insert(self.captured.clone());
+        }
+        extensions.insert(self);
+    }
+
+    pub(super) fn view(&self) -> View {
+        Arc::clone(&self.line().view)
     }
 }
 

@@ -2,18 +2,14 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use axum::extract::Request as AxumRequest;
-use axum::middleware::Next;
-use axum::response::Response;
 use serde::{Serialize, Serializer};
 
 use super::models::{HashFit, User};
 use crate::contrib::sessions;
 use crate::error::Result;
-use crate::http::Request;
+use crate::http::{Beside, Request};
 
 /// The session's key for the user's id, as text. Django's name.
 pub(super) const SESSION_USER: &str = "_auth_user_id";
@@ -96,47 +92,33 @@ impl Serialize for CurrentUser {
     }
 }
 
-/// The user of one request, once somebody has asked. In its extensions; shared by all clones of the
+/// The user of one request, once somebody has asked. Beside it; shared by all clones of the
 /// request, so that a login in a view is seen by what comes after it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Known {
-    user: Arc<Mutex<Option<CurrentUser>>>,
-    /// The response has gone, or there will be none: no cookie can name another session any more.
-    is_answered: Arc<AtomicBool>,
-}
+#[derive(Debug, Default)]
+struct Known(Mutex<Option<CurrentUser>>);
 
 impl Known {
     fn get(&self) -> Option<CurrentUser> {
-        self.user.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set(&self, user: CurrentUser) {
-        *self.user.lock().unwrap_or_else(PoisonError::into_inner) = Some(user);
-    }
-
-    /// Nobody's yet, of a request that is answered already.
-    fn answered() -> Self {
-        let known = Self::default();
-        known.is_answered.store(true, Ordering::Relaxed);
-        known
+    fn set(&self, user: CurrentUser) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(user);
     }
 }
 
-/// Makes room for the user beside the request (a middleware). Nothing is loaded until it is asked
-/// for.
-pub async fn auth(mut request: AxumRequest, next: Next) -> Response {
-    let known = Known::default();
-    request.extensions_mut().insert(known.clone());
-    let response = next.run(request).await;
-    known.is_answered.store(true, Ordering::Relaxed);
-    response
+/// Who asks is `user` from now on.
+pub(super) fn become_user(request: &Request, user: CurrentUser) {
+    if let Some(known) = request.keep(|_| Known::default()) {
+        known.set(user);
+    }
 }
 
 /// The request with its session and user to be read again: for a connection that outlives a logout,
 /// a new password, a permission taken away. `afresh(socket.request()).user()` is who it is now.
 #[must_use]
 pub fn afresh(request: &Request) -> Request {
-    sessions::afresh(request).with(Known::answered())
+    sessions::afresh(request)
 }
 
 impl Request {
@@ -146,7 +128,7 @@ impl Request {
     /// # Errors
     /// The database cannot be reached.
     pub async fn user(&self) -> Result<CurrentUser> {
-        let known = self.extension::<Known>();
+        let known = self.keep(|_| Known::default());
         if let Some(user) = known.and_then(Known::get) {
             return Ok(user);
         }
@@ -158,9 +140,9 @@ impl Request {
     }
 }
 
+/// Whether no cookie can reach the browser any more.
 fn is_answered(request: &Request) -> bool {
-    let known = request.extension::<Known>();
-    known.is_some_and(|known| known.is_answered.load(Ordering::Relaxed))
+    request.beside().is_some_and(Beside::is_answered)
 }
 
 /// The user the session names, unless the password has changed or the account was closed since.

@@ -2,7 +2,7 @@
 
 use chrono::{SubsecRound, Utc};
 
-use super::current::{CurrentUser, Known, SESSION_HASH, SESSION_USER};
+use super::current::{CurrentUser, SESSION_HASH, SESSION_USER, become_user};
 use super::models::{User, normalize_username};
 use super::{hashing, passwords::Verdict};
 use crate::contrib::sessions::{self, Session};
@@ -56,10 +56,7 @@ pub async fn login(request: &Request, user: &User) -> Result<()> {
     let now = Utc::now().trunc_subsecs(6);
     let rows = User::objects().filter(|u| u.id().eq(user.id));
     rows.update(request.site(), |u| [u.last_login().set(now)]).await?;
-    if let Some(known) = request.extension::<Known>() {
-        let user = User { last_login: Some(now), ..user.clone() };
-        known.set(CurrentUser::from(user));
-    }
+    become_user(request, User { last_login: Some(now), ..user.clone() }.into());
     Ok(())
 }
 
@@ -75,9 +72,7 @@ pub async fn logout(request: &Request) -> Result<()> {
         session.clear().await;
     }
     request.rotate_csrf_token();
-    if let Some(known) = request.extension::<Known>() {
-        known.set(CurrentUser::anonymous());
-    }
+    become_user(request, CurrentUser::anonymous());
     Ok(())
 }
 

@@ -20,7 +20,7 @@ mod urls;
 mod validators;
 mod views;
 
-pub use current::{CurrentUser, afresh, auth};
+pub use current::{CurrentUser, afresh};
 pub(crate) use login::session_of;
 pub use login::{authenticate, login, logout};
 pub use models::User;

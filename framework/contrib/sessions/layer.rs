@@ -1,13 +1,11 @@
-//! The middleware: cookie in, session beside the request, cookie out.
+//! Cookie in, session beside the request once somebody asks, cookie out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{COOKIE, SET_COOKIE, VARY};
+use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tower_sessions::cookie::time::{Duration, OffsetDateTime};
 use tower_sessions::cookie::{Cookie, SameSite};
@@ -18,64 +16,67 @@ use super::Touched;
 use super::store::Rows;
 use crate::conf;
 use crate::error::Error;
-use crate::http::Request as Seen;
+use crate::http::{Beside, Request, vary};
 use crate::site::Site;
 
-/// Gives every request its session (a middleware for `axum::middleware::from_fn_with_state`).
-pub async fn sessions(State(site): State<Site>, mut request: Request, next: Next) -> Response {
-    let cookie = cookie_value(request.headers(), &site.settings().sessions.cookie_name);
-    let had_cookie = cookie.is_some();
-    let id = cookie.and_then(|value| value.parse::<Id>().ok());
-    let rows = Arc::new(Rows::new(site.clone()));
-    let expiry = expiry(&site.settings().sessions);
-    let session = Session::new(id, Arc::clone(&rows), Some(expiry));
-    let by_view = Arc::new(AtomicBool::new(false));
-    request
-        .extensions_mut()
-        .insert(Touched { session: session.clone(), by_view: Arc::clone(&by_view) });
-    request.extensions_mut().insert(session.clone());
-
-    let mut response = next.run(request).await;
-
-    let outcome = match keep(&session, &rows, had_cookie, response.status()).await {
+/// On the way out: saves the session if it was changed, and sets its cookie.
+pub(crate) async fn keep(site: &Site, beside: &Beside, mut response: Response) -> Response {
+    let Some(touched) = beside.find::<Touched>() else { return response };
+    let outcome = match outcome(touched, response.status()).await {
         Ok(outcome) => outcome,
         Err(error) => return error.into_response(),
     };
-    if !matches!(outcome, Outcome::Untouched) || by_view.load(Ordering::Relaxed) || rows.was_read()
-    {
-        vary_on_cookie(response.headers_mut());
+    let was_asked = touched.by_view.load(Ordering::Relaxed) || touched.rows.was_read();
+    if !matches!(outcome, Outcome::Untouched) || was_asked {
+        vary(response.headers_mut(), "Cookie");
     }
     let settings = &site.settings().sessions;
     match outcome {
         Outcome::Untouched => {}
-        Outcome::Saved(id) => set_cookie(&mut response, &fresh_cookie(settings, id, &session)),
+        Outcome::Saved(id) => {
+            set_cookie(&mut response, &fresh_cookie(settings, id, &touched.session));
+        }
         Outcome::Ended => set_cookie(&mut response, &dead_cookie(settings)),
     }
     response
 }
 
-/// The request with its session to be read again: for a connection that outlives changes made
-/// elsewhere.
-pub(crate) fn afresh(request: &Seen) -> Seen {
-    let Some(touched) = request.extension::<Touched>() else { return request.clone() };
-    let touched = Touched::of(request.site(), touched.session.id());
-    let session = touched.session.clone();
-    request.with(touched).with(session)
+/// The request with its session and whatever hangs on it to be read again: for a connection that
+/// outlives changes made elsewhere.
+pub(crate) fn afresh(request: &Request) -> Request {
+    let beside = Beside::answered();
+    beside.get(|| Touched::of(request.site(), Touched::beside(request).session.id()));
+    request.with_beside(beside)
 }
 
 impl Touched {
+    /// The session of the request: the one that was put there, or the one its cookie names, not
+    /// read yet; a new one without.
+    ///
+    /// # Panics
+    /// The request did not come through the stack.
+    pub(super) fn beside(request: &Request) -> &Self {
+        let touched = request.keep(|request| {
+            let name = &request.settings().sessions.cookie_name;
+            let cookie = cookie_value(request.headers(), name);
+            let id = cookie.and_then(|value| value.parse::<Id>().ok());
+            Self { had_cookie: cookie.is_some(), ..Self::of(request.site(), id) }
+        });
+        touched.expect("every request passes the stack")
+    }
+
     /// The session of this id, not read yet; a new one without.
     pub(super) fn of(site: &Site, id: Option<Id>) -> Self {
         let rows = Arc::new(Rows::new(site.clone()));
-        let session = Session::new(id, rows, Some(expiry(&site.settings().sessions)));
-        Self { session, by_view: Arc::default() }
+        let expiry = expiry(&site.settings().sessions);
+        let session = Session::new(id, Arc::clone(&rows) as Arc<_>, Some(expiry));
+        Self { session, rows, had_cookie: false, by_view: AtomicBool::new(false) }
     }
 }
 
 /// A session without a request: for tests.
 pub(crate) fn new_session(site: &Site) -> Session {
-    let rows = Arc::new(Rows::new(site.clone()));
-    Session::new(None, rows, Some(expiry(&site.settings().sessions)))
+    Touched::of(site, None).session
 }
 
 /// What became of a session while its request was answered.
@@ -86,12 +87,9 @@ enum Outcome {
 }
 
 /// Saves the session if it should be.
-async fn keep(
-    session: &Session,
-    rows: &Rows,
-    had_cookie: bool,
-    status: StatusCode,
-) -> Result<Outcome, Error> {
+async fn outcome(touched: &Touched, status: StatusCode) -> Result<Outcome, Error> {
+    let Touched { session, rows, had_cookie, .. } = touched;
+    let had_cookie = *had_cookie;
     if session.is_empty().await {
         return Ok(if had_cookie { Outcome::Ended } else { Outcome::Untouched });
     }
@@ -172,17 +170,5 @@ fn set_cookie(response: &mut Response, cookie: &Cookie<'_>) {
             response.headers_mut().append(SET_COOKIE, value);
         }
         Err(_) => tracing::error!("sessions.cookie_name is no valid cookie name"),
-    }
-}
-
-fn vary_on_cookie(headers: &mut HeaderMap) {
-    let listed = headers
-        .get_all(VARY)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|name| name.trim() == "*" || name.trim().eq_ignore_ascii_case("cookie"));
-    if !listed {
-        headers.append(VARY, HeaderValue::from_static("Cookie"));
     }
 }

@@ -1,11 +1,11 @@
 //! Sessions: a random id in a cookie, a row with what the site remembers about that visitor.
 //!
-//! Flow: [`sessions`] (a middleware around all URLs) puts a lazy [`Session`] beside the request →
-//! [`Request::session`] → the first read loads the row → on the way out, a changed session is saved
-//! and its cookie set, also on the 101 of a WebSocket.
+//! Flow: [`Request::session`] makes the [`Session`] beside the request → the first read loads the
+//! row → on the way out of the stack, [`keep`] saves a changed session and sets its cookie, also on
+//! the 101 of a WebSocket.
 //!
 //! Invariants:
-//! - An untouched session costs no query, no cookie and no `Vary`.
+//! - An untouched session is not made: no query, no cookie, no `Vary`.
 //! - An id the table does not know is never adopted: the visitor gets a fresh one.
 //! - Nothing is saved when the answer is a 5xx; a session deleted meanwhile is not brought back.
 
@@ -14,8 +14,7 @@ pub mod models;
 mod store;
 mod tickets;
 
-pub use layer::sessions;
-pub(crate) use layer::{afresh, new_session};
+pub(crate) use layer::{afresh, keep, new_session};
 pub use models::clear_expired;
 pub(crate) use tickets::admit_ticket;
 pub use tower_sessions::Session;
@@ -41,12 +40,15 @@ impl Install for App {
     }
 }
 
-/// The session of one request, and whether anybody asked for it.
-#[derive(Clone, Debug)]
+/// The session of one request, beside it once somebody asks.
+#[derive(Debug)]
 struct Touched {
     session: Session,
-    /// Shared by all clones of the request; the middleware reads it on the way out.
-    by_view: Arc<AtomicBool>,
+    /// The table, as the session sees it.
+    rows: Arc<store::Rows>,
+    had_cookie: bool,
+    /// Whether a view asked for it.
+    by_view: AtomicBool,
 }
 
 impl Request {
@@ -55,10 +57,10 @@ impl Request {
     /// `accept`; later ones need `session().save().await?`.
     ///
     /// # Panics
-    /// The request did not come through the [`sessions`] middleware, which is part of every site.
+    /// The request did not come through the stack, as those of every site do.
     #[must_use]
     pub fn session(&self) -> &Session {
-        let touched: &Touched = self.extension().expect("every site runs the sessions middleware");
+        let touched = Touched::beside(self);
         touched.by_view.store(true, Ordering::Relaxed);
         &touched.session
     }
@@ -66,5 +68,5 @@ impl Request {
 
 /// The id of the session a request came with, whether the table knows it or not.
 pub(crate) fn id_of(request: &Request) -> Option<String> {
-    request.extension::<Touched>()?.session.id().map(|id| id.to_string())
+    Touched::beside(request).session.id().map(|id| id.to_string())
 }

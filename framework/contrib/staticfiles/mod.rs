@@ -1,8 +1,9 @@
 //! Static files: style sheets, scripts, images.
 //!
-//! Flow: [`StaticFiles::of`] notes the folders and the embedded files, once → [`serve`] (a
-//! middleware) answers what lies below `settings.static_files.url` → `settings` folders, the
-//! project's `static/`, then what the project, its apps and the framework embed; first wins.
+//! Flow: [`StaticFiles::of`] notes the folders and the embedded files, once →
+//! [`StaticFiles::serve`], a piece of the stack, answers what lies below
+//! `settings.static_files.url` → `settings` folders, the project's `static/`, then what the project,
+//! its apps and the framework embed; first wins.
 //!
 //! Invariants:
 //! - Nothing outside a `static/` folder is ever read, whatever the path says or links point to.
@@ -17,13 +18,12 @@ mod path;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     LAST_MODIFIED,
 };
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::apps::{App as Install, Assets, Project};
@@ -113,17 +113,13 @@ impl StaticFiles {
     }
 }
 
-/// Answers requests for static files and passes all others on (a middleware for
-/// `axum::middleware::from_fn_with_state`).
-pub async fn serve(State(files): State<StaticFiles>, request: Request, next: Next) -> Response {
-    if files.below(request.uri().path()).is_none() {
-        return next.run(request).await;
+impl StaticFiles {
+    /// The answer to a request for a static file; `None` to any other.
+    pub async fn serve(&self, request: &Parts) -> Option<Response> {
+        let raw = self.below(request.uri.path())?;
+        let answer = self.answer(raw, &request.method, &request.headers).await;
+        Some(answer.unwrap_or_else(IntoResponse::into_response))
     }
-    // The body is left behind: it cannot be shared between threads, as a future here must be.
-    let (head, _) = request.into_parts();
-    let raw = files.below(head.uri.path()).unwrap_or_default();
-    let answer = files.answer(raw, &head.method, &head.headers).await;
-    answer.unwrap_or_else(IntoResponse::into_response)
 }
 
 fn respond(path: &str, found: Found, method: &Method, asked: &HeaderMap) -> Result<Response> {

@@ -1,43 +1,36 @@
 //! Finding the token in a form, without keeping the form from the view.
 
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
 use futures_util::{StreamExt, stream};
-use http::{Method, header};
+use http::Method;
 use http_body_util::BodyExt;
 
 use super::FIELD;
-use crate::conf::Settings;
 use crate::error::Result;
-use crate::http::{bad_request, check_field_count, pairs, too_large};
+use crate::http::{Request, bad_request, check_field_count, pairs, too_large};
 
 /// How far into a multipart body the token is looked for, bytes. It stands before the files.
 const MULTIPART_BYTES_MAX: usize = 65_536;
 
-/// The form's token, and the request with its whole body.
-pub(super) async fn token(
-    settings: &Settings,
-    request: Request,
-) -> Result<(Option<String>, Request)> {
-    if request.method() != Method::POST {
-        return Ok((None, request));
+/// The form's token, and the whole body.
+pub(super) async fn token(seen: &Request, body: Body) -> Result<(Option<String>, Body)> {
+    if seen.method() != Method::POST {
+        return Ok((None, body));
     }
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = kind.unwrap_or("").to_owned();
-    let (essence, parameters) = kind.split_once(';').unwrap_or((&kind, ""));
+    let kind = seen.header("content-type").unwrap_or("");
+    let (essence, parameters) = kind.split_once(';').unwrap_or((kind, ""));
     match essence.trim().to_ascii_lowercase().as_str() {
-        "application/x-www-form-urlencoded" => urlencoded(settings, request).await,
+        "application/x-www-form-urlencoded" => urlencoded(seen, body).await,
         "multipart/form-data" => match boundary(parameters) {
-            Some(boundary) => multipart(&boundary, request).await,
+            Some(boundary) => multipart(&boundary, body).await,
             None => Err(bad_request("a multipart form without a boundary")),
         },
-        _ => Ok((None, request)),
+        _ => Ok((None, body)),
     }
 }
 
-async fn urlencoded(settings: &Settings, request: Request) -> Result<(Option<String>, Request)> {
-    let limit = settings.http.data_upload_max_memory_size;
-    let (parts, mut body) = request.into_parts();
+async fn urlencoded(seen: &Request, mut body: Body) -> Result<(Option<String>, Body)> {
+    let limit = seen.settings().http.data_upload_max_memory_size;
     let mut form = Vec::new();
     while let Some(data) = next_data(&mut body).await? {
         // What is read counts, not what was announced.
@@ -46,13 +39,12 @@ async fn urlencoded(settings: &Settings, request: Request) -> Result<(Option<Str
         }
         form.extend_from_slice(&data);
     }
-    check_field_count(settings, &form)?;
+    check_field_count(seen.settings(), &form)?;
     let token = pairs(&form).find(|(name, _)| name == FIELD).map(|(_, value)| value.into_owned());
-    Ok((token, Request::from_parts(parts, Body::from(form))))
+    Ok((token, Body::from(form)))
 }
 
-async fn multipart(boundary: &str, request: Request) -> Result<(Option<String>, Request)> {
-    let (parts, mut body) = request.into_parts();
+async fn multipart(boundary: &str, mut body: Body) -> Result<(Option<String>, Body)> {
     let mut read = Vec::new();
     let mut search_at = 1024;
     let mut token = None;
@@ -69,8 +61,7 @@ async fn multipart(boundary: &str, request: Request) -> Result<(Option<String>, 
     }
     let token = token.or_else(|| find(&read, boundary));
     let begun = stream::iter([Ok::<Bytes, axum::Error>(read.into())]);
-    let whole = Body::from_stream(begun.chain(body.into_data_stream()));
-    Ok((token, Request::from_parts(parts, whole)))
+    Ok((token, Body::from_stream(begun.chain(body.into_data_stream()))))
 }
 
 async fn next_data(body: &mut Body) -> Result<Option<Bytes>> {

@@ -14,16 +14,17 @@ mod form;
 mod tests;
 mod token;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use axum::extract::State;
-use axum::middleware::Next;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{Method, StatusCode, header};
 
 use super::origin::is_allowed_origin;
+use crate::conf;
 use crate::error::Error;
-use crate::http::{PageName, Request, SetCookie, check_length, vary};
+use crate::http::{Beside, PageName, Request, SetCookie, check_length, vary};
 use crate::site::Site;
 use crate::urls::Matched;
 
@@ -34,9 +35,8 @@ const FIELD: &str = "csrfmiddlewaretoken";
 /// The header scripts send instead.
 const HEADER: &str = "x-csrftoken";
 
-/// The secret of one request; in its extensions.
-#[derive(Clone, Default)]
-struct Csrf(Arc<Mutex<Secret>>);
+/// The secret of one request, kept beside it once somebody asks.
+struct Csrf(Mutex<Secret>);
 
 #[derive(Default)]
 struct Secret {
@@ -46,9 +46,18 @@ struct Secret {
 }
 
 impl Csrf {
+    /// The secret in the request's cookie, if there is one.
+    fn of(request: &Request) -> Self {
+        Self(Mutex::new(Secret { secret: secret_of(request), used: false }))
+    }
+
     fn with<T>(&self, change: impl FnOnce(&mut Secret) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn secret_of(request: &Request) -> Option<String> {
+    request.cookie(&request.settings().csrf.cookie_name).and_then(cookie_secret)
 }
 
 impl Request {
@@ -56,8 +65,7 @@ impl Request {
     /// middleware has not seen the request.
     #[must_use]
     pub fn csrf_token(&self) -> Option<String> {
-        let csrf = self.extension::<Csrf>()?;
-        Some(csrf.with(|state| {
+        Some(self.keep(Csrf::of)?.with(|state| {
             state.used = true;
             token::mask(state.secret.get_or_insert_with(token::new_secret))
         }))
@@ -65,83 +73,75 @@ impl Request {
 
     /// Gives the visitor a new secret: done at login, so that a token from before is worth nothing.
     pub fn rotate_csrf_token(&self) {
-        if let Some(csrf) = self.extension::<Csrf>() {
+        if let Some(csrf) = self.keep(Csrf::of) {
             csrf.with(|state| *state = Secret { secret: Some(token::new_secret()), used: true });
         }
     }
 }
 
-/// Refuses (403) unsafe requests without a token, and sends the cookie when one was made.
-pub async fn csrf(
-    State(site): State<Site>,
-    request: axum::extract::Request,
-    next: Next,
-) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let settings = &site.settings().csrf;
-    let seen = Request::new(site.clone(), &parts);
-    let secret = seen.cookie(&settings.cookie_name).and_then(cookie_secret);
-    let csrf = Csrf::default();
-    csrf.with(|state| state.secret.clone_from(&secret));
-    parts.extensions.insert(csrf.clone());
-    let request = axum::extract::Request::from_parts(parts, body);
-    let mut response = match admit(&seen, secret.as_deref(), request).await {
-        Ok(request) => next.run(request).await,
-        Err(refused) => refused,
+/// Refuses unsafe requests that are too long (413) or without a token (403): the body to go on
+/// with, which may have been read for it, or why not.
+///
+/// # Errors
+/// The refusal.
+pub async fn admit(site: &Site, parts: &Parts, body: Body) -> Result<Body, Response> {
+    let is_safe =
+        matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+    let Some(matched) = parts.extensions.get::<Matched>().filter(|_| !is_safe) else {
+        return Ok(body);
     };
-    let to_send = csrf.with(|state| state.secret.clone().filter(|_| state.used));
-    if let Some(secret) = to_send {
-        let cookie = SetCookie {
-            name: &settings.cookie_name,
-            value: &secret,
-            max_age: Some(settings.cookie_age),
-            secure: settings.cookie_secure,
-            // Scripts read it to send the header.
-            http_only: false,
-        };
-        match cookie.header() {
-            Ok(line) => drop(response.headers_mut().append(header::SET_COOKIE, line)),
-            Err(error) => return error.into_response(),
-        }
-        vary(response.headers_mut(), "Cookie");
+    check_length(site.settings(), &parts.headers).map_err(Error::into_response)?;
+    if matched.line().is_csrf_exempt() {
+        return Ok(body);
     }
-    response
+    check_token(&Request::new(site.clone(), parts), body).await
 }
 
-/// The request to go on with, or why not.
-async fn admit(
-    seen: &Request,
-    secret: Option<&str>,
-    request: axum::extract::Request,
-) -> Result<axum::extract::Request, Response> {
-    let Some(matched) = seen.extension::<Matched>() else { return Ok(request) };
-    let is_safe =
-        [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(seen.method());
-    if is_safe {
-        return Ok(request);
-    }
-    check_length(seen.settings(), seen.headers()).map_err(Error::into_response)?;
-    if matched.line().is_csrf_exempt() {
-        return Ok(request);
-    }
-    let checked = check_sender(seen).and_then(|()| secret.ok_or("CSRF cookie not set.".into()));
+/// Sends the cookie if a token was made for the request.
+///
+/// # Errors
+/// `csrf.cookie_name` cannot be a cookie's.
+pub(crate) fn send_cookie(
+    settings: &conf::Csrf,
+    beside: &Beside,
+    response: &mut Response,
+) -> Result<(), Error> {
+    let Some(csrf) = beside.find::<Csrf>() else { return Ok(()) };
+    let to_send = csrf.with(|state| state.secret.clone().filter(|_| state.used));
+    let Some(secret) = to_send else { return Ok(()) };
+    let cookie = SetCookie {
+        name: &settings.cookie_name,
+        value: &secret,
+        max_age: Some(settings.cookie_age),
+        secure: settings.cookie_secure,
+        // Scripts read it to send the header.
+        http_only: false,
+    };
+    response.headers_mut().append(header::SET_COOKIE, cookie.header()?);
+    vary(response.headers_mut(), "Cookie");
+    Ok(())
+}
+
+async fn check_token(seen: &Request, body: Body) -> Result<Body, Response> {
+    let secret = secret_of(seen);
+    let checked =
+        check_sender(seen).and_then(|()| secret.as_deref().ok_or("CSRF cookie not set.".into()));
     let secret = checked.map_err(|why| refuse(seen, &why))?;
     if let Some(header) = seen.header(HEADER)
         && token::check(header, secret).is_ok()
     {
-        return Ok(request);
+        return Ok(body);
     }
     // A form's own token counts more than a header that does not fit.
-    let (found, request) = form::token(seen.settings(), request)
-        .await
-        .map_err(|error: Error| error.into_response())?;
+    let (found, body) =
+        form::token(seen, body).await.map_err(|error: Error| error.into_response())?;
     let (token, place) = match (&found, seen.header(HEADER)) {
         (Some(token), _) => (token.as_str(), "POST"),
         (None, Some(header)) => (header, "the 'X-CSRFToken' HTTP header"),
         (None, None) => return Err(refuse(seen, "CSRF token missing.")),
     };
     match token::check(token, secret) {
-        Ok(()) => Ok(request),
+        Ok(()) => Ok(body),
         Err(why) => Err(refuse(seen, &format!("CSRF token from {place} {why}."))),
     }
 }

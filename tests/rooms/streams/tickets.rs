@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use hulse::conf::Settings;
 use hulse::contrib::auth::User;
 use hulse::http::Method;
 use hulse::test::{Client, SocketClient, TestSite};
@@ -130,7 +131,11 @@ async fn no_log_shows_a_ticket() {
         .with_writer(move || writer.clone())
         .finish();
     let _logged = tracing::subscriber::set_default(subscriber);
-    let site = TestSite::with(project(), |settings| settings.log.access = true).await;
+    let set = |settings: &mut Settings| {
+        settings.log.access = true;
+        settings.log.access_query = true;
+    };
+    let site = TestSite::with(project(), set).await;
     let ticket = ticket(&site.client()).await;
     let path = format!("/stream/?join=staff&ticket={ticket}&x=1");
     site.client().get(&path).await.assert_status(403);
