@@ -65,17 +65,30 @@ const LOOKS: u32 = 64;
 #[cfg(feature = "sqlite")]
 const LOOK_PAUSE: u32 = 8;
 
+/// Looks on a machine where SQLite's thread has no other core to answer from.
+#[cfg(feature = "sqlite")]
+const LOOKS_ALONE: u32 = 4;
+
+/// Whether this process may use one core only. Waiting in a loop would keep SQLite's thread off it.
+#[cfg(feature = "sqlite")]
+static IS_ALONE: std::sync::LazyLock<bool> =
+    std::sync::LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1));
+
 /// The next part of an answer. SQLite's thread sends it within microseconds of the one before, and
 /// that there is no more as well: to sleep and be woken for each takes longer than to look again.
 #[cfg(feature = "sqlite")]
 async fn soon<S: futures_util::Stream + Unpin>(answers: &mut S, looks: u32) -> Option<S::Item> {
     std::future::poll_fn(|context| {
-        for _ in 1..looks {
+        for _ in 1..if *IS_ALONE { looks.min(LOOKS_ALONE) } else { looks } {
             if let ready @ std::task::Poll::Ready(_) = answers.poll_next_unpin(context) {
                 return ready;
             }
-            for _ in 0..LOOK_PAUSE {
-                std::hint::spin_loop();
+            if *IS_ALONE {
+                std::thread::yield_now();
+            } else {
+                for _ in 0..LOOK_PAUSE {
+                    std::hint::spin_loop();
+                }
             }
         }
         answers.poll_next_unpin(context)

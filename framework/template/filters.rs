@@ -15,25 +15,42 @@ const URL: &AsciiSet =
 /// Escapes for HTML, as Django does.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
-        let (plain, tail) = rest.split_at(at);
-        out.push_str(plain);
-        out.push_str(match tail.as_bytes()[0] {
-            b'&' => "&amp;",
-            b'<' => "&lt;",
-            b'>' => "&gt;",
-            b'"' => "&quot;",
-            _ => "&#x27;",
-        });
-        rest = &tail[1..];
-    }
-    out + rest
+    // A String takes all.
+    let _: Result<(), io::Error> = pieces(text, |piece| {
+        out.push_str(piece);
+        Ok(())
+    });
+    out
 }
 
 /// The same, in the shape Tera calls.
 pub(super) fn escape(text: &str, out: &mut dyn Write) -> io::Result<()> {
-    out.write_all(escaped(text).as_bytes())
+    pieces(text, |piece| out.write_all(piece.as_bytes()))
+}
+
+/// Hands on the escaped text in pieces. What is escaped is ASCII, so it is looked for in bytes.
+fn pieces<E>(text: &str, mut take: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|byte| entity(byte).is_some()) {
+        let (plain, tail) = rest.split_at(at);
+        if !plain.is_empty() {
+            take(plain)?;
+        }
+        take(entity(tail.as_bytes()[0]).unwrap_or_default())?;
+        rest = &tail[1..];
+    }
+    if rest.is_empty() { Ok(()) } else { take(rest) }
+}
+
+fn entity(byte: u8) -> Option<&'static str> {
+    Some(match byte {
+        b'&' => "&amp;",
+        b'<' => "&lt;",
+        b'>' => "&gt;",
+        b'"' => "&quot;",
+        b'\'' => "&#x27;",
+        _ => return None,
+    })
 }
 
 pub(super) fn register(tera: &mut Tera) {

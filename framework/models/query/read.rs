@@ -47,7 +47,9 @@ impl<M: Model, R: Send> QuerySet<M, R> {
             rows.push(reader(plan, row)?);
             Ok(())
         };
-        if plan.is_one() {
+        // Whatever it asks for, a second row is not sent.
+        let is_first = plan.limit == Some(1) && plan.lock.is_none();
+        if is_first || plan.is_one() {
             return site.db().fetch_one(&sql, &mut each).await;
         }
         site.db().fetch_each(&sql, &mut each).await

@@ -366,7 +366,13 @@ impl Compiler {
             self.out.push(" LIMIT ");
             // SQLite knows no OFFSET without a LIMIT.
             let limit = plan.limit.unwrap_or(i64::MAX.unsigned_abs());
-            self.out.value(i64::try_from(limit).unwrap_or(i64::MAX).into());
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            // SQLite looks at a bound limit when it plans, so it would plan each time anew: parsing
+            // and all (3.51, `sqlite3ExprIsInteger`).
+            match self.flavour() {
+                Flavour::Sqlite => self.out.push(&limit.to_string()),
+                Flavour::Postgres | Flavour::Mysql => self.out.value(limit.into()),
+            }
         }
         if plan.offset > 0 {
             self.out.push(" OFFSET ");

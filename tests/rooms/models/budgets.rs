@@ -1,5 +1,6 @@
 //! How many statements each thing takes: never more than Django's.
 
+use hulse::db::Dialect;
 use hulse::models::{Bulk, prefetch};
 use hulse::test::assert_queries;
 
@@ -87,5 +88,18 @@ async fn reading_takes_as_few_statements_as_it_can() {
         takes!(site, 1, prefetch(site, &mut posts, |p| p.author()));
         takes!(site, 0, posts[0].author.get(site));
         takes!(site, 0, prefetch(site, &mut posts, |p| p.author()));
+    }
+}
+
+#[tokio::test]
+async fn sqlite_is_not_made_to_plan_a_limited_statement_each_time() {
+    for newsroom in newsrooms().await {
+        let site = &newsroom.site;
+        let log = site.database().record();
+        Writer::objects().limit(7).offset(2).all(site).await.unwrap();
+        let text = log.queries()[0].sql.clone();
+        // A bound limit would be looked at when planning, and so be planned for at each execution.
+        let is_sqlite = site.db().dialect() == Dialect::Sqlite;
+        assert_eq!(text.contains("LIMIT 7 OFFSET ?"), is_sqlite, "{text}");
     }
 }
