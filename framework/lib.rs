@@ -27,6 +27,7 @@ pub mod fixtures;
 pub mod http;
 pub mod migrations;
 
+pub mod blocking;
 pub mod forms;
 pub mod middleware;
 pub mod sockets;

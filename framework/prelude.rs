@@ -6,6 +6,7 @@ pub use chrono::{DateTime, NaiveDate, Utc};
 pub use serde_json::json;
 
 pub use crate::apps::{App, Project};
+pub use crate::blocking::{blocking, wait};
 pub use crate::context;
 pub use crate::error::{Error, Result};
 pub use crate::http::{

@@ -18,7 +18,7 @@ const ROWS: &[&[&str]] = &[
     &["site"],
     &["models"],
     &["migrations", "fixtures", "http"],
-    &["urls", "forms", "middleware", "sockets"],
+    &["blocking", "urls", "forms", "middleware", "sockets"],
     &["apps"],
     &["contrib"],
     &["streams"],
@@ -111,8 +111,8 @@ const WORDS: &[Word] = &[
     Word {
         word: "sleep(",
         below: &["tests/", "examples/"],
-        // A site made to be slow.
-        except: &["tests/src/bin/"],
+        // Sites made to be slow.
+        except: &["tests/src/bin/", "examples/httpbin/src/main.rs"],
         tests: true,
         remedy: "wait for the event itself, with a timeout",
     },

@@ -1,5 +1,7 @@
 //! Values that have the right type and still cannot work.
 
+use hulse_greenlet::GREENLETS_MAX;
+
 use crate::conf::settings::Settings;
 use crate::error::{Error, Kind, Result};
 
@@ -30,6 +32,9 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
             ("server.tls_key", "server.tls_cert")
         };
         return wrong(settings, given, &format!("wants {missing} beside it"));
+    }
+    if server.greenlets > GREENLETS_MAX {
+        return wrong(settings, "server.greenlets", &format!("is more than {GREENLETS_MAX}"));
     }
     let above_zero = [
         ("server.timeout", server.timeout),

@@ -25,6 +25,10 @@ pub struct Server {
     pub workers: usize,
     /// Threads a worker keeps for blocking views.
     pub thread_workers: usize,
+    /// Blocking views that may wait for a thread or a greenlet; beyond it they answer 503.
+    pub blocking_queue: usize,
+    /// Blocking views a worker runs at once as greenlets, on one thread; 0: on threads.
+    pub greenlets: usize,
     /// `pulse://`, `memory://` or `redis://user:password@host:port,host:port/db?prefix=site`
     /// (`rediss://` with TLS). Keep a password out of files that others read:
     /// `HULSE_SERVER__DATA_STORE` in the environment.
@@ -97,6 +101,8 @@ impl Default for Server {
             tls_key: PathBuf::new(),
             workers: 0,
             thread_workers: 5,
+            blocking_queue: 100,
+            greenlets: 0,
             data_store: StoreUrl::new("pulse://"),
             timeout: 10,
             graceful_timeout: 30,

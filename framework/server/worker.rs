@@ -24,7 +24,6 @@ use crate::server::prepare;
 use crate::server::serve::Serving;
 use crate::server::signals::Signals;
 use crate::server::told::Told;
-use crate::server::Options;
 use crate::site::Site;
 use crate::sockets::run_background;
 

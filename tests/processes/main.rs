@@ -7,6 +7,7 @@
 )]
 
 mod background;
+mod blocking;
 mod crowd;
 mod ctl;
 mod djchat;

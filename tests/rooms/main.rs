@@ -5,6 +5,7 @@
 
 mod atomic;
 mod auth;
+mod blocking;
 mod cancellation;
 mod channels;
 mod csrf;

@@ -289,7 +289,6 @@ impl SessionStore for Rows {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn refused(error: impl std::error::Error) -> StoreError {
     StoreError::Backend(error.to_string())
 }

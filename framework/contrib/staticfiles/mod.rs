@@ -2,8 +2,8 @@
 //!
 //! Flow: [`StaticFiles::of`] notes the folders and the embedded files, once →
 //! [`StaticFiles::serve`], a piece of the stack, answers what lies below
-//! `settings.static_files.url` → `settings` folders, the project's `static/`, then what the project,
-//! its apps and the framework embed; first wins.
+//! `settings.static_files.url` → `settings` folders, the project's `static/`, then what the
+//! project, its apps and the framework embed; first wins.
 //!
 //! Invariants:
 //! - Nothing outside a `static/` folder is ever read, whatever the path says or links point to.

@@ -30,6 +30,9 @@ pub(crate) struct Pulse {
     /// Threads a worker keeps for blocking views.
     #[arg(long)]
     thread_workers: Option<usize>,
+    /// Runs blocking views as greenlets, so many at once: waiting takes a stack, not a thread.
+    #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "100")]
+    greenlet: Option<usize>,
     /// pulse:// (a process of its own), memory:// (inside a single worker) or redis:// (shared by
     /// machines).
     ///
@@ -129,6 +132,7 @@ impl Pulse {
         let given = [
             ("server.workers", "--workers", number(self.workers)),
             ("server.thread_workers", "--thread-workers", number(self.thread_workers)),
+            ("server.greenlets", "--greenlet", number(self.greenlet)),
             ("server.data_store", "--data-store", self.data_store.clone()),
             ("server.timeout", "--timeout", seconds(self.timeout)),
             ("server.graceful_timeout", "--graceful-timeout", seconds(self.graceful_timeout)),

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use hulse::blocking::{blocking, wait};
 use hulse::channels::{Message, Policy, Position, Presence};
 use hulse::contrib::{publish, staticfiles};
 use hulse::db::Sql;
@@ -51,6 +52,8 @@ fn urls() -> Urls {
         path("live.js", async || ([(header::CONTENT_TYPE, "text/javascript")], LIVE_SCRIPT)),
         path("rows/", rows).name("rows"),
         path("rows/<int:number>/", insert).name("insert"),
+        path("plain/<int:number>/", blocking(plain)),
+        path("overflow/", blocking(overflow)),
         path("ask/<slug:channel>/<slug:text>/", ask).name("ask"),
         socket("feed/<slug:group>/", || Feed),
         include("publish/", publish::urls()),
@@ -238,6 +241,25 @@ async fn hang(Path(milliseconds): Path<u64>) -> &'static str {
     say("hang begins");
     thread::sleep(Duration::from_millis(milliseconds));
     "very late\n"
+}
+
+/// Five calls of the database by a plain function: a row written, and looked at. On which thread.
+#[expect(clippy::needless_pass_by_value, reason = "a view is given what it takes")]
+fn plain(request: Request, Path(number): Path<i64>) -> Result<String> {
+    wait(insert(request.clone(), Path(number)))?;
+    for _ in 0..4 {
+        wait(rows(request.clone()))?;
+    }
+    Ok(thread::current().name().unwrap_or_default().to_owned())
+}
+
+/// Needs more stack than there is.
+fn overflow() -> String {
+    fn deep(depth: u64) -> u64 {
+        let local = std::hint::black_box([depth; 512]);
+        if depth == u64::MAX { 0 } else { deep(depth + 1) + local[0] }
+    }
+    deep(0).to_string()
 }
 
 /// How many rows there are.
