@@ -1,16 +1,17 @@
 //! Named channels in random schedules: the real store and the real tables, with queues between them
 //! that a seed delays and cuts. A failing seed replays (`HULSE_SEED`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::calls::ChannelAsk;
-use super::members::{Reply, Table};
-use super::protocol::{Ask, Key, Tell};
+use super::members::Reply;
+use super::protocol::{Ask, Key};
 use super::store::{Event, SETTLE, Store, WorkerId};
-use super::tests::{Chance, limits, seed_to_replay};
+use super::tests::wires::{Chance, End, step};
+use super::tests::{limits, seed_to_replay};
 use super::{Frame, GroupName, Message};
 
 const WORKERS: usize = 3;
@@ -21,11 +22,7 @@ const SEEDS: u64 = 500;
 type Answer = oneshot::Receiver<Reply>;
 
 struct Worker {
-    table: Table,
-    link: Option<WorkerId>,
-    was_linked: bool,
-    up: VecDeque<Ask>,
-    down: VecDeque<Tell>,
+    end: End,
     /// Messages under way, by their number.
     sent: Vec<(u64, Answer)>,
     /// Questions under way.
@@ -61,11 +58,7 @@ impl World {
     fn new(seed: u64, cuts: bool) -> Self {
         let mut chance = Chance::new(seed);
         let worker = |session: u64| Worker {
-            table: Table::new(limits(), session | 1),
-            link: None,
-            was_linked: false,
-            up: VecDeque::new(),
-            down: VecDeque::new(),
+            end: End::new(session),
             sent: Vec::new(),
             asked: Vec::new(),
             reading: Vec::new(),
@@ -77,52 +70,37 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
-        for effect in self.store.step(self.now, event) {
-            for worker in &mut self.workers {
-                if worker.link.is_some_and(|link| effect.to.contains(&link)) {
-                    worker.down.push_back(effect.tell.clone());
-                }
-            }
-        }
+        let ends = self.workers.iter_mut().map(|worker| &mut worker.end);
+        step(&mut self.store, self.now, event, ends);
     }
 
     fn link(&mut self, index: usize) {
-        if self.workers[index].link.is_some() {
+        if self.workers[index].end.link.is_some() {
             return;
         }
         self.links += 1;
         let id = WorkerId(self.links);
-        let worker = &mut self.workers[index];
-        worker.link = Some(id);
-        worker.up = worker.table.reconnected(worker.was_linked).into();
-        worker.was_linked = true;
+        self.workers[index].end.link(id);
         self.step(Event::Connected(id));
     }
 
     fn cut(&mut self, index: usize) {
-        let worker = &mut self.workers[index];
-        let Some(link) = worker.link.take() else { return };
-        worker.up.clear();
-        worker.down.clear();
-        self.step(Event::Gone(link));
+        if let Some(link) = self.workers[index].end.cut() {
+            self.step(Event::Gone(link));
+        }
     }
 
     fn speak(&mut self, index: usize) {
-        let worker = &mut self.workers[index];
-        let Some(link) = worker.link else { return };
-        if let Some(ask) = worker.table.outgoing.pop_front() {
-            worker.up.push_back(ask);
-        }
-        if let Some(ask) = worker.up.pop_front() {
-            self.step(Event::Asked(link, ask));
+        if let Some(event) = self.workers[index].end.say() {
+            self.step(event);
         }
     }
 
     fn hear(&mut self, index: usize) {
         let now = self.now;
         let worker = &mut self.workers[index];
-        if let Some(tell) = worker.down.pop_front() {
-            worker.table.tell(now, tell);
+        if let Some(tell) = worker.end.down.pop_front() {
+            worker.end.table.tell(now, tell);
         }
     }
 
@@ -135,7 +113,7 @@ impl World {
         let kind = self.chance.below(4);
         let delay = Duration::from_millis(self.chance.below(500) as u64);
         let worker = &mut self.workers[index];
-        let (_, answer) = worker.table.request(|key| match kind {
+        let (_, answer) = worker.end.table.request(|key| match kind {
             0 => Ask::Channel(ChannelAsk::SendAfter { key, retry: false, channel, frame, delay }),
             1 => Ask::Channel(ChannelAsk::Call { key, retry: false, channel, frame }),
             _ => Ask::Send { key, retry: false, channel, frame },
@@ -148,7 +126,7 @@ impl World {
         let channel = GroupName::new(CHANNELS[self.chance.below(2)]).unwrap();
         let worker = &mut self.workers[index];
         let make = |key: Key| Ask::Receive { request: key.request, channel };
-        worker.reading.push(worker.table.request(make));
+        worker.reading.push(worker.end.table.request(make));
     }
 
     /// As a dropped future does.
@@ -162,8 +140,8 @@ impl World {
         let (request, mut answer) = worker.reading.swap_remove(at);
         answer.close();
         match answer.try_recv() {
-            Ok(reply) => worker.table.give_back(reply),
-            Err(_) => worker.table.withdraw(request),
+            Ok(reply) => worker.end.table.give_back(reply),
+            Err(_) => worker.end.table.withdraw(request),
         }
     }
 
@@ -185,7 +163,7 @@ impl World {
             // Some handlers end without an answer.
             let text = Message::from(number.to_string());
             let frame = self.chance.one_in(2).then(|| Frame::new(&text));
-            self.workers[index].table.order(|key| {
+            self.workers[index].end.table.order(|key| {
                 Ask::Channel(ChannelAsk::Answer { request: key.request, asker, frame })
             });
         }

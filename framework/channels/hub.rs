@@ -5,9 +5,11 @@
 //!
 //! Invariants:
 //! - The lock is held while effects are handed out, so every worker sees the store's order.
+//! - What one read of a link brings is one turn: one lock, one look at the clock, no memory of its
+//!   own for each message.
 //! - An outbox over its bound blocks its worker in the store; what it misses waits in the rings.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,13 +19,15 @@ use bytes::BytesMut;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::protocol::Tell;
+use super::protocol::{Ask, Tell, VERSION};
 use super::store::{Effect, Event, Store, WorkerId};
-use super::wire;
+use super::wire::{self, BadFrame};
 use super::worker::{Seat, later};
 
 /// Bytes a worker may leave unread before it is told nothing new.
 const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes for encoding one effect that are kept for the next.
+const ENCODED_BYTES_MAX: usize = 64 * 1024;
 /// Below this it is told again.
 const OUTBOX_BYTES_LOW: usize = 1024 * 1024;
 
@@ -36,8 +40,27 @@ pub(super) struct Hub {
 
 struct Inner {
     store: Store,
-    ports: HashMap<WorkerId, Port>,
+    ports: BTreeMap<WorkerId, Port>,
     worker_last: u64,
+    turn: Turn,
+}
+
+/// What a turn needs, kept for the next.
+#[derive(Default)]
+struct Turn {
+    events: VecDeque<Event>,
+    effects: Vec<Effect>,
+    encoded: BytesMut,
+}
+
+/// What became of the words of a worker.
+pub(super) enum Heard {
+    /// The store has them all.
+    All,
+    /// It must read before it may ask more.
+    Full,
+    /// It speaks another version of the protocol.
+    Stranger,
 }
 
 /// The way to a worker.
@@ -76,7 +99,8 @@ impl Outbox {
 
 impl Hub {
     pub(super) fn new(store: Store) -> Self {
-        let inner = Inner { store, ports: HashMap::new(), worker_last: 0 };
+        let (ports, turn) = (BTreeMap::new(), Turn::default());
+        let inner = Inner { store, ports, worker_last: 0, turn };
         Self { started: Instant::now(), inner: Mutex::new(inner), rescheduled: Notify::new() }
     }
 
@@ -126,19 +150,41 @@ impl Hub {
 
     /// Lets the store have `event` and hands out what follows from it.
     pub(super) fn step(&self, event: Event) {
+        self.turn_with(|inner, now| inner.step(now, event));
+    }
+
+    /// Lets the store have all whole frames of `bytes`, which come from `worker`.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub(super) fn hear(
+        &self,
+        worker: WorkerId,
+        outbox: &Outbox,
+        bytes: &mut BytesMut,
+    ) -> Result<Heard, BadFrame> {
+        self.turn_with(|inner, now| {
+            while !outbox.is_full() {
+                let Some(ask) = wire::next_ask(bytes)? else { return Ok(Heard::All) };
+                if matches!(ask, Ask::Hello { version, .. } if version != VERSION) {
+                    return Ok(Heard::Stranger);
+                }
+                inner.step(now, Event::Asked(worker, ask));
+            }
+            Ok(Heard::Full)
+        })
+    }
+
+    fn turn_with<T>(&self, act: impl FnOnce(&mut Inner, Duration) -> T) -> T {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.started.elapsed();
-        let Inner { store, ports, .. } = &mut *inner;
-        let due = store.next_due();
-        let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
-            for effect in store.step(now, event) {
-                hand_out(ports, &effect, &mut events);
-            }
-        }
+        let due = inner.store.next_due();
+        let value = act(&mut inner, now);
+        let store = &inner.store;
         if store.next_due().is_some_and(|next| due.is_none_or(|due| next < due)) {
             self.rescheduled.notify_waiters();
         }
+        value
     }
 
     fn next_due(&self) -> Option<Duration> {
@@ -178,10 +224,31 @@ impl Hub {
     }
 }
 
+impl Inner {
+    fn step(&mut self, now: Duration, event: Event) {
+        let Self { store, ports, turn: Turn { events, effects, encoded }, .. } = self;
+        events.push_back(event);
+        while let Some(event) = events.pop_front() {
+            store.step_into(now, event, effects);
+            for effect in effects.drain(..) {
+                encoded.clear();
+                hand_out(ports, &effect, events, encoded);
+            }
+        }
+        if encoded.capacity() > ENCODED_BYTES_MAX {
+            *encoded = BytesMut::new();
+        }
+    }
+}
+
 /// Carries one effect to the workers it is for; notes what follows from that at once.
-fn hand_out(ports: &HashMap<WorkerId, Port>, effect: &Effect, events: &mut VecDeque<Event>) {
-    let mut encoded = BytesMut::new();
-    for worker in &effect.to {
+fn hand_out(
+    ports: &BTreeMap<WorkerId, Port>,
+    effect: &Effect,
+    events: &mut VecDeque<Event>,
+    encoded: &mut BytesMut,
+) {
+    for worker in effect.to.all() {
         match ports.get(worker) {
             None => {}
             Some(Port::Table(seat)) => {
@@ -191,15 +258,19 @@ fn hand_out(ports: &HashMap<WorkerId, Port>, effect: &Effect, events: &mut VecDe
             }
             Some(Port::Outbox(outbox)) => {
                 if encoded.is_empty() {
-                    wire::encode_tell(&effect.tell, &mut encoded);
+                    wire::encode_tell(&effect.tell, encoded);
                 }
                 let mut bytes = outbox.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-                bytes.extend_from_slice(&encoded);
+                let was_empty = bytes.is_empty();
+                bytes.extend_from_slice(encoded);
                 if bytes.len() > OUTBOX_BYTES_MAX && matches!(effect.tell, Tell::Deliver { .. }) {
                     events.push_back(Event::Blocked(*worker));
                 }
                 drop(bytes);
-                outbox.filled.notify_one();
+                if was_empty {
+                    // Else its writer knows, and takes until there is nothing.
+                    outbox.filled.notify_one();
+                }
             }
         }
     }

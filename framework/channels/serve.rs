@@ -15,11 +15,10 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinError, JoinSet};
 
-use super::hub::{Hub, Outbox};
+use super::hub::{Heard, Hub, Outbox};
 use super::pattern::Capacities;
-use super::protocol::{Ask, VERSION};
 use super::store::{Event, SETTLE, Store, WorkerId};
-use super::{Limits, epoch_now, wire};
+use super::{Limits, epoch_now};
 use crate::conf;
 use crate::error::Result;
 
@@ -113,15 +112,12 @@ async fn read(mut input: OwnedReadHalf, linked: &Linked<'_>, outbox: &Outbox) ->
         if input.read_buf(&mut bytes).await? == 0 {
             return Ok(());
         }
-        while let Some(ask) = wire::next_ask(&mut bytes).map_err(|_| bad("bad frame"))? {
-            if let Ask::Hello { version, .. } = ask
-                && version != VERSION
-            {
-                return Err(bad("another version of the framework"));
-            }
-            linked.hub.step(Event::Asked(linked.worker, ask));
-            while outbox.is_full() {
-                outbox.drained.notified().await;
+        loop {
+            let heard = linked.hub.hear(linked.worker, outbox, &mut bytes);
+            match heard.map_err(|_| bad("bad frame"))? {
+                Heard::All => break,
+                Heard::Full => outbox.drained.notified().await,
+                Heard::Stranger => return Err(bad("another version of the framework")),
             }
         }
     }

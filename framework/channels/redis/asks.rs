@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::conversation::{Conversation, Expect, POLLS_MAX, Poll, Purpose, Subscription};
+use super::conversation::{Conversation, POLLS_MAX, Subscription};
+use super::expect::{Expect, Poll, Purpose};
 use super::resp;
 use super::scripts::Script;
 use crate::channels::calls::ChannelAsk;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::asks::{flag, milliseconds};
+use super::expect::{Expect, Poll, Purpose, WEIGHT_MAX};
 use super::replies::{
     Past, answered, counted, entered, inspected, lineage_of, outcome, own, parse_position,
     position_of, present, received, surveyed, word,
@@ -24,14 +25,12 @@ use super::{Ear, Shards};
 use crate::channels::calls::ChannelTell;
 use crate::channels::groups::GroupTell;
 use crate::channels::pattern::Capacities;
-use crate::channels::protocol::{Entry, Tell};
+use crate::channels::protocol::Tell;
 use crate::channels::values::calls::Outcome;
 use crate::channels::{GroupName, Limits, MEMBERS_MAX, Position, wire};
 
 /// A reply that takes longer means that the connection is dead.
 const REPLY_MAX: Duration = Duration::from_secs(10);
-/// MiB of replies asked for at once: Redis cuts a link when 32 MiB wait to be read.
-const WEIGHT_MAX: usize = 16;
 /// Questions for the members of groups at once; beyond it the oldest gets no answer.
 pub(super) const POLLS_MAX: usize = 1024;
 /// Bytes of a history asked for by a site.
@@ -107,100 +106,6 @@ pub(super) struct Subscription {
     pub(super) position: Option<Position>,
     /// What follows was asked for: messages are in the answer.
     pub(super) is_behind: bool,
-}
-
-/// What the next reply is the answer to.
-#[derive(Debug)]
-pub(super) enum Expect {
-    Nothing,
-    Beat,
-    Subscribed {
-        request: u64,
-        group: GroupName,
-    },
-    Past {
-        group: GroupName,
-        since: Option<Position>,
-        purpose: Purpose,
-    },
-    Published {
-        request: u64,
-    },
-    Entered {
-        request: u64,
-    },
-    Left {
-        request: u64,
-    },
-    Done {
-        request: u64,
-    },
-    Sent {
-        request: u64,
-    },
-    Received {
-        request: u64,
-        channel: GroupName,
-    },
-    Called {
-        request: u64,
-    },
-    Awaited {
-        request: u64,
-    },
-    Inspected {
-        request: u64,
-    },
-    /// And under which key Redis keeps the outcome until it is heard, if it does.
-    Valued {
-        request: u64,
-        kept: Option<String>,
-    },
-    Present {
-        request: u64,
-    },
-    Members {
-        request: u64,
-    },
-    Surveyed {
-        request: u64,
-    },
-    Forgotten {
-        request: u64,
-    },
-}
-
-/// Who takes part in a group, as far as its workers have said.
-#[derive(Debug, Default)]
-pub(super) struct Poll {
-    /// How many workers are asked, once it is known.
-    workers: Option<u64>,
-    answers: u64,
-    names: Vec<GroupName>,
-}
-
-/// What a page of a group's past is for.
-#[derive(Debug)]
-pub(super) enum Purpose {
-    /// This worker misses it.
-    CatchUp,
-    /// Somebody asked for so many; what has come of them.
-    History { request: u64, limit: usize, entries: Vec<Entry> },
-}
-
-impl Expect {
-    /// How much of a link it may take until it is read, in MiB.
-    fn weight(&self) -> usize {
-        match self {
-            // A page; a page of the latest is all of them.
-            Self::Past { since: Some(_), .. } => 1,
-            Self::Past { since: None, .. } => WEIGHT_MAX,
-            // A roster.
-            Self::Entered { .. } => 2,
-            Self::Present { .. } => 8,
-            _ => 0,
-        }
-    }
 }
 
 impl Conversation {

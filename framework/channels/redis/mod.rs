@@ -15,6 +15,7 @@
 mod address;
 mod asks;
 mod conversation;
+mod expect;
 mod link;
 mod replies;
 mod resp;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Effect, Peer, Store, WorkerId, tell, topic_of};
+use super::{Effect, Peer, Store, To, WorkerId, tell, topic_of};
 use crate::channels::groups::{GroupAsk, GroupTell};
 use crate::channels::protocol::Tell;
 use crate::channels::{GroupName, GroupStatistics, MEMBERS_MAX, Position};
@@ -65,7 +65,7 @@ impl Store {
         self.poll_last += 1;
         let poll = self.poll_last;
         if !waits_for.is_empty() {
-            let to = waits_for.iter().copied().collect();
+            let to = To::Many(waits_for.iter().copied().collect());
             let count = GroupTell::Count { poll, group: group.clone() };
             effects.push(Effect { to, tell: Tell::Group(count) });
         }
@@ -151,7 +151,7 @@ impl Store {
         }
         let mut to: Vec<WorkerId> = self.workers.keys().copied().collect();
         to.sort_unstable();
-        effects.push(Effect { to, tell: Tell::Group(GroupTell::Flushed) });
+        effects.push(Effect { to: To::Many(to), tell: Tell::Group(GroupTell::Flushed) });
     }
 
     /// `worker` knows `group` up to `position`: it is told what it misses, if it does.

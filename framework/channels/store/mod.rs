@@ -25,6 +25,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
@@ -82,8 +83,25 @@ pub(crate) enum Event {
 /// What the store wants told, in this order.
 #[derive(Debug)]
 pub(crate) struct Effect {
-    pub(crate) to: Vec<WorkerId>,
+    pub(crate) to: To,
     pub(crate) tell: Tell,
+}
+
+/// Whom to tell.
+#[derive(Debug)]
+pub(crate) enum To {
+    One(WorkerId),
+    Many(Vec<WorkerId>),
+}
+
+impl To {
+    /// All of them.
+    pub(crate) fn all(&self) -> &[WorkerId] {
+        match self {
+            Self::One(worker) => std::slice::from_ref(worker),
+            Self::Many(workers) => workers,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -103,7 +121,7 @@ pub(crate) struct Store {
     poll_last: u64,
     /// Since the start.
     messages: u64,
-    workers: HashMap<WorkerId, Peer>,
+    workers: BTreeMap<WorkerId, Peer>,
     /// Who has begun to announce what it knows, and has not said that this was all.
     announcing: BTreeSet<WorkerId>,
     /// What was asked while recovering, in order; `None`: the worker's link ended.
@@ -161,7 +179,7 @@ impl Store {
             polls: BTreeMap::new(),
             poll_last: 0,
             messages: 0,
-            workers: HashMap::new(),
+            workers: BTreeMap::new(),
             announcing: BTreeSet::new(),
             deferred: VecDeque::new(),
             history_bytes: 0,
@@ -182,15 +200,22 @@ impl Store {
         leaving.into_iter().chain(self.channels.next_due()).min()
     }
 
-    /// The only way in. `now` never goes back.
+    /// What follows from `event`.
+    #[cfg(test)]
     pub(crate) fn step(&mut self, now: Duration, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.step_into(now, event, &mut effects);
+        effects
+    }
+
+    /// The only way in: what follows from `event` is put behind `effects`. `now` never goes back.
+    pub(crate) fn step_into(&mut self, now: Duration, event: Event, effects: &mut Vec<Effect>) {
         if self.has_recovered(now) {
-            self.open(now, &mut effects);
+            self.open(now, effects);
         }
-        self.channels.advance(now, &mut effects);
+        self.channels.advance(now, effects);
         if !self.phase.is_recovering() {
-            self.end_graces(now, &mut effects);
+            self.end_graces(now, effects);
         }
         match event {
             Event::Connected(worker) => {
@@ -200,20 +225,19 @@ impl Store {
                     self.phase = Phase::Recovering { until, latest, end: now + ANNOUNCE_MAX };
                 }
             }
-            Event::Asked(worker, ask) => self.hear(now, worker, ask, &mut effects),
-            Event::Gone(worker) => self.forget(now, worker, &mut effects),
+            Event::Asked(worker, ask) => self.hear(now, worker, ask, effects),
+            Event::Gone(worker) => self.forget(now, worker, effects),
             Event::Blocked(worker) => {
                 if let Some(peer) = self.workers.get_mut(&worker) {
                     peer.is_blocked = true;
                 }
             }
-            Event::Drained(worker) => self.catch_up(worker, &mut effects),
+            Event::Drained(worker) => self.catch_up(worker, effects),
             Event::Tick => {}
         }
         if now.saturating_sub(self.swept) >= SWEEP {
-            self.sweep(now, &mut effects);
+            self.sweep(now, effects);
         }
-        effects
     }
 
     fn hear(&mut self, now: Duration, worker: WorkerId, ask: Ask, effects: &mut Vec<Effect>) {
@@ -332,7 +356,7 @@ impl Store {
         effects: &mut Vec<Effect>,
     ) {
         let key = entry.key;
-        let topic = self.topics.get(group).filter(|_| is_retry);
+        let topic = is_retry.then(|| self.topics.get(group)).flatten();
         let before = topic
             .and_then(|topic| Some(Position { offset: topic.ring.find(key)?, ..topic.position() }));
         let position = before.or_else(|| self.publish(now, group, entry, effects));
@@ -374,7 +398,7 @@ impl Store {
         }
         if !to.is_empty() {
             let deliver = Tell::Deliver { group: group.clone(), epoch: position.epoch, entry };
-            effects.push(Effect { to, tell: deliver });
+            effects.push(Effect { to: To::Many(to), tell: deliver });
         }
         Some(position)
     }
@@ -477,14 +501,15 @@ fn topic_of<'a>(
     epoch_next: &mut u64,
     group: &GroupName,
 ) -> Option<&'a mut Topic> {
-    if !topics.contains_key(group) {
-        if topics.len() >= NAMES_MAX {
-            return None;
+    let has_room = topics.len() < NAMES_MAX;
+    match topics.entry(group.clone()) {
+        Slot::Occupied(known) => Some(known.into_mut()),
+        Slot::Vacant(place) if has_room => {
+            *epoch_next += 1;
+            Some(place.insert(Topic::new(*epoch_next - 1)))
         }
-        topics.insert(group.clone(), Topic::new(*epoch_next));
-        *epoch_next += 1;
+        Slot::Vacant(_) => None,
     }
-    topics.get_mut(group)
 }
 
 fn presence_entry(frame: super::frame::Frame) -> Entry {
@@ -492,5 +517,5 @@ fn presence_entry(frame: super::frame::Frame) -> Entry {
 }
 
 fn tell(effects: &mut Vec<Effect>, worker: WorkerId, tell: Tell) {
-    effects.push(Effect { to: vec![worker], tell });
+    effects.push(Effect { to: To::One(worker), tell });
 }

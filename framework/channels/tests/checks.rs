@@ -37,7 +37,7 @@ impl World {
         (0..TRAVELLERS).for_each(|at| self.go(at));
         self.carry_all();
         for worker in &self.workers {
-            let left = worker.table.statistics();
+            let left = worker.end.table.statistics();
             let all = (left.groups, left.connections, left.history_bytes, left.in_flight);
             assert_eq!(
                 all,
@@ -57,7 +57,7 @@ impl World {
             self.now += Duration::from_secs(1);
             self.step(Event::Tick);
             for index in 0..WORKERS {
-                self.step(Event::Drained(self.workers[index].link.unwrap()));
+                self.step(Event::Drained(self.workers[index].end.link.unwrap()));
                 while self.is_talking(index) {
                     self.speak(index);
                     self.hear(index);
@@ -68,7 +68,9 @@ impl World {
 
     pub(super) fn is_talking(&self, index: usize) -> bool {
         let worker = &self.workers[index];
-        !worker.up.is_empty() || !worker.table.outgoing.is_empty() || !worker.down.is_empty()
+        !worker.end.up.is_empty()
+            || !worker.end.table.outgoing.is_empty()
+            || !worker.end.down.is_empty()
     }
 
     /// A place in a group's order has one message, whoever was told of it.

@@ -3,18 +3,20 @@
 
 mod checks;
 mod travellers;
+pub(super) mod wires;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::sync::{Notify, oneshot};
 
-use super::members::{PARTS, Part, Reply, Table};
+use super::members::{PARTS, Part, Reply};
 use super::protocol::{Ask, Key, Person, Tell};
 use super::store::{Event, SETTLE, Store, WorkerId};
 use super::{Frame, GroupName, Limits, Message, Policy, Position};
+use wires::{Chance, End, step};
 
 const WORKERS: usize = 3;
 const GROUPS: [&str; 2] = ["alpha", "beta"];
@@ -42,31 +44,6 @@ pub(super) fn limits() -> Limits {
     }
 }
 
-/// splitmix64: enough chance for a test, and the same on every machine.
-pub(super) struct Chance(u64);
-
-impl Chance {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    pub(super) fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
-
 /// The schedule to run instead of all.
 pub(super) fn seed_to_replay() -> Option<u64> {
     std::env::var("HULSE_SEED").ok().and_then(|seed| seed.parse().ok())
@@ -89,13 +66,7 @@ struct Client {
 }
 
 struct Worker {
-    table: Table,
-    link: Option<WorkerId>,
-    was_linked: bool,
-    up: VecDeque<Ask>,
-    /// How many of those are what a new store must hear first.
-    unannounced: usize,
-    down: VecDeque<Tell>,
+    end: End,
     clients: Vec<Client>,
     published: Vec<(String, oneshot::Receiver<Reply>)>,
     /// What it was told, by place.
@@ -164,12 +135,7 @@ impl World {
 
     fn new_worker(&mut self) -> Worker {
         Worker {
-            table: Table::new(limits(), self.chance.next() | 1),
-            link: None,
-            was_linked: false,
-            up: VecDeque::new(),
-            unannounced: 0,
-            down: VecDeque::new(),
+            end: End::new(self.chance.next()),
             clients: Vec::new(),
             published: Vec::new(),
             told: BTreeMap::new(),
@@ -178,36 +144,23 @@ impl World {
 
     fn step(&mut self, event: Event) {
         let Some(store) = &mut self.store else { return };
-        for effect in store.step(self.now, event) {
-            for worker in &mut self.workers {
-                if worker.link.is_some_and(|link| effect.to.contains(&link)) {
-                    worker.down.push_back(effect.tell.clone());
-                }
-            }
-        }
+        step(store, self.now, event, self.workers.iter_mut().map(|worker| &mut worker.end));
     }
 
     fn link(&mut self, index: usize) {
-        if self.store.is_none() || self.workers[index].link.is_some() {
+        if self.store.is_none() || self.workers[index].end.link.is_some() {
             return;
         }
         self.links += 1;
         let id = WorkerId(self.links);
-        let worker = &mut self.workers[index];
-        worker.link = Some(id);
-        worker.up = worker.table.reconnected(worker.was_linked).into();
-        worker.unannounced = worker.up.len();
-        worker.was_linked = true;
+        self.workers[index].end.link(id);
         self.step(Event::Connected(id));
     }
 
     fn cut(&mut self, index: usize) {
-        let worker = &mut self.workers[index];
-        let Some(link) = worker.link.take() else { return };
-        worker.up.clear();
-        worker.unannounced = 0;
-        worker.down.clear();
-        self.step(Event::Gone(link));
+        if let Some(link) = self.workers[index].end.cut() {
+            self.step(Event::Gone(link));
+        }
     }
 
     /// A store died together with a worker, or before it knew what all workers did, or had told
@@ -221,25 +174,22 @@ impl World {
         let Some(store) = self.store.take() else { return };
         // A worker that was told nothing new may have had answers that tell more than it knows; of
         // one that had not told all it knows, this store's groups may have known nothing.
-        let links: BTreeSet<WorkerId> = self.workers.iter().filter_map(|w| w.link).collect();
+        let links: BTreeSet<WorkerId> = self.workers.iter().filter_map(|w| w.end.link).collect();
         let mut is_haunted = links.iter().any(|link| store.is_blocked(*link));
-        is_haunted |= self.workers.iter().any(|w| w.link.is_none() || w.unannounced > 0);
+        is_haunted |= self.workers.iter().any(|w| w.end.link.is_none() || w.end.unannounced > 0);
         // Nobody is there any more to say again that they leave, or not all have heard all.
         is_haunted |= store.has_orphans(&links) || std::mem::take(&mut self.has_lost);
         self.told_dead.clear();
         self.note_unanswered();
         for index in 0..self.workers.len() {
             // What the store had written is still read; what it had not is lost.
-            let kept = self.chance.below(self.workers[index].down.len() + 1);
+            let kept = self.chance.below(self.workers[index].end.down.len() + 1);
             for _ in 0..kept {
                 self.hear(index);
             }
-            let worker = &mut self.workers[index];
-            worker.link = None;
-            worker.up.clear();
-            worker.unannounced = 0;
-            is_haunted |= worker.down.iter().any(is_goodbye);
-            worker.down.clear();
+            let end = &mut self.workers[index].end;
+            is_haunted |= end.down.iter().any(is_goodbye);
+            end.cut();
         }
         if is_haunted {
             self.haunt();
@@ -262,9 +212,9 @@ impl World {
 
     fn kill(&mut self, index: usize) {
         let worker = &self.workers[index];
-        let mut unannounced = worker.up.iter().take(worker.unannounced);
-        let is_announced = worker.link.is_some() && !unannounced.any(is_presence);
-        if !is_announced && (!worker.clients.is_empty() || worker.table.owes_goodbyes()) {
+        let mut unannounced = worker.end.up.iter().take(worker.end.unannounced);
+        let is_announced = worker.end.link.is_some() && !unannounced.any(is_presence);
+        if !is_announced && (!worker.clients.is_empty() || worker.end.table.owes_goodbyes()) {
             self.haunt();
         }
         self.cut(index);
@@ -275,21 +225,15 @@ impl World {
     }
 
     fn speak(&mut self, index: usize) {
-        let worker = &mut self.workers[index];
-        let Some(link) = worker.link else { return };
-        if let Some(ask) = worker.table.outgoing.pop_front() {
-            worker.up.push_back(ask);
-        }
-        if let Some(ask) = worker.up.pop_front() {
-            worker.unannounced = worker.unannounced.saturating_sub(1);
-            self.step(Event::Asked(link, ask));
+        if let Some(event) = self.workers[index].end.say() {
+            self.step(event);
         }
     }
 
     fn hear(&mut self, index: usize) {
         let now = self.now;
         let worker = &mut self.workers[index];
-        let Some(tell) = worker.down.pop_front() else { return };
+        let Some(tell) = worker.end.down.pop_front() else { return };
         let may_be_lost = self.seed % 2 == 1 && !self.is_mended;
         if may_be_lost && is_message(&tell) && self.chance.one_in(100) {
             // Lost on the way: it will be found missing.
@@ -301,7 +245,7 @@ impl World {
             let text = text_of(&entry.frame);
             worker.told.insert((group.clone(), position), text);
         }
-        worker.table.tell(now, tell);
+        worker.end.table.tell(now, tell);
     }
 
     fn publish(&mut self, index: usize) {
@@ -311,7 +255,7 @@ impl World {
         let group = self.group();
         let worker = &mut self.workers[index];
         let make = |key: Key| Ask::Publish { key, retry: false, group, frame };
-        let (_, reply) = worker.table.request(make);
+        let (_, reply) = worker.end.table.request(make);
         worker.published.push((text, reply));
     }
 
@@ -322,7 +266,7 @@ impl World {
         let (group, named) = (self.group(), Key::named(&text).unwrap());
         let worker = &mut self.workers[index];
         let make = |key: Key| Ask::PublishOnce { request: key.request, key: named, group, frame };
-        let (_, reply) = worker.table.request(make);
+        let (_, reply) = worker.end.table.request(make);
         worker.published.push((text, reply));
     }
 
@@ -336,13 +280,13 @@ impl World {
         // Some may come back for a while.
         let grace = Duration::from_millis(self.chance.below(2) as u64 * 60);
         let worker = &mut self.workers[index];
-        let id = worker.table.connect(Arc::new(Notify::new()));
+        let id = worker.end.table.connect(Arc::new(Notify::new()));
         let mut subscribed = None;
         let part = if key.is_some() { Part::Enter } else { Part::Join(Policy::Close) };
-        if worker.table.join(id, &group, part) == Some(false) {
+        if worker.end.table.join(id, &group, part) == Some(false) {
             let name = group.clone();
             let make = |key: Key| Ask::Subscribe { request: key.request, group: name };
-            subscribed = Some(worker.table.request(make).1);
+            subscribed = Some(worker.end.table.request(make).1);
         }
         let mut client = Client {
             id,
@@ -364,7 +308,7 @@ impl World {
             };
             let (connection, group) = (id, client.group.clone());
             let make = |key: Key| Ask::Enter { request: key.request, group, connection, person };
-            client.entered = Some(worker.table.request(make));
+            client.entered = Some(worker.end.table.request(make));
         }
         worker.clients.push(client);
     }
@@ -378,9 +322,9 @@ impl World {
             if let Some((request, mut answer)) = client.entered
                 && answer.try_recv().is_err()
             {
-                self.workers[index].table.withdraw(request);
+                self.workers[index].end.table.withdraw(request);
             }
-            self.workers[index].table.disconnect(client.id);
+            self.workers[index].end.table.disconnect(client.id);
         }
     }
 
@@ -391,17 +335,17 @@ impl World {
         client.hear_entered();
         loop {
             let mut out = BytesMut::new();
-            let drained = worker.table.drain(client.id, &mut out, 1);
+            let drained = worker.end.table.drain(client.id, &mut out, 1);
             if drained.is_overrun {
                 let client = worker.clients.swap_remove(at);
-                worker.table.disconnect(client.id);
+                worker.end.table.disconnect(client.id);
                 return;
             }
             if out.is_empty() {
                 return;
             }
             let text = text_of(&Frame::parse(out.freeze()).unwrap());
-            let position = worker.table.cursor_of(client.id, &client.group).unwrap();
+            let position = worker.end.table.cursor_of(client.id, &client.group).unwrap();
             if let Some((last, _)) = client.seen.last() {
                 let is_next = last.offset + 1 == position.offset && last.epoch <= position.epoch;
                 assert!(is_next, "seed {}: {position:?} after {last:?}", self.seed);
@@ -434,12 +378,12 @@ impl World {
             27..=32 => self.connect(index),
             33..=34 => self.disconnect(index),
             35 => {
-                if let Some(link) = self.workers[index].link {
+                if let Some(link) = self.workers[index].end.link {
                     self.step(Event::Blocked(link));
                 }
             }
             36..=40 => {
-                if let Some(link) = self.workers[index].link {
+                if let Some(link) = self.workers[index].end.link {
                     self.step(Event::Drained(link));
                 }
             }
@@ -463,7 +407,7 @@ impl World {
             self.step(Event::Tick);
             let mut is_quiet = true;
             for index in 0..WORKERS {
-                self.step(Event::Drained(self.workers[index].link.unwrap()));
+                self.step(Event::Drained(self.workers[index].end.link.unwrap()));
                 while self.is_talking(index) {
                     is_quiet = false;
                     self.speak(index);
@@ -473,7 +417,7 @@ impl World {
                     self.drain(index, at);
                 }
                 if round < COMPARES {
-                    (0..PARTS).for_each(|part| self.workers[index].table.compare_idle(part));
+                    (0..PARTS).for_each(|part| self.workers[index].end.table.compare_idle(part));
                 }
             }
             self.travel_home();

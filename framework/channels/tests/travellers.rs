@@ -83,13 +83,13 @@ impl World {
 
     pub(super) fn go(&mut self, at: usize) {
         if let Some(stay) = self.travellers[at].stay.take() {
-            self.workers[stay.worker].table.disconnect(stay.id);
+            self.workers[stay.worker].end.table.disconnect(stay.id);
         }
     }
 
     fn come(&mut self, at: usize, worker: usize) {
         let traveller = &mut self.travellers[at];
-        let table = &mut self.workers[worker].table;
+        let table = &mut self.workers[worker].end.table;
         let id = table.connect(Arc::new(Notify::new()));
         let part = Part::Join(Policy::Close);
         let start = table.resume(id, &traveller.group, part, traveller.since());
@@ -101,7 +101,7 @@ impl World {
         let traveller = &mut self.travellers[at];
         let since = traveller.since();
         let Some(stay) = &mut traveller.stay else { return };
-        let table = &mut self.workers[stay.worker].table;
+        let table = &mut self.workers[stay.worker].end.table;
         let group = traveller.group.clone();
         stay.attempts += 1;
         match start {
@@ -139,7 +139,7 @@ impl World {
         let traveller = &mut self.travellers[at];
         let since = traveller.since();
         let Some(stay) = &mut traveller.stay else { return };
-        let table = &mut self.workers[stay.worker].table;
+        let table = &mut self.workers[stay.worker].end.table;
         let start = match &mut stay.coming {
             Coming::Here => return self.read(at),
             Coming::Subscribing(answer) => {
@@ -161,7 +161,7 @@ impl World {
         let worker = &mut self.workers[stay.worker];
         loop {
             let mut out = BytesMut::new();
-            let drained = worker.table.drain(stay.id, &mut out, 1);
+            let drained = worker.end.table.drain(stay.id, &mut out, 1);
             if drained.is_overrun {
                 // It is closed, and comes back with what it has.
                 return self.go(at);
@@ -170,7 +170,7 @@ impl World {
                 return;
             }
             let text = text_of(&Frame::parse(out.freeze()).unwrap());
-            let position = worker.table.cursor_of(stay.id, &traveller.group).unwrap();
+            let position = worker.end.table.cursor_of(stay.id, &traveller.group).unwrap();
             let last = traveller.since();
             let is_next = last.offset + 1 == position.offset && last.epoch <= position.epoch;
             assert!(is_next, "seed {seed}: {position} after {last}");
@@ -200,7 +200,7 @@ impl World {
         for traveller in &self.travellers {
             let top = self.store.as_ref().unwrap().top(&traveller.group);
             let stay = traveller.stay.as_ref().expect("all have come");
-            let cursor = self.workers[stay.worker].table.cursor_of(stay.id, &traveller.group);
+            let cursor = self.workers[stay.worker].end.table.cursor_of(stay.id, &traveller.group);
             assert_eq!(cursor, top, "seed {}: in {}", self.seed, traveller.group);
             // What it read last may be in an epoch that was renamed since.
             let read = (traveller.last.map(|last| last.offset), top.map(|top| top.offset));

@@ -132,8 +132,8 @@ async fn an_entry_nobody_can_read_is_a_gap_of_its_group_alone() {
     let Position { epoch, .. } = first;
     let spoil = format!(
         "local g = redis.call('KEYS', '*:g:bad')[1] local h = string.gsub(g, ':g:bad', ':h:bad') \
-        redis.call('XADD', h, '{epoch}-2', 'm', '?', 's', redis.call('TIME')[1] .. '000', 'c', '300', \
-        'k', '') redis.call('HSET', g, 't', '2') return 0"
+        redis.call('XADD', h, '{epoch}-2', 'm', '?', 's', redis.call('TIME')[1] .. '000', \
+        'c', '300', 'k', '') redis.call('HSET', g, 't', '2') return 0"
     );
     says(&server, &spoil, 0).await;
     publish(&worker, "bad", "3").await;
