@@ -20,6 +20,7 @@ mod read;
 mod report;
 mod sections;
 mod server;
+mod service;
 mod settings;
 mod superuser;
 #[cfg(test)]
@@ -38,6 +39,8 @@ pub use settings::{
 };
 pub use superuser::{Superuser, login_name};
 pub use tree::Origin;
+
+pub(crate) use service::{SERVICE_VARIABLES, ServiceManager};
 
 use crate::error::{Error, Kind};
 

@@ -11,7 +11,8 @@ use crate::conf::settings::StoreUrl;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// `HOST:PORT`, `:PORT`, `[::1]:PORT` or `unix:PATH`.
+    /// `HOST:PORT`, `:PORT`, `[::1]:PORT`, `unix:PATH`, or `fd:N`, a listening socket that was
+    /// handed down as descriptor N. Sockets of a service manager (`LISTEN_FDS`) are taken instead.
     pub bind: Vec<String>,
     /// Where the metrics (`/metrics`, for Prometheus) and the site's health (`/healthz`, `/readyz`)
     /// are asked for, as an address to bind; empty: nowhere.
@@ -39,6 +40,14 @@ pub struct Server {
     pub graceful_timeout: u64,
     /// How long a worker may take until it serves, seconds.
     pub start_timeout: u64,
+    /// Requests after which a worker is replaced, or up to a tenth more; 0: never.
+    pub worker_requests_max: u64,
+    /// The user to become once the sockets are bound, by name or number; empty: none other.
+    pub user: String,
+    /// The group to become, by name or number; empty: the user's.
+    pub group: String,
+    /// Permissions that new files lack, as an octal number (`027`); empty: as it is.
+    pub umask: String,
     /// Connections a worker holds at once; beyond it accepting pauses.
     pub connections_max: usize,
     /// Connections of one address to a worker; 0 is any number. IPv6 addresses count as one that
@@ -107,6 +116,10 @@ impl Default for Server {
             timeout: 10,
             graceful_timeout: 30,
             start_timeout: 60,
+            worker_requests_max: 0,
+            user: String::new(),
+            group: String::new(),
+            umask: String::new(),
             connections_max: 10_000,
             connections_per_address: 0,
             sockets_max: 0,
@@ -155,10 +168,18 @@ pub struct Log {
     pub access: bool,
     /// Whether that line has the query too. Secrets may stand in it.
     pub access_query: bool,
+    /// The file it goes to, relative to the current folder; empty: stderr. USR1 opens it anew.
+    pub file: PathBuf,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".into(), format: "text".into(), access: false, access_query: false }
+        Self {
+            level: "info".into(),
+            format: "text".into(),
+            access: false,
+            access_query: false,
+            file: PathBuf::new(),
+        }
     }
 }

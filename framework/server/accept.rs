@@ -12,8 +12,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -122,8 +121,8 @@ pub(super) struct Acceptor {
     serving: Arc<Serving>,
     places: Arc<Semaphore>,
     course: Arc<Course>,
-    /// Others take whoever waits in the kernel's queue.
-    is_followed: Arc<AtomicBool>,
+    /// Others take whoever waits in the kernel's queue, and idle connections have this long.
+    followed: Arc<OnceLock<Duration>>,
     /// One task a connection.
     connections: TaskTracker,
 }
@@ -138,7 +137,7 @@ impl Acceptor {
                 closing: CancellationToken::new(),
                 finishing: CancellationToken::new(),
             }),
-            is_followed: Arc::default(),
+            followed: Arc::default(),
             connections: TaskTracker::new(),
         }
     }
@@ -168,7 +167,7 @@ impl Acceptor {
             }
         }
         self.course.share.leave();
-        if self.is_followed.load(Ordering::Relaxed) {
+        if self.followed.get().is_some() {
             return;
         }
         hurry = usize::MAX;
@@ -213,17 +212,17 @@ impl Acceptor {
         self.course.closing.cancel();
     }
 
-    /// The same, when others go on accepting from the same sockets.
-    pub(super) fn leave(&self) {
-        self.is_followed.store(true, Ordering::Relaxed);
+    /// The same, when others go on accepting from the same sockets; idle connections have at most
+    /// `patience`.
+    pub(super) fn leave(&self, patience: Duration) {
+        let _left_already = self.followed.set(patience.min(LAST_REQUESTS_REPLACED));
         self.close();
     }
 
     /// Waits until the requests that run are answered and their connections closed; idle ones may
     /// bring a last request for a while.
     pub(super) async fn finish(&self) {
-        let is_followed = self.is_followed.load(Ordering::Relaxed);
-        let patience = if is_followed { LAST_REQUESTS_REPLACED } else { LAST_REQUESTS };
+        let patience = self.followed.get().copied().unwrap_or(LAST_REQUESTS);
         self.connections.close();
         let _some_are_idle = timeout(patience, self.connections.wait()).await;
         self.hurry();

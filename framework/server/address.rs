@@ -1,13 +1,18 @@
-//! Where to listen: `HOST:PORT`, `:PORT`, `[::1]:PORT`, `unix:PATH`.
+//! Where to listen: `HOST:PORT`, `:PORT`, `[::1]:PORT`, `unix:PATH`, `fd:N`.
 
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::net::{AddressFamily, sockopt};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 use crate::error::{Error, Kind, Result};
 
@@ -22,6 +27,8 @@ pub(super) enum Address {
     Tcp(String, u16),
     /// A socket file.
     Unix(PathBuf),
+    /// A socket that listens already, handed down as this descriptor.
+    Descriptor(i32),
 }
 
 impl FromStr for Address {
@@ -33,6 +40,11 @@ impl FromStr for Address {
                 return Err(bad(text, "unix: wants a path"));
             }
             return Ok(Self::Unix(path.into()));
+        }
+        if let Some(number) = text.strip_prefix("fd:") {
+            let number = number.parse().ok().filter(|number| *number > 2);
+            let number = number.ok_or_else(|| bad(text, "fd: wants a number above 2"))?;
+            return Ok(Self::Descriptor(number));
         }
         let Some((host, port)) = text.rsplit_once(':') else {
             return Err(bad(text, "it has no port; write HOST:PORT, :PORT or unix:PATH"));
@@ -57,6 +69,7 @@ impl fmt::Display for Address {
             Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp(host, port) => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Descriptor(number) => write!(f, "fd:{number}"),
         }
     }
 }
@@ -68,14 +81,20 @@ pub(super) enum Listener {
     Unix(UnixListener, SocketFile),
 }
 
-/// A socket file of ours, removed with this value.
+/// A socket file. One of ours is removed with this value.
 #[derive(Debug)]
-pub(super) struct SocketFile(pub(super) PathBuf);
+pub(super) struct SocketFile {
+    pub(super) path: PathBuf,
+    /// Of a successor it becomes true with its "ready", for all its files at once.
+    is_ours: Arc<AtomicBool>,
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Gone already is as good.
-        drop(fs::remove_file(&self.0));
+        if self.is_ours.load(Ordering::Relaxed) {
+            // Gone already is as good.
+            drop(fs::remove_file(&self.path));
+        }
     }
 }
 
@@ -103,6 +122,7 @@ impl Address {
                 let path = base.join(path);
                 Ok(bind_unix(&path).map_err(failed)?)
             }
+            Self::Descriptor(number) => take_descriptor(*number).map_err(failed),
         }
     }
 }
@@ -111,9 +131,30 @@ impl Address {
 pub(super) fn bind_unix(path: &Path) -> std::io::Result<Listener> {
     remove_stale(path);
     let listener = UnixListener::bind(path)?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile { path: path.to_owned(), is_ours: Arc::new(true.into()) };
     rustix::net::listen(&listener, BACKLOG)?;
     Ok(Listener::Unix(listener, file))
+}
+
+/// A copy of a listening socket that was handed down. The descriptor itself stays open: whoever
+/// handed it down goes on listening in any case.
+fn take_descriptor(number: i32) -> std::io::Result<Listener> {
+    let this = pidfd_open(getpid(), PidfdFlags::empty())?;
+    listener_of(pidfd_getfd(this, number, PidfdGetfdFlags::empty())?, Arc::default())
+}
+
+/// What listens on `socket`; whether its file is ours to remove.
+pub(super) fn listener_of(socket: OwnedFd, is_ours: Arc<AtomicBool>) -> std::io::Result<Listener> {
+    let wrong = |words| std::io::Error::new(ErrorKind::InvalidInput, words);
+    if !sockopt::socket_acceptconn(&socket).unwrap_or(false) {
+        return Err(wrong("the descriptor is no listening socket"));
+    }
+    if sockopt::socket_domain(&socket)? != AddressFamily::UNIX {
+        return Ok(Listener::Tcp(TcpListener::from(socket)));
+    }
+    let listener = UnixListener::from(socket);
+    let path = listener.local_addr()?.as_pathname().map(Path::to_owned).unwrap_or_default();
+    Ok(Listener::Unix(listener, SocketFile { path, is_ours }))
 }
 
 /// Removes the socket file at `path` if nobody listens on it any more.
@@ -124,14 +165,41 @@ pub(super) fn remove_stale(path: &Path) {
     }
 }
 
+impl SocketFile {
+    /// It is somebody else's to remove.
+    pub(super) fn leave(&self) {
+        self.is_ours.store(false, Ordering::Relaxed);
+    }
+}
+
 impl Listener {
+    /// Another hold of it.
+    pub(super) fn socket(&self) -> Result<OwnedFd> {
+        Ok(self.as_fd().try_clone_to_owned()?)
+    }
+
+    /// Its file is somebody else's to remove.
+    pub(super) fn leave_file(&self) {
+        if let Self::Unix(_, file) = self {
+            file.leave();
+        }
+    }
+
+    /// Its socket file, if it is ours.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(_, file) if file.is_ours.load(Ordering::Relaxed) => Some(&file.path),
+            Self::Unix(..) | Self::Tcp(_) => None,
+        }
+    }
+
     /// How a visitor reaches it: `http://127.0.0.1:41233` (`https` with `tls`) or
     /// `unix:/run/site.sock`.
     pub(super) fn url(&self, tls: bool) -> Result<String> {
         let scheme = if tls { "https" } else { "http" };
         match self {
             Self::Tcp(listener) => Ok(format!("{scheme}://{}", listener.local_addr()?)),
-            Self::Unix(_, file) => Ok(format!("unix:{}", file.0.display())),
+            Self::Unix(_, file) => Ok(format!("unix:{}", file.path.display())),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::server::control::{self, Counts, Groups, Leave, Order, PROTOCOL, Report, Start, Voice};
 use crate::server::figures::Snapshot;
+use crate::server::log_file;
 
 /// How long a child outlives its arbiter at most: what is begun may finish, but the site may be
 /// started again meanwhile.
@@ -86,6 +87,10 @@ fn listen(socket: &UnixStream, heard: &mpsc::Sender<Heard>) {
         let order = match order {
             Order::Drain(leave) => Heard::Drain(leave),
             Order::Groups(id) => Heard::Groups(id),
+            Order::Reopen => {
+                log_file::reopen();
+                continue;
+            }
         };
         let _told_already = heard.try_send(order);
     }

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::conf::SERVICE_VARIABLES;
 use crate::error::{Error, Kind, Result};
 use crate::server::arbiter::Event;
 use crate::server::control::{self, Counts, Leave, Order, Start};
@@ -38,6 +39,8 @@ pub enum Role {
     Worker,
     /// Keeps the groups.
     Store,
+    /// An arbiter that takes over from this one.
+    Successor,
 }
 
 impl Role {
@@ -47,6 +50,7 @@ impl Role {
         match self {
             Self::Worker => "worker",
             Self::Store => "store",
+            Self::Successor => "successor",
         }
     }
 }
@@ -106,6 +110,7 @@ pub(super) struct Birth<'a> {
     pub(super) role: Role,
     pub(super) program: &'a Program,
     pub(super) generation: u64,
+    pub(super) requests_max: u64,
 }
 
 /// A living child. Dropping this lets it live.
@@ -122,6 +127,8 @@ pub(super) struct Running {
     /// A worker's seat on the board.
     pub(super) seat: usize,
     pub(super) counts: Counts,
+    /// After so many requests it is replaced.
+    pub(super) requests_max: u64,
     /// Why it cannot start, as it said.
     pub(super) complaint: Option<String>,
     /// Dropping it tells the child that the arbiter is gone.
@@ -161,9 +168,21 @@ impl Nursery {
         if let Some(name) = self.arguments.first() {
             command.arg0(name);
         }
-        command.args(self.arguments.iter().skip(1)).args(["--child", birth.role.word()]);
-        let child =
-            command.stdin(OwnedFd::from(theirs)).kill_on_drop(true).spawn().map_err(failed)?;
+        let is_successor = birth.role == Role::Successor;
+        for name in SERVICE_VARIABLES {
+            // The line to the service manager is an arbiter's, its watchdog too.
+            if !is_successor || name == "WATCHDOG_PID" || name.starts_with("LISTEN_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(self.arguments.iter().skip(1));
+        if is_successor {
+            command.arg("--successor");
+        } else {
+            command.args(["--child", birth.role.word()]);
+        }
+        command.stdin(OwnedFd::from(theirs)).kill_on_drop(!is_successor);
+        let child = command.spawn().map_err(failed)?;
         let (reading, control) = UnixStream::from_std(ours).map_err(failed)?.into_split();
         let now = Instant::now();
         let running = Running {
@@ -175,6 +194,7 @@ impl Nursery {
             generation: birth.generation,
             seat: start.seat,
             counts: Counts::default(),
+            requests_max: birth.requests_max,
             complaint: None,
             control,
             kill: CancellationToken::new(),

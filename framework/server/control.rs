@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::error::{Error, Kind, Result};
 use crate::server::figures::Snapshot;
+use crate::server::upgrade::Legacy;
 
 /// What an arbiter and a child of different builds must agree on; the store's link counts too.
 pub(super) const PROTOCOL: u32 = 1;
@@ -32,8 +33,8 @@ pub(super) const PROTOCOL: u32 = 1;
 /// Most listening sockets handed to a child. The kernel takes 253 descriptors in one message.
 pub(super) const LISTENERS_MAX: usize = 64;
 
-/// Most descriptors in a message: the listening sockets and the board.
-const DESCRIPTORS_MAX: usize = LISTENERS_MAX + 1;
+/// Most descriptors in a message: the listening sockets, and the board or the control socket.
+const DESCRIPTORS_MAX: usize = LISTENERS_MAX + 2;
 
 /// Longest message, bytes; a path and an error's words fit.
 const MESSAGE_BYTES_MAX: usize = 65_536;
@@ -56,6 +57,8 @@ pub(super) struct Start {
     pub(super) store: Option<PathBuf>,
     /// What to do about the database before it serves.
     pub(super) database: Preparation,
+    /// Of a successor.
+    pub(super) legacy: Legacy,
 }
 
 /// What a worker does about the database before it serves.
@@ -78,6 +81,8 @@ pub(super) enum Order {
     Drain(Leave),
     /// Tell which groups have members.
     Groups(u64),
+    /// Open the log file anew.
+    Reopen,
 }
 
 /// Why a child is to end.
@@ -134,6 +139,7 @@ impl Order {
             Self::Drain(Leave::Stop) => message(b'D', &[]),
             Self::Drain(Leave::Replaced) => message(b'D', b"replaced"),
             Self::Groups(id) => message(b'G', &id.to_le_bytes()),
+            Self::Reopen => message(b'L', &[]),
         }
     }
 
@@ -142,6 +148,7 @@ impl Order {
             b'D' if payload == b"replaced" => Some(Self::Drain(Leave::Replaced)),
             b'D' => Some(Self::Drain(Leave::Stop)),
             b'G' => Some(Self::Groups(u64::from_le_bytes(payload.try_into().ok()?))),
+            b'L' => Some(Self::Reopen),
             _ => None,
         }
     }

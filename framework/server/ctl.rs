@@ -9,6 +9,7 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixStream as Blocking;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
@@ -92,10 +94,22 @@ impl Answer {
 pub(super) struct Desk {
     listener: UnixListener,
     /// Removed with this.
-    _file: SocketFile,
+    file: SocketFile,
 }
 
 impl Desk {
+    /// Speaks for whom the socket was bound by.
+    pub(super) fn new(bound: Listener) -> Result<Option<Self>> {
+        let Listener::Unix(listener, file) = bound else { return Ok(None) };
+        listener.set_nonblocking(true)?;
+        Ok(Some(Self { listener: UnixListener::from_std(listener)?, file }))
+    }
+
+    /// Another hold of the socket, to hand it on.
+    pub(super) fn socket(&self) -> Result<OwnedFd> {
+        Ok(self.listener.as_fd().try_clone_to_owned()?)
+    }
+
     /// Listens at `server.control`; `None` if that is empty.
     pub(super) fn open(settings: &Settings) -> Result<Option<Self>> {
         let Some(path) = path(settings) else { return Ok(None) };
@@ -114,13 +128,12 @@ impl Desk {
             _ => failed(error),
         })?;
         fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
-        let Listener::Unix(listener, file) = bound else { return Ok(None) };
-        listener.set_nonblocking(true)?;
-        Ok(Some(Self { listener: UnixListener::from_std(listener)?, _file: file }))
+        Self::new(bound)
     }
 
-    /// Passes questions on and brings the answers, until it is dropped.
-    pub(super) async fn serve(self, events: mpsc::Sender<Event>) {
+    /// Passes questions on and brings the answers, until it is dropped or another process has the
+    /// socket.
+    pub(super) async fn serve(self, events: mpsc::Sender<Event>, handed_over: CancellationToken) {
         let mut conversations = FuturesUnordered::new();
         loop {
             let is_full = conversations.len() >= CONVERSATIONS_MAX;
@@ -133,6 +146,10 @@ impl Desk {
                     }
                 },
                 Some(_) = conversations.next() => {}
+                () = handed_over.cancelled() => {
+                    self.file.leave();
+                    return;
+                }
             }
         }
     }

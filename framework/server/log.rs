@@ -1,7 +1,7 @@
 //! Where the log goes.
 //!
-//! Flow: the subscriber makes a line of each event → [`Plain`] or [`Json`] → [`Sink`] writes it to
-//! stderr.
+//! Flow: the subscriber makes a line of each event → [`Plain`] or [`Json`] → `log_file` if there is
+//! one, else [`Sink`], which writes it to stderr.
 //!
 //! Invariants:
 //! - A line stays a line, whatever a visitor sends.
@@ -24,6 +24,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::conf;
 use crate::error::{Error, Kind, Result};
+use crate::server::log_file;
 
 /// How long a line waits for a reader who was in time so far.
 const READER_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
@@ -31,13 +32,16 @@ const READER_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 /// Bytes a pipe takes as a whole or not at all.
 const PIECE_BYTES: usize = 4096;
 
-/// Sends the log of this process to stderr, as the settings say. The first call counts.
+/// Sends the log of this process to stderr or a file, as the settings say. The first call counts.
 ///
 /// # Errors
-/// `log.level` is no filter.
+/// `log.level` is no filter, or `log.file` cannot be written.
 pub fn start_log(settings: &conf::Log) -> Result<()> {
     let filter = EnvFilter::try_new(&settings.level)
         .map_err(|error| Error::because(Kind::Settings, "reading log.level", error))?;
+    if !settings.file.as_os_str().is_empty() {
+        log_file::start(&settings.file)?;
+    }
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     // A second call finds the first one's subscriber in place: a command that calls another.
     let _already = if settings.format == "json" {
@@ -76,7 +80,7 @@ impl MakeWriter<'_> for Json {
 impl Write for Plain {
     /// Takes one whole line: the subscriber writes an event with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        Sink::get().line(escaped(&String::from_utf8_lossy(line)).as_bytes());
+        write_line(escaped(&String::from_utf8_lossy(line)).as_bytes());
         Ok(line.len())
     }
 
@@ -87,12 +91,19 @@ impl Write for Plain {
 
 impl Write for Json {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        Sink::get().line(line);
+        write_line(line);
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+fn write_line(line: &[u8]) {
+    match log_file::of_process() {
+        Some(file) => file.line(line),
+        None => Sink::get().line(line),
     }
 }
 

@@ -12,7 +12,6 @@
 
 mod accept;
 mod address;
-mod answers;
 mod arbiter;
 mod backoff;
 mod balance;
@@ -24,11 +23,12 @@ mod ctl;
 mod figures;
 mod handler;
 mod log;
+mod log_file;
+mod manager;
 mod monitor;
 mod pid_file;
-mod place;
 mod prepare;
-mod reload;
+mod privileges;
 mod runworker;
 mod serve;
 mod signals;
@@ -38,6 +38,7 @@ mod stream;
 mod tests;
 mod tls;
 mod told;
+mod upgrade;
 mod visitors;
 mod worker;
 
@@ -46,19 +47,21 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::apps::Project;
-use crate::conf::Settings;
+use crate::conf::{ServiceManager, Settings};
 use crate::error::{Error, Kind, Result};
 
 use arbiter::{Arbiter, Plan, Times};
 use children::Nursery;
 use control::Preparation;
 use ctl::Desk;
+use manager::Manager;
 use monitor::Monitor;
 use pid_file::PidFile;
-use prepare::DataStore;
 use signals::Signals;
+use upgrade::Predecessor;
 
 pub use beside::{layer_beside, running_layer};
 pub use children::Role;
@@ -79,9 +82,22 @@ pub struct Options {
     pub allow_unmigrated: bool,
     /// Where to write the arbiter's process id.
     pub pid_file: Option<PathBuf>,
+    /// Take over from the arbiter that has started this process.
+    pub is_successor: bool,
     /// The command line of this process, its name first: what a child is started with, and
     /// `--child` with its role.
     pub arguments: Vec<OsString>,
+}
+
+impl Options {
+    /// What the workers of a reload do about the database.
+    fn preparation(&self) -> Preparation {
+        match (self.migrate, self.allow_unmigrated) {
+            (true, _) => Preparation::Migrate,
+            (false, true) => Preparation::Nothing,
+            (false, false) => Preparation::Check,
+        }
+    }
 }
 
 /// Serves until a signal or an operator stops it. `load` reads the settings: now, and again for
@@ -102,19 +118,33 @@ pub fn pulse(
     let (data_store, workers) = prepare::workers(settings)?;
     prepare::channels(project, settings)?;
     let tls = tls::config(settings)?.is_some();
+    let manager = ServiceManager::read();
+    privileges::set_umask(settings)?;
+    let identity = privileges::wanted(settings)?;
+    let mut predecessor = options.is_successor.then(Predecessor::meet).transpose()?;
+    let pid_path = options.pid_file.clone();
+    let mut pid_file = match predecessor {
+        None => pid_path.as_deref().map(PidFile::write).transpose()?,
+        Some(_) => None,
+    };
+    let bound = predecessor.as_mut().map(|before| std::mem::take(&mut before.binds));
+    let mut bound = bound.unwrap_or_default();
+    let metrics = prepare::bind_metrics(settings, &mut bound)?;
+    let (binds, listeners) = prepare::bind(settings, &manager.descriptors, bound)?;
+    // There is no other thread yet.
+    identity.map_or(Ok(()), |identity| prepare::become_user(settings, &identity, &listeners))?;
     child::runtime(1)?.block_on(async {
         let signals = Signals::new()?;
-        let _pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
-        let desk = Desk::open(settings)?;
-        let listeners = prepare::bind(settings)?;
-        let (monitor, metrics) = (Monitor::default(), prepare::bind_metrics(settings)?);
+        let desk = match predecessor.as_mut().and_then(|before| before.control.take()) {
+            Some(bound) => Desk::new(bound)?,
+            None => Desk::open(settings)?,
+        };
+        let handed_over = CancellationToken::new();
+        let monitor = Monitor::default();
         let urls =
             listeners.iter().map(|listener| listener.url(tls)).collect::<Result<Vec<_>>>()?;
         prepare::database(project, settings, &options).await.map_err(not_begun)?;
-        let (store_path, store) = match data_store {
-            DataStore::Pulse => prepare::bind_store(settings).map(|(p, l)| (Some(p), Some(l)))?,
-            DataStore::Memory | DataStore::Redis => (None, None),
-        };
+        let (store_path, store) = prepare::store(data_store, settings)?.unzip();
         let plan = Plan {
             workers,
             board: balance::Board::new()?,
@@ -125,11 +155,12 @@ pub fn pulse(
             store_path,
             monitor: monitor.clone(),
             times: Times::new(settings),
-            database: match (options.migrate, options.allow_unmigrated) {
-                (true, _) => Preparation::Migrate,
-                (false, true) => Preparation::Nothing,
-                (false, false) => Preparation::Check,
-            },
+            database: options.preparation(),
+            manager: Manager::new(&manager),
+            binds,
+            metrics: metrics.as_ref().map(address::Listener::socket).transpose()?,
+            control: desk.as_ref().map(Desk::socket).transpose()?,
+            handed_over: handed_over.clone(),
         };
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let mut beside = JoinSet::new();
@@ -139,11 +170,16 @@ pub fn pulse(
         }
         beside.spawn(signals.forward(sender.clone()));
         if let Some(desk) = desk {
-            beside.spawn(desk.serve(sender.clone()));
+            beside.spawn(desk.serve(sender.clone(), handed_over));
         }
         let nursery = Nursery::new(options.arguments, sender);
         let arbiter = Arbiter::new(plan, nursery, settings, load);
-        let mut ready = || urls.iter().for_each(|url| listening(url));
+        let mut ready = || {
+            urls.iter().for_each(|url| listening(url));
+            if let Some(predecessor) = &predecessor {
+                pid_file = predecessor.take_over(pid_path.as_deref());
+            }
+        };
         arbiter.run(&mut events, &mut ready).await
     })
 }
@@ -162,5 +198,6 @@ pub fn child(project: &Project, settings: Settings, role: Role) -> Result<()> {
     match role {
         Role::Worker => worker::work(project, settings),
         Role::Store => store::keep(&settings),
+        Role::Successor => Err(Error::usage("a successor is no child: it is started by USR2")),
     }
 }

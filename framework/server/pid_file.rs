@@ -20,6 +20,12 @@ impl PidFile {
             let words = format!("{shown} says that process {pid} runs already");
             return Err(Error::of(Kind::Server, words));
         }
+        Self::overwrite(path)
+    }
+
+    /// Writes this process's id to `path`, whoever has been there.
+    pub(super) fn overwrite(path: &Path) -> Result<Self> {
+        let shown = path.display();
         let failed = |error| Error::because(Kind::Server, format!("writing {shown}"), error);
         let options = OpenOptions::new().write(true).create(true).truncate(true).clone();
         let mut file = options.open(path).map_err(failed)?;
@@ -37,6 +43,10 @@ fn living(path: &Path) -> Option<i32> {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        drop(fs::remove_file(&self.0));
+        // A successor has written its own.
+        let written = fs::read_to_string(&self.0).unwrap_or_default();
+        if written.trim() == std::process::id().to_string() {
+            drop(fs::remove_file(&self.0));
+        }
     }
 }

@@ -13,6 +13,8 @@ use crate::migrations::{self, Graph};
 use crate::server::Options;
 use crate::server::address::{self, Address, Listener};
 use crate::server::control::LISTENERS_MAX;
+use crate::server::log_file;
+use crate::server::privileges::{self, Identity};
 use crate::sockets::choose_channels;
 
 /// Which data store.
@@ -73,28 +75,94 @@ pub(super) fn channels(project: &Project, settings: &Settings) -> Result<()> {
     choose_channels(project.resolver(), &server.only_channels, &server.exclude_channels).map(drop)
 }
 
-/// Binds all addresses; a relative socket file starts at `settings.base`.
-pub(super) fn bind(settings: &Settings) -> Result<Vec<Listener>> {
-    let binds = &settings.server.bind;
+/// Binds all addresses; a relative socket file starts at `settings.base`. Descriptors that a
+/// service manager hands down are taken instead of them.
+///
+/// What a predecessor bound as the same is taken over. With each is what it was bound as.
+pub(super) fn bind(
+    settings: &Settings,
+    handed: &[i32],
+    mut bound: Vec<(String, Listener)>,
+) -> Result<(Vec<String>, Vec<Listener>)> {
+    let handed: Vec<String> = handed.iter().map(|number| format!("fd:{number}")).collect();
+    let binds = if handed.is_empty() { &settings.server.bind } else { &handed };
+    let binds = match bound.iter().any(|(name, _)| name.starts_with("fd:")) {
+        // Of a service manager, which has not started this process.
+        true => bound.iter().map(|(name, _)| name.clone()).collect(),
+        false => binds.clone(),
+    };
     if binds.len() > LISTENERS_MAX {
         return Err(Error::of(Kind::Usage, format!("more than {LISTENERS_MAX} addresses")));
     }
     let addresses: Vec<Address> = binds.iter().map(|b| b.parse()).collect::<Result<_>>()?;
-    addresses.iter().map(|address| address.bind(&settings.base)).collect()
+    let mut bind = |(name, address): (&String, &Address)| match bound
+        .iter()
+        .position(|(bound, _)| bound == name)
+    {
+        Some(index) => Ok(bound.swap_remove(index).1),
+        None => address.bind(&settings.base),
+    };
+    let listeners = binds.iter().zip(&addresses).map(&mut bind).collect::<Result<_>>()?;
+    Ok((binds, listeners))
 }
 
-/// Binds where the metrics are asked for, if anywhere.
-pub(super) fn bind_metrics(settings: &Settings) -> Result<Option<Listener>> {
+/// Becomes another user, who owns the socket files, the log file, and the folders of sockets that
+/// are still to come.
+pub(super) fn become_user(
+    settings: &Settings,
+    identity: &Identity,
+    listeners: &[Listener],
+) -> Result<()> {
+    let control = settings.resolve(&settings.server.control);
+    let folders = [
+        Some(settings.resolve(&settings.server.runtime_dir)),
+        control.parent().map(Path::to_owned),
+    ];
+    let mut own = Vec::new();
+    for folder in folders.into_iter().flatten() {
+        own.extend(privileges::missing_folders(&folder));
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    }
+    let files = listeners.iter().filter_map(|listener| listener.file().map(Path::to_owned));
+    own.extend(files.chain(log_file::path().map(Path::to_owned)));
+    identity.own(own)?;
+    identity.assume()
+}
+
+/// What the metrics' socket is called among those a successor gets.
+pub(super) const METRICS: &str = "metrics";
+
+/// Binds where the metrics are asked for, if anywhere; a predecessor's socket is taken over.
+pub(super) fn bind_metrics(
+    settings: &Settings,
+    bound: &mut Vec<(String, Listener)>,
+) -> Result<Option<Listener>> {
+    let before = bound.iter().position(|(name, _)| name == METRICS);
+    let before = before.map(|index| bound.swap_remove(index).1);
     let address = &settings.server.metrics_bind;
     if address.is_empty() {
         return Ok(None);
     }
-    address.parse::<Address>()?.bind(&settings.base).map(Some)
+    match before {
+        Some(before) => Ok(Some(before)),
+        None => address.parse::<Address>()?.bind(&settings.base).map(Some),
+    }
+}
+
+/// The socket of the store's child, if there is to be one.
+pub(super) fn store(
+    data_store: DataStore,
+    settings: &Settings,
+) -> Result<Option<(PathBuf, Listener)>> {
+    match data_store {
+        DataStore::Pulse => bind_store(settings).map(Some),
+        DataStore::Memory | DataStore::Redis => Ok(None),
+    }
 }
 
 /// Binds the store's socket in a folder only this user may enter. Its name has the arbiter's
 /// process id, so that two may run in one folder; those of dead ones are removed.
-pub(super) fn bind_store(settings: &Settings) -> Result<(PathBuf, Listener)> {
+fn bind_store(settings: &Settings) -> Result<(PathBuf, Listener)> {
     let folder = settings.resolve(&settings.server.runtime_dir);
     let failed = |path: &PathBuf, error| {
         let words = format!("making the data store's socket {}", path.display());

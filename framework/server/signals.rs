@@ -16,6 +16,8 @@ pub(super) struct Signals {
     hang_up: Signal,
     more: Signal,
     fewer: Signal,
+    reopen: Signal,
+    upgrade: Signal,
 }
 
 /// What a signal asks for.
@@ -28,6 +30,10 @@ pub(super) enum Signalled {
     More,
     /// TTOU: one worker fewer.
     Fewer,
+    /// USR1: the log file was moved away.
+    Reopen,
+    /// USR2: another program takes over.
+    Upgrade,
 }
 
 impl Signals {
@@ -41,6 +47,8 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
             more: signal(SignalKind::from_raw(more.as_raw()))?,
             fewer: signal(SignalKind::from_raw(fewer.as_raw()))?,
+            reopen: signal(SignalKind::user_defined1())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -53,6 +61,8 @@ impl Signals {
             _ = self.hang_up.recv() => Signalled::Reload,
             _ = self.more.recv() => Signalled::More,
             _ = self.fewer.recv() => Signalled::Fewer,
+            _ = self.reopen.recv() => Signalled::Reopen,
+            _ = self.upgrade.recv() => Signalled::Upgrade,
         }
     }
 

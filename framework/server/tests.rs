@@ -16,6 +16,9 @@ fn an_address_is_a_host_and_port_or_a_socket_file() {
     check("[::1]:8000", Some("[::1]:8000"));
     check("unix:/run/site.sock", Some("unix:/run/site.sock"));
     check("unix:", None);
+    check("fd:3", Some("fd:3"));
+    check("fd:0", None);
+    check("fd:x", None);
     check("8060", None);
     check("::1:8000", None);
     check("host:port", None);

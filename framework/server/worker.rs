@@ -148,7 +148,7 @@ async fn drain(site: &Site, acceptor: &Acceptor, mut accepting: JoinSet<()>, lea
         Leave::Replaced => {
             let grace = Duration::from_secs(site.settings().server.graceful_timeout);
             site.lifecycle().be_replaced(grace / 2);
-            acceptor.leave();
+            acceptor.leave(grace / 2);
         }
     }
     while accepting.join_next().await.is_some() {}

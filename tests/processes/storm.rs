@@ -199,11 +199,16 @@ async fn faults(pulse: &Pulse) {
 
 /// How often the workers are replaced.
 const RELOADS: usize = 3;
+const RELOADS_LONG: usize = 20;
+
+fn is_long() -> bool {
+    std::env::var_os("HULSE_TEST_LONG").is_some_and(|value| !value.is_empty())
+}
 
 /// Reload after reload.
 async fn reloads(pulse: &Pulse) {
     let_run(Duration::from_secs(1)).await;
-    for _ in 0..RELOADS {
+    for _ in 0..if is_long() { RELOADS_LONG } else { RELOADS } {
         pulse.manage(&["ctl", "reload"], &[]).await;
     }
     let_run(Duration::from_secs(1)).await;
@@ -225,8 +230,7 @@ async fn through_reloads_every_message_comes_once_and_in_order() {
 /// Has clients read and say things while `faults` happen.
 #[expect(clippy::print_stdout, reason = "the figures of the run")]
 async fn storm(pulse: &Pulse, faults: impl Future<Output = ()>) {
-    let is_long = std::env::var_os("HULSE_TEST_LONG").is_some_and(|value| !value.is_empty());
-    let readers = if is_long { READERS_LONG } else { READERS };
+    let readers = if is_long() { READERS_LONG } else { READERS };
     let joined = Barrier::new(ROOMS * (readers + 1) + 1);
     let (stop, stopped) = watch::channel(false);
     let (counts, known): (Vec<_>, Vec<_>) = (0..ROOMS).map(|_| watch::channel(None)).unzip();
@@ -250,7 +254,8 @@ async fn storm(pulse: &Pulse, faults: impl Future<Output = ()>) {
         start.elapsed()
     };
     let all = async { tokio::join!(reading, sending, driving) };
-    let (clients, sent, took) = timeout(Duration::from_secs(40) + END, all).await.unwrap();
+    let faults = Duration::from_secs(if is_long() { 600 } else { 40 });
+    let (clients, sent, took) = timeout(faults + END, all).await.unwrap();
     for client in &clients {
         let expected: Vec<u64> = (0..client.seen.len() as u64).collect();
         assert!(client.seen == expected, "{}: not each once and in order", client.room);

@@ -14,6 +14,7 @@ mod migrate;
 mod optimizemigration;
 mod pulse;
 mod pulse_limits;
+mod pulse_operation;
 mod routes;
 mod runworker;
 mod send_channel;

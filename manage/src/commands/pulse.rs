@@ -10,6 +10,7 @@ use hulse::server::{self, Options, Role};
 use hulse::{Error, Result};
 
 use crate::commands::pulse_limits::Limits;
+use crate::commands::pulse_operation::Operation;
 use crate::context::Context;
 
 /// Serves the site: an arbiter, its data store and workers.
@@ -52,9 +53,6 @@ pub(crate) struct Pulse {
     /// How long a stopping worker may finish, seconds.
     #[arg(long, value_name = "SECONDS")]
     graceful_timeout: Option<u64>,
-    /// How long a worker may take until it serves, seconds.
-    #[arg(long, value_name = "SECONDS")]
-    start_timeout: Option<u64>,
     /// Named channels the workers read, or patterns; else all.
     #[arg(long, value_name = "CHANNEL", value_delimiter = ',')]
     only_channels: Vec<String>,
@@ -63,6 +61,8 @@ pub(crate) struct Pulse {
     exclude_channels: Vec<String>,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    operation: Operation,
     /// A tracing filter: info, hulse=debug,warn.
     #[arg(long, value_name = "FILTER")]
     log_level: Option<String>,
@@ -75,12 +75,12 @@ pub(crate) struct Pulse {
     /// Writes the arbiter's process id there; refuses if the one in it lives.
     #[arg(short, long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
-    /// Where `manage ctl` reaches the server; empty: nowhere.
-    #[arg(long, value_name = "FILE")]
-    control: Option<String>,
     /// Prints the settings in force and where each comes from, and ends.
     #[arg(long)]
     print_config: bool,
+    /// Takes over from the arbiter that has started this process.
+    #[arg(long, hide = true)]
+    successor: bool,
     /// What this process is, when the arbiter starts it.
     #[arg(long, hide = true)]
     child: Option<ChildRole>,
@@ -114,7 +114,8 @@ impl Pulse {
             migrate: self.migrate,
             allow_unmigrated: self.allow_unmigrated,
             pid_file: self.pid_file,
-            arguments: std::env::args_os().collect(),
+            is_successor: self.successor,
+            arguments: std::env::args_os().filter(|word| word != "--successor").collect(),
         };
         let load = || context.settings_with(flags.clone());
         server::pulse(context.project(), &load, options, &mut listening)?;
@@ -136,8 +137,6 @@ impl Pulse {
             ("server.data_store", "--data-store", self.data_store.clone()),
             ("server.timeout", "--timeout", seconds(self.timeout)),
             ("server.graceful_timeout", "--graceful-timeout", seconds(self.graceful_timeout)),
-            ("server.start_timeout", "--start-timeout", seconds(self.start_timeout)),
-            ("server.control", "--control", self.control.clone()),
             ("log.level", "--log-level", self.log_level.clone()),
             ("log.format", "--log-format", format),
             ("log.access", "--access-log", self.access_log.then(|| "true".to_owned())),
@@ -147,6 +146,7 @@ impl Pulse {
         };
         let mut overrides: Vec<Override> = given.into_iter().filter_map(one).collect();
         overrides.extend(self.limits.overrides());
+        overrides.extend(self.operation.overrides());
         if !self.bind.is_empty() {
             overrides.push(Override::list("server.bind", "--bind", &self.bind));
         }

@@ -1,5 +1,5 @@
-//! Other workers in place of those that run, while the site goes on: after HUP, and when there are
-//! to be more or fewer.
+//! Other workers in place of those that run, while the site goes on: after HUP, after
+//! `server.worker_requests_max`, and when there are to be more or fewer.
 //!
 //! Flow: settings and program are read anew → one place after the other: a new worker is started
 //! beside the old one, on the same sockets → it is ready → the old one leaves (`promote`) → the
@@ -11,16 +11,17 @@
 //! - At most one worker more than the site wants is starting.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::conf::Settings;
+use crate::server::arbiter::place::{Leaving, Place, Release};
 use crate::server::arbiter::{Arbiter, Phase, Times};
 use crate::server::children::{Role, Running};
 use crate::server::control::Leave;
 use crate::server::ctl::Answer;
-use crate::server::place::{Leaving, Place, Release};
 use crate::server::prepare::{self, DataStore};
 
 /// Workers that may be leaving at once; a reload waits for them to end.
@@ -29,14 +30,25 @@ const LEAVING_MAX: usize = 32;
 /// Most workers there may be.
 const WORKERS_MAX: usize = 1024;
 
+/// How long a worker that should be replaced goes on, when no other can be started.
+const TIRED_PAUSE: Duration = Duration::from_secs(1);
+
 /// Settings that are the arbiter's, or the store's which it does not restart.
-const HELD: [&str; 5] =
-    ["server.bind", "server.data_store", "server.runtime_dir", "server.control", "channels."];
+const HELD: [&str; 8] = [
+    "server.bind",
+    "server.data_store",
+    "server.runtime_dir",
+    "server.control",
+    "server.user",
+    "server.group",
+    "server.umask",
+    "channels.",
+];
 
 /// A reload under way.
 #[derive(Debug)]
-pub(super) struct Reload {
-    pub(super) release: Release,
+pub(in crate::server) struct Reload {
+    pub(in crate::server) release: Release,
     settings: Box<Settings>,
     begun: Instant,
     /// Who waits for its end.
@@ -47,13 +59,13 @@ pub(super) struct Reload {
 
 /// The settings a reload cannot take, as they are in force.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(in crate::server) struct Held {
     values: BTreeMap<String, Value>,
     workers: usize,
 }
 
 impl Held {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(in crate::server) fn new(settings: &Settings) -> Self {
         let mut values = settings.values();
         values.retain(|key, _| HELD.iter().any(|held| key.starts_with(held)));
         Self { values, workers: settings.server.workers }
@@ -77,7 +89,7 @@ impl Held {
 
 impl Arbiter<'_> {
     /// Starts a reload; who waits is answered at its end.
-    pub(super) fn begin_reload(&mut self, answer: Option<Answer>) {
+    pub(in crate::server) fn begin_reload(&mut self, answer: Option<Answer>) {
         if let Some(reload) = &mut self.reload {
             tracing::info!("a reload is under way; there will be another one after it");
             reload.again.get_or_insert_default().extend(answer);
@@ -94,6 +106,7 @@ impl Arbiter<'_> {
 
     fn reload_to(&mut self, release: Release, settings: Settings, answer: Option<Answer>) {
         tracing::info!(generation = release.generation, "reloading");
+        self.plan.manager.reloading();
         let (waiting, begun) = (answer.into_iter().collect(), Instant::now());
         let settings = Box::new(settings);
         self.reload = Some(Reload { release, settings, begun, waiting, again: None });
@@ -123,12 +136,12 @@ impl Arbiter<'_> {
     }
 
     /// Starts the next new worker, or ends the reload.
-    pub(super) fn tend_reload(&mut self) {
+    pub(in crate::server) fn tend_reload(&mut self, now: Instant) {
         let is_busy = self.places.iter().any(|place| place.next.is_some());
         if is_busy || self.leaving.len() >= LEAVING_MAX {
             return;
         }
-        let Some(reload) = &self.reload else { return };
+        let Some(reload) = &self.reload else { return self.replace_tired(now) };
         let release = reload.release.clone();
         let is_new = |child: &Running| child.generation >= release.generation;
         let of_workers = || self.places.iter().enumerate().filter(|(_, p)| p.role == Role::Worker);
@@ -140,6 +153,24 @@ impl Arbiter<'_> {
             }
         } else if of_workers().all(|(_, place)| place.is_ready()) {
             self.finish_reload();
+        }
+    }
+
+    /// Starts one in place of a worker that has answered as many requests as it should.
+    fn replace_tired(&mut self, now: Instant) {
+        let is_tired =
+            |child: &Running| child.is_ready && child.counts.requests >= child.requests_max;
+        let is_due = |place: &Place| place.child.as_ref().is_some_and(is_tired) && now >= place.due;
+        let Some(index) = self.places.iter().position(is_due) else { return };
+        let place = &self.places[index];
+        let requests = place.child.as_ref().map_or(0, |child| child.counts.requests);
+        tracing::info!(requests, "{place} has answered enough, starting another one");
+        match self.spawn(index, &self.release.clone()) {
+            Ok(next) => self.places[index].next = Some(next),
+            Err(error) => {
+                tracing::error!(%error, "{}", self.places[index]);
+                self.places[index].due = now + TIRED_PAUSE;
+            }
         }
     }
 
@@ -159,6 +190,7 @@ impl Arbiter<'_> {
         }
         let workers = self.workers();
         tracing::info!(generation, workers, ?took, "reloaded");
+        self.say_ready();
         let done = json!({ "generation": generation, "workers": workers });
         waiting.into_iter().for_each(|answer| answer.tell(done.clone()));
         self.reload_again(again);
@@ -174,14 +206,14 @@ impl Arbiter<'_> {
     }
 
     /// A child of this generation did not become ready.
-    pub(super) fn start_failed(&mut self, generation: u64, words: &str) {
+    pub(in crate::server) fn start_failed(&mut self, generation: u64, words: &str) {
         if self.reload.as_ref().is_some_and(|reload| reload.release.generation == generation) {
             self.give_up_reload(words);
         }
     }
 
     /// Ends a reload that cannot go on; those that serve go on serving.
-    pub(super) fn give_up_reload(&mut self, words: &str) {
+    pub(in crate::server) fn give_up_reload(&mut self, words: &str) {
         let Some(reload) = self.reload.take() else { return };
         let generation = reload.release.generation;
         let of_workers = || self.places.iter().filter(|place| place.role == Role::Worker);
@@ -195,6 +227,7 @@ impl Arbiter<'_> {
         of_workers().flat_map(|place| &place.next).for_each(Running::kill);
         reload.waiting.into_iter().for_each(|answer| answer.fail(words));
         if self.phase == Phase::Serving {
+            self.say_ready();
             self.reload_again(reload.again);
         } else {
             reload.again.into_iter().flatten().for_each(|answer| answer.fail(words));
@@ -202,7 +235,7 @@ impl Arbiter<'_> {
     }
 
     /// From now on there are to be so many workers.
-    pub(super) fn scale(&mut self, workers: usize) -> Result<(), String> {
+    pub(in crate::server) fn scale(&mut self, workers: usize) -> Result<(), String> {
         if self.plan.data_store == DataStore::Memory && workers != 1 {
             let words = "the data store is memory://, inside the one worker; use pulse://";
             return Err(words.to_owned());

@@ -9,57 +9,59 @@ use crate::server::children::{Program, Role, Running};
 
 /// What children are started as: those of a reload are of another generation.
 #[derive(Clone, Debug)]
-pub(super) struct Release {
-    pub(super) generation: u64,
-    pub(super) program: Program,
+pub(in crate::server) struct Release {
+    pub(in crate::server) generation: u64,
+    pub(in crate::server) program: Program,
 }
 
 /// The place of one child.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub(super) role: Role,
+pub(in crate::server) struct Place {
+    pub(in crate::server) role: Role,
     /// For the log; the workers count from 1.
-    pub(super) number: usize,
-    pub(super) child: Option<Running>,
+    pub(in crate::server) number: usize,
+    pub(in crate::server) child: Option<Running>,
     /// The one that takes its place once it is ready.
-    pub(super) next: Option<Running>,
+    pub(in crate::server) next: Option<Running>,
     /// When the next one is started, while there is none.
-    pub(super) due: Instant,
-    pub(super) backoff: Backoff,
+    pub(in crate::server) due: Instant,
+    pub(in crate::server) backoff: Backoff,
 }
 
 /// A child that is to end while the site goes on.
 #[derive(Debug)]
-pub(super) struct Leaving {
-    pub(super) role: Role,
-    pub(super) number: usize,
-    pub(super) child: Running,
-    pub(super) kill_at: Instant,
+pub(in crate::server) struct Leaving {
+    pub(in crate::server) role: Role,
+    pub(in crate::server) number: usize,
+    pub(in crate::server) child: Running,
+    pub(in crate::server) kill_at: Instant,
 }
 
 /// Which child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Post {
+pub(in crate::server) enum Post {
     /// The one in this place.
     Child(usize),
     /// The one that is to take this place.
     Next(usize),
     /// One of those that leave.
     Leaving(usize),
+    /// The arbiter that is to take over.
+    Successor,
 }
 
 impl Place {
-    pub(super) fn new(role: Role, number: usize) -> Self {
+    pub(in crate::server) fn new(role: Role, number: usize) -> Self {
         let (due, backoff) = (Instant::now(), Backoff::default());
         Self { role, number, child: None, next: None, due, backoff }
     }
 
-    pub(super) fn is_ready(&self) -> bool {
+    pub(in crate::server) fn is_ready(&self) -> bool {
         self.child.as_ref().is_some_and(|child| child.is_ready)
     }
 
     /// The children there are, the one that serves first.
-    pub(super) fn children(&self) -> impl Iterator<Item = &Running> {
+    pub(in crate::server) fn children(&self) -> impl Iterator<Item = &Running> {
         self.child.iter().chain(&self.next)
     }
 }
@@ -80,5 +82,6 @@ fn name(role: Role, number: usize) -> String {
     match role {
         Role::Store => "the store".to_owned(),
         Role::Worker => format!("worker {number}"),
+        Role::Successor => "the successor".to_owned(),
     }
 }

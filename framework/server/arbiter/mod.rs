@@ -1,8 +1,8 @@
 //! The arbiter: starts the store and the workers, replaces those that die, stops them all.
 //!
 //! Flow: one loop takes one [`Event`] at a time; after each, `tend` does what is due by the clock.
-//! What takes several events has a file of its own: `reload`, and what the control socket asks
-//! (`answers`).
+//! What takes several events has a file of its own: `reload`, `upgrade` beside this folder, and
+//! what the control socket asks (`answers`).
 //!
 //! Invariants:
 //! - It serves no visitor and touches no database while it runs.
@@ -10,28 +10,35 @@
 //! - A worker that is ready is told to leave only when another one is, or when there are to be
 //!   fewer.
 
+mod answers;
+mod place;
+mod reload;
+
 use std::io::IsTerminal;
 use std::iter;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::server::address::Listener;
-use crate::server::answers::Question;
+use crate::server::arbiter::answers::Question;
+use crate::server::arbiter::place::{Leaving, Place, Post, Release};
+use crate::server::arbiter::reload::{Held, Reload};
 use crate::server::balance::{Board, SEATS_MAX};
 use crate::server::children::{Birth, Nursery, Program, Role, Running};
-use crate::server::control::{Leave, PROTOCOL, Preparation, Report, Start};
+use crate::server::control::{Leave, Order, PROTOCOL, Preparation, Report, Start};
 use crate::server::ctl::{Answer, Request};
+use crate::server::log_file;
+use crate::server::manager::Manager;
 use crate::server::monitor::{Life, Monitor};
-use crate::server::place::{Leaving, Place, Post, Release};
 use crate::server::prepare::DataStore;
-use crate::server::reload::{Held, Reload};
 use crate::server::signals::Signalled;
 
 /// Children that may die without a word before the first time all are ready.
@@ -83,9 +90,19 @@ pub(super) struct Plan {
     pub(super) times: Times,
     /// What a reload's workers do about the database.
     pub(super) database: Preparation,
+    /// Who started the site, and wants to hear of it.
+    pub(super) manager: Manager,
+    /// What each listener was bound as, for a successor.
+    pub(super) binds: Vec<String>,
+    /// The metrics' socket, to hand it on.
+    pub(super) metrics: Option<OwnedFd>,
+    /// The control socket, to hand it on.
+    pub(super) control: Option<OwnedFd>,
+    /// Cancelled: the site is another process's.
+    pub(super) handed_over: CancellationToken,
 }
 
-/// How long what may take. A reload reads them anew.
+/// How long what may take, and how much. A reload reads them anew.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     /// Of a child that was ready and says nothing.
@@ -93,7 +110,9 @@ pub(super) struct Times {
     /// Of one that is to end.
     pub(super) graceful: Duration,
     /// To the first "ready"; a heartbeat comes only after it.
-    start: Duration,
+    pub(super) start: Duration,
+    /// Requests of a worker, about; 0: without end.
+    requests_max: u64,
 }
 
 impl Times {
@@ -103,11 +122,20 @@ impl Times {
             timeout: Duration::from_secs(server.timeout),
             graceful: Duration::from_secs(server.graceful_timeout),
             start: Duration::from_secs(server.start_timeout),
+            requests_max: server.worker_requests_max,
+        }
+    }
+
+    /// A worker's own bound on its requests: not all are to be replaced at one time.
+    fn requests_max(&self) -> u64 {
+        match self.requests_max {
+            0 => u64::MAX,
+            most => most.saturating_add(rand::random_range(0..=most / 10)),
         }
     }
 
     /// When a child that says nothing more is taken for hung.
-    fn silent_at(&self, child: &Running) -> Instant {
+    pub(super) fn silent_at(&self, child: &Running) -> Instant {
         child.heard + if child.is_ready { self.timeout } else { self.start }
     }
 }
@@ -136,6 +164,8 @@ pub(super) struct Arbiter<'a> {
     /// The settings that only a new start takes, as they were at this one.
     pub(super) held: Held,
     pub(super) reload: Option<Reload>,
+    /// The arbiter that is to take over.
+    pub(super) successor: Option<Running>,
     /// What the workers were asked for somebody.
     pub(super) question: Option<Question>,
     pub(super) started: Instant,
@@ -166,6 +196,7 @@ impl<'a> Arbiter<'a> {
             release: Release { generation: 1, program: Program::default() },
             held: Held::new(settings),
             reload: None,
+            successor: None,
             question: None,
             started: Instant::now(),
             deaths: 0,
@@ -193,6 +224,7 @@ impl<'a> Arbiter<'a> {
             self.plan.monitor.lives(self.life());
             if was_starting && self.phase == Phase::Serving {
                 ready();
+                self.say_ready();
             }
         }
         self.failure.map_or(Ok(()), Err)
@@ -205,6 +237,12 @@ impl<'a> Arbiter<'a> {
             wanted: workers().count(),
             ready: workers().filter(|place| place.is_ready()).count(),
         }
+    }
+
+    /// Tells who started the site how it is.
+    pub(super) fn say_ready(&self) {
+        let (workers, generation) = (self.workers(), self.release.generation);
+        self.plan.manager.ready(&format!("{workers} workers of generation {generation} serve"));
     }
 
     fn handle(&mut self, event: Event) {
@@ -226,12 +264,21 @@ impl<'a> Arbiter<'a> {
                 return self.stop(Stop::Gracefully);
             }
             Signalled::Reload => return self.begin_reload(None),
+            Signalled::Reopen => return self.reopen_log(),
+            Signalled::Upgrade => return self.begin_upgrade(),
             Signalled::More => self.scale(workers + 1),
             Signalled::Fewer => self.scale(workers.saturating_sub(1).max(1)),
         };
         if let Err(words) = done {
             tracing::error!("cannot scale: {words}");
         }
+    }
+
+    /// The log files were moved away.
+    fn reopen_log(&self) {
+        log_file::reopen();
+        self.children().for_each(|child| child.order(Order::Reopen));
+        tracing::info!("opened the log anew");
     }
 
     pub(super) fn stop(&mut self, stop: Stop) {
@@ -248,17 +295,32 @@ impl<'a> Arbiter<'a> {
 
     /// From here on nobody new is let in; whoever is left at `kill_at` is killed.
     fn begin_stopping(&mut self, kill_at: Instant) {
+        // One that is ready has the site, and nothing to fear.
+        if self.phase == Phase::Serving {
+            self.successor.iter().for_each(Running::kill);
+        }
         self.phase = Phase::Stopping(kill_at);
+        self.plan.manager.stopping();
+        self.end_workers(kill_at, Leave::Stop);
+    }
+
+    /// The same, when a successor goes on.
+    pub(super) fn begin_leaving(&mut self, kill_at: Instant) {
+        self.phase = Phase::Stopping(kill_at);
+        self.end_workers(kill_at, Leave::Replaced);
+    }
+
+    fn end_workers(&mut self, kill_at: Instant, leave: Leave) {
         // The workers have their own copies, and drop them once they have emptied the queue.
         self.plan.listeners.clear();
         for place in self.places.iter().filter(|place| place.role == Role::Worker) {
-            place.child.iter().for_each(|child| child.drain(Leave::Stop));
+            place.child.iter().for_each(|child| child.drain(leave));
             // It serves nobody yet.
             place.next.iter().for_each(Running::kill);
         }
         for leaving in &mut self.leaving {
             leaving.kill_at = leaving.kill_at.min(kill_at);
-            leaving.child.drain(Leave::Stop);
+            leaving.child.drain(leave);
         }
         self.give_up_reload("the site stops");
     }
@@ -285,6 +347,7 @@ impl<'a> Arbiter<'a> {
                         self.phase = Phase::Serving;
                     }
                     Post::Next(index) => self.promote(index),
+                    Post::Successor => self.hand_over(),
                     Post::Child(_) | Post::Leaving(_) => {}
                 }
             }
@@ -312,9 +375,12 @@ impl<'a> Arbiter<'a> {
 
     fn exited(&mut self, id: u64, status: Option<ExitStatus>) {
         let Some((post, name)) = self.find(id) else { return };
+        let died = status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
+        if post == Post::Successor {
+            return self.successor_ended(&died);
+        }
         let Some(child) = self.take(post) else { return };
         let (process, lived) = (child.process, child.started.elapsed());
-        let died = status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
         self.plan.board.leave(child.seat);
         self.hear_no_groups(id);
         let is_expected = matches!(post, Post::Leaving(_));
@@ -326,7 +392,7 @@ impl<'a> Arbiter<'a> {
         }
         let place = match post {
             Post::Child(index) | Post::Next(index) => &mut self.places[index],
-            Post::Leaving(_) => return,
+            Post::Leaving(_) | Post::Successor => return,
         };
         let wait = place.backoff.wait(lived);
         place.due = Instant::now() + wait;
@@ -349,11 +415,13 @@ impl<'a> Arbiter<'a> {
     /// Does what the clock says is due.
     fn tend(&mut self) {
         let now = Instant::now();
+        self.plan.manager.beat(now);
         if let Phase::Stopping(kill_at) = self.phase {
             self.tend_stopping(now, kill_at);
             return;
         }
         self.kill_silent(now);
+        self.tend_successor(now);
         for index in 0..self.places.len() {
             let place = &self.places[index];
             if place.child.is_none() && now >= place.due {
@@ -369,7 +437,7 @@ impl<'a> Arbiter<'a> {
         }
         self.tend_question(now);
         if self.phase == Phase::Serving {
-            self.tend_reload();
+            self.tend_reload(now);
         }
     }
 
@@ -430,14 +498,21 @@ impl<'a> Arbiter<'a> {
             seat: self.free_seat(),
             store: self.plan.store_path.clone(),
             database: if is_first { Preparation::Nothing } else { self.plan.database },
+            ..Start::default()
         };
         let sockets: Vec<_> = match role {
             Role::Worker => iter::once(self.plan.board.as_fd())
                 .chain(self.plan.listeners.iter().map(AsFd::as_fd))
                 .collect(),
             Role::Store => self.plan.store.iter().map(AsFd::as_fd).collect(),
+            Role::Successor => Vec::new(),
         };
-        let birth = Birth { role, program: &release.program, generation: release.generation };
+        let birth = Birth {
+            role,
+            program: &release.program,
+            generation: release.generation,
+            requests_max: self.plan.times.requests_max(),
+        };
         self.nursery.spawn(&birth, &start, &sockets)
     }
 
@@ -473,6 +548,7 @@ impl<'a> Arbiter<'a> {
             Phase::Starting | Phase::Serving => None,
         };
         let asked = self.question.as_ref().map(Question::due);
+        let asked = asked.into_iter().chain(self.plan.manager.next_beat());
         let due = silent.chain(empty).chain(killed).chain(stopped).chain(asked);
         // One that is due already was tended to; it is waiting for its end.
         due.filter(|due| *due > now).min().unwrap_or(soon).min(soon)
@@ -489,6 +565,9 @@ impl<'a> Arbiter<'a> {
                 return Some((Post::Next(index), format!("the new {place}")));
             }
         }
+        if is(&self.successor) {
+            return Some((Post::Successor, "the successor".to_owned()));
+        }
         let index = self.leaving.iter().position(|leaving| leaving.child.id == id)?;
         Some((Post::Leaving(index), format!("the old {}", self.leaving[index])))
     }
@@ -498,6 +577,7 @@ impl<'a> Arbiter<'a> {
             Post::Child(index) => self.places.get_mut(index)?.child.as_mut(),
             Post::Next(index) => self.places.get_mut(index)?.next.as_mut(),
             Post::Leaving(index) => self.leaving.get_mut(index).map(|leaving| &mut leaving.child),
+            Post::Successor => self.successor.as_mut(),
         }
     }
 
@@ -506,6 +586,7 @@ impl<'a> Arbiter<'a> {
             Post::Child(index) => self.places.get_mut(index)?.child.take(),
             Post::Next(index) => self.places.get_mut(index)?.next.take(),
             Post::Leaving(index) => Some(self.leaving.remove(index).child),
+            Post::Successor => None,
         }
     }
 }

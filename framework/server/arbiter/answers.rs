@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::server::arbiter::place::Place;
 use crate::server::arbiter::{Arbiter, Phase, Stop};
 use crate::server::children::{Role, Running};
 use crate::server::control::{Counts, Groups, Order};
 use crate::server::ctl::{Answer, Request};
-use crate::server::place::Place;
 use crate::server::prepare::DataStore;
 
 /// How long workers may take to tell their groups.
@@ -21,7 +21,7 @@ const ASKERS_MAX: usize = 16;
 
 /// What the workers were asked, and what they have said so far.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(in crate::server) struct Question {
     id: u64,
     asking: Vec<Answer>,
     /// The children that have not answered.
@@ -34,13 +34,13 @@ pub(super) struct Question {
 
 impl Question {
     /// When it is answered with what there is.
-    pub(super) fn due(&self) -> Instant {
+    pub(in crate::server) fn due(&self) -> Instant {
         self.due
     }
 }
 
 impl Arbiter<'_> {
-    pub(super) fn asked(&mut self, request: Request, answer: Answer) {
+    pub(in crate::server) fn asked(&mut self, request: Request, answer: Answer) {
         match request {
             Request::Ping => answer.tell(json!({ "process": std::process::id() })),
             Request::Status => answer.tell(self.status()),
@@ -143,7 +143,7 @@ impl Arbiter<'_> {
         self.tend_question(Instant::now());
     }
 
-    pub(super) fn hear_groups(&mut self, child: u64, groups: &Groups) {
+    pub(in crate::server) fn hear_groups(&mut self, child: u64, groups: &Groups) {
         let Some(question) = self.question.as_mut().filter(|q| q.id == groups.id) else { return };
         if !question.unheard.contains(&child) {
             return;
@@ -156,14 +156,14 @@ impl Arbiter<'_> {
     }
 
     /// A child has ended.
-    pub(super) fn hear_no_groups(&mut self, child: u64) {
+    pub(in crate::server) fn hear_no_groups(&mut self, child: u64) {
         if let Some(question) = &mut self.question {
             question.unheard.retain(|id| *id != child);
         }
     }
 
     /// Answers when all have answered, or time is up.
-    pub(super) fn tend_question(&mut self, now: Instant) {
+    pub(in crate::server) fn tend_question(&mut self, now: Instant) {
         let is_over = |question: &mut Question| question.unheard.is_empty() || now >= question.due;
         let Some(question) = self.question.take_if(is_over) else { return };
         let groups = json!({
