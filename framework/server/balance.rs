@@ -15,8 +15,9 @@ use rustix::fs::MemfdFlags;
 
 use crate::error::Result;
 
-/// The number of a place without a worker.
-const ABSENT: u32 = u32::MAX;
+/// The number of a seat nobody has: what a file that grows is filled with. A worker's is one more
+/// than the connections it holds.
+const ABSENT: u32 = 0;
 
 /// Seats on a board: the workers there may be, and as many that are being replaced.
 pub(super) const SEATS_MAX: usize = 2048;
@@ -47,17 +48,19 @@ impl Board {
     }
 
     fn write(&self, seat: usize, number: u32) {
-        let offset = seat.clamp(1, SEATS_MAX).saturating_sub(1) * NUMBER_BYTES;
+        // Who serves no visitor has none.
+        let Some(before) = seat.checked_sub(1) else { return };
+        let offset = before.min(SEATS_MAX - 1) * NUMBER_BYTES;
         // Memory does not fail; and if it did, connections would be spread less evenly.
         let _uneven = self.file.write_all_at(&number.to_le_bytes(), offset as u64);
     }
 
-    /// The least any worker holds; 0 if that cannot be told.
-    fn least(&self, numbers: &mut [u8]) -> u32 {
+    /// The least any worker holds, if that can be told.
+    fn least(&self, numbers: &mut [u8]) -> Option<u32> {
         let read = self.file.read_at(numbers, 0).unwrap_or(0);
         let (numbers, _) = numbers[..read].as_chunks::<NUMBER_BYTES>();
         let present = numbers.iter().map(|n| u32::from_le_bytes(*n)).filter(|n| *n != ABSENT);
-        present.min().unwrap_or(0)
+        present.min().map(|least| least - 1)
     }
 }
 
@@ -88,7 +91,7 @@ pub(super) struct Counted(Share);
 impl Share {
     /// The part of who has this seat.
     pub(super) fn new(board: Board, seat: usize) -> Self {
-        board.write(seat, 0);
+        board.write(seat, 1);
         let (held, has_left, requests) = Default::default();
         Self(Arc::new(Part { board, seat, held, has_left, requests }))
     }
@@ -117,7 +120,8 @@ impl Share {
     /// Whether some worker holds fewer connections than this one.
     pub(super) fn is_ahead(&self) -> bool {
         let held = self.held();
-        held > 0 && held > self.0.board.least(&mut vec![0; SEATS_MAX * NUMBER_BYTES])
+        let least = || self.0.board.least(&mut vec![0; SEATS_MAX * NUMBER_BYTES]);
+        held > 0 && least().is_some_and(|least| held > least)
     }
 
     /// Leaves the board: this worker takes no more.
@@ -130,7 +134,7 @@ impl Share {
 impl Part {
     fn show(&self, held: u32) {
         if !self.has_left.load(Ordering::Relaxed) {
-            self.board.write(self.seat, held);
+            self.board.write(self.seat, held.saturating_add(1));
         }
     }
 }
@@ -177,5 +181,14 @@ mod tests {
         drop(held);
         let _first = new.count();
         assert!(!new.is_ahead(), "it would leave its visitors to one who takes none");
+    }
+
+    #[test]
+    fn a_seat_nobody_ever_took_is_nobody() {
+        let shared = Board::new().unwrap();
+        shared.leave(0);
+        let (two, five) = (Share::new(board(&shared), 2), Share::new(board(&shared), 5));
+        let _held = (two.count(), five.count());
+        assert!(!two.is_ahead() && !five.is_ahead());
     }
 }

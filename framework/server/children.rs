@@ -222,6 +222,11 @@ impl Running {
         }
     }
 
+    /// Whether it has been told to end at once.
+    pub(super) fn is_killed(&self) -> bool {
+        self.kill.is_cancelled()
+    }
+
     /// Ends it at once. Its end is heard as every other.
     pub(super) fn kill(&self) {
         self.kill.cancel();

@@ -37,8 +37,8 @@ pub struct Readers {
 }
 
 /// Reads named channels of the running site with the handlers of the project until a signal ends
-/// it: TERM or INT once what is being handled is finished (at most `server.graceful_timeout`), QUIT
-/// or a second signal at once. `reading` is called with what it reads once it does.
+/// it: TERM, INT or HUP once what is being handled is finished (at most `server.graceful_timeout`),
+/// QUIT or a second signal at once. `reading` is called with what it reads once it does.
 ///
 /// Call it on the main thread.
 ///
@@ -66,7 +66,7 @@ pub fn runworker(
         let site = project.open(settings, layer).await?;
         run_channels(&site, project.resolver(), &channels, count);
         reading(&channels);
-        let stop = signals.stop().await;
+        let stop = signals.end().await;
         tracing::info!(?stop, "finishing what is being handled");
         finish(&site, stop, &mut signals).await;
         let _late = timeout(CLOSE_MAX, site.database().close()).await;
@@ -80,7 +80,7 @@ async fn finish(site: &Site, stop: Stop, signals: &mut Signals) {
     }
     tokio::select! {
         () = drain(site) => {}
-        _ = signals.stop() => tracing::warn!("a second signal: stopping at once"),
+        _ = signals.end() => tracing::warn!("a second signal: stopping at once"),
     }
 }
 

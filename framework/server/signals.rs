@@ -75,6 +75,18 @@ impl Signals {
         }
     }
 
+    /// The next one that wants an end of a process that reloads nothing: HUP is one then, its
+    /// terminal was closed.
+    pub(super) async fn end(&mut self) -> Stop {
+        loop {
+            match self.next().await {
+                Signalled::Stop(stop) => return stop,
+                Signalled::Reload => return Stop::Gracefully,
+                Signalled::More | Signalled::Fewer | Signalled::Reopen | Signalled::Upgrade => {}
+            }
+        }
+    }
+
     /// Ends with the next TERM; all others pass unheard.
     pub(super) async fn term(&mut self) {
         while self.stop().await != Stop::Gracefully {}

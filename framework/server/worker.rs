@@ -38,9 +38,11 @@ pub(super) fn work(project: &Project, settings: Settings) -> Result<()> {
     let (mut control, start, sockets) = child::begin(&settings)?;
     let blocking = settings.server.thread_workers + settings.auth.hashing_threads + OTHER_THREADS;
     child::runtime(blocking)?.block_on(async {
+        // A service manager may send to all what is meant for the arbiter, also while this begins.
+        let mut signals = Signals::new()?;
         let begun = begin(project, settings, &start, sockets).await;
         let (site, acceptor, sockets) = begun.inspect_err(|error| control.failed(error))?;
-        serve(&mut control, &site, &acceptor, sockets).await
+        serve(&mut control, &mut signals, &site, &acceptor, sockets).await
     })
 }
 
@@ -78,11 +80,11 @@ async fn prepare_database(project: &Project, settings: &Settings, what: Preparat
 
 async fn serve(
     control: &mut Control,
+    signals: &mut Signals,
     site: &Site,
     acceptor: &Acceptor,
     sockets: Vec<Socket>,
 ) -> Result<()> {
-    let mut signals = Signals::new()?;
     let mut accepting = JoinSet::new();
     for socket in sockets {
         accepting.spawn(acceptor.clone().accept(socket));

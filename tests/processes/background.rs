@@ -172,6 +172,10 @@ async fn a_term_lets_a_runworker_finish_the_message_in_hand() {
     worker.says("slow message done: 1").await;
     worker.signal(Signal::INT);
     assert_eq!(worker.ended().await.code(), Some(0));
+    // Its terminal is closed.
+    let mut worker = Beside::runworker(&pulse, &["slow"]).await;
+    worker.signal(Signal::HUP);
+    assert_eq!(worker.ended().await.code(), Some(0));
 }
 
 #[tokio::test]

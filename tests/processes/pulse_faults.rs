@@ -1,6 +1,6 @@
 //! Faults while it serves: workers killed, stopped, hung, dying at every start; the store killed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::sync::Arc;
@@ -241,4 +241,43 @@ async fn many_writers_on_one_sqlite_file_lose_nothing() {
     assert_eq!(rows, (CLIENTS * ROWS).to_string());
     assert!(processes.len() > 1, "one worker did it all");
     assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn an_arbiter_that_was_stopped_blames_nobody_for_it() {
+    let mut pulse = Pulse::start_testsite(&["-w", "2", "-t", "2"]).await;
+    let before = (pulse.workers(), pulse.store());
+    pulse.signal(Signal::STOP);
+    let stopped = Instant::now();
+    while stopped.elapsed() < Duration::from_secs(5) {
+        ask(pulse.address(), "/slow/100/").await.unwrap();
+    }
+    pulse.signal(Signal::CONT);
+    pulse.said("the arbiter was held up").await;
+    // What lay in its sockets meanwhile it has read before it answers.
+    assert_eq!(pulse.manage(&["ctl", "ping"], &[]).await.lines().count(), 1);
+    assert_eq!((pulse.workers(), pulse.store()), before);
+    assert!(!pulse.log().contains("is silent"), "{}", pulse.log());
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn connections_are_spread_over_the_workers() {
+    const CONNECTIONS: usize = 40;
+    let pulse = Pulse::start_testsite(&["-w", "4"]).await;
+    let mut visitors = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut visitor = TcpStream::connect(pulse.address()).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", pulse.address());
+        visitor.write_all(request.as_bytes()).await.unwrap();
+        assert_ne!(visitor.read(&mut [0; 1024]).await.unwrap(), 0);
+        visitors.push(visitor);
+    }
+    let mut held = BTreeMap::new();
+    for (worker, _) in pulse.connections() {
+        *held.entry(worker.as_raw_nonzero()).or_insert(0) += 1;
+    }
+    assert_eq!(held.values().sum::<usize>(), CONNECTIONS, "{held:?}");
+    let fair = CONNECTIONS / 4;
+    assert!(held.values().all(|&count| count.abs_diff(fair) <= fair / 2), "{held:?}");
 }

@@ -13,6 +13,7 @@
 mod answers;
 mod place;
 mod reload;
+mod times;
 
 use std::io::IsTerminal;
 use std::iter;
@@ -40,6 +41,8 @@ use crate::server::manager::Manager;
 use crate::server::monitor::{Life, Monitor};
 use crate::server::prepare::DataStore;
 use crate::server::signals::Signalled;
+
+pub(super) use times::Times;
 
 /// Children that may die without a word before the first time all are ready.
 const START_DEATHS_MAX: usize = 5;
@@ -100,44 +103,6 @@ pub(super) struct Plan {
     pub(super) control: Option<OwnedFd>,
     /// Cancelled: the site is another process's.
     pub(super) handed_over: CancellationToken,
-}
-
-/// How long what may take, and how much. A reload reads them anew.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
-    /// Of a child that was ready and says nothing.
-    timeout: Duration,
-    /// Of one that is to end.
-    pub(super) graceful: Duration,
-    /// To the first "ready"; a heartbeat comes only after it.
-    pub(super) start: Duration,
-    /// Requests of a worker, about; 0: without end.
-    requests_max: u64,
-}
-
-impl Times {
-    pub(super) fn new(settings: &Settings) -> Self {
-        let server = &settings.server;
-        Self {
-            timeout: Duration::from_secs(server.timeout),
-            graceful: Duration::from_secs(server.graceful_timeout),
-            start: Duration::from_secs(server.start_timeout),
-            requests_max: server.worker_requests_max,
-        }
-    }
-
-    /// A worker's own bound on its requests: not all are to be replaced at one time.
-    fn requests_max(&self) -> u64 {
-        match self.requests_max {
-            0 => u64::MAX,
-            most => most.saturating_add(rand::random_range(0..=most / 10)),
-        }
-    }
-
-    /// When a child that says nothing more is taken for hung.
-    pub(super) fn silent_at(&self, child: &Running) -> Instant {
-        child.heard + if child.is_ready { self.timeout } else { self.start }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,11 +178,17 @@ impl<'a> Arbiter<'a> {
         ready: &mut dyn FnMut(),
     ) -> Result<()> {
         self.tend();
+        let mut looked = Instant::now();
         while !self.is_done() {
             let event = tokio::select! {
                 event = events.recv() => event.unwrap_or(Event::Tick),
                 () = sleep_until(self.next_due()) => Event::Tick,
             };
+            let missed = looked.elapsed();
+            looked += missed;
+            if missed > TICK * 3 {
+                self.forgive(missed);
+            }
             let was_starting = self.phase == Phase::Starting;
             self.handle(event);
             self.tend();
@@ -243,6 +214,20 @@ impl<'a> Arbiter<'a> {
     pub(super) fn say_ready(&self) {
         let (workers, generation) = (self.workers(), self.release.generation);
         self.plan.manager.ready(&format!("{workers} workers of generation {generation} serve"));
+    }
+
+    /// This process was stopped, or the machine: nobody else has to answer for that time.
+    fn forgive(&mut self, missed: Duration) {
+        tracing::warn!(?missed, "the arbiter was held up");
+        let waits = self.places.iter_mut().flat_map(|p| p.child.iter_mut().chain(&mut p.next));
+        waits.for_each(|child| child.heard += missed);
+        for leaving in &mut self.leaving {
+            leaving.child.heard += missed;
+            leaving.kill_at += missed;
+        }
+        if let Phase::Stopping(kill_at) = &mut self.phase {
+            *kill_at += missed;
+        }
     }
 
     fn handle(&mut self, event: Event) {
@@ -338,14 +323,13 @@ impl<'a> Arbiter<'a> {
         match report {
             Report::Alive(counts) => child.counts = counts,
             Report::Figures(told) => self.plan.monitor.told(id, told),
+            // It said so in its last moment: nobody may leave for it.
+            Report::Ready if child.is_killed() => {}
             Report::Ready => {
                 child.is_ready = true;
                 let (process, took) = (child.process, child.started.elapsed());
                 tracing::info!(process, ?took, "{name} is ready");
                 match post {
-                    Post::Child(_) if starting && self.places.iter().all(Place::is_ready) => {
-                        self.phase = Phase::Serving;
-                    }
                     Post::Next(index) => self.promote(index),
                     Post::Successor => self.hand_over(),
                     Post::Child(_) | Post::Leaving(_) => {}
@@ -419,6 +403,10 @@ impl<'a> Arbiter<'a> {
         if let Phase::Stopping(kill_at) = self.phase {
             self.tend_stopping(now, kill_at);
             return;
+        }
+        // Also if those that were not yet ready are no longer wanted.
+        if self.phase == Phase::Starting && self.places.iter().all(Place::is_ready) {
+            self.phase = Phase::Serving;
         }
         self.kill_silent(now);
         self.tend_successor(now);
@@ -495,7 +483,7 @@ impl<'a> Arbiter<'a> {
         let start = Start {
             protocol: PROTOCOL,
             number,
-            seat: self.free_seat(),
+            seat: if role == Role::Worker { self.free_seat() } else { 0 },
             store: self.plan.store_path.clone(),
             database: if is_first { Preparation::Nothing } else { self.plan.database },
             ..Start::default()

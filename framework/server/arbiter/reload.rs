@@ -127,8 +127,12 @@ impl Arbiter<'_> {
         let program = self.nursery.program().map_err(|error| error.to_string())?;
         let changed = self.held.changed(&settings);
         if !changed.is_empty() {
-            let changed = changed.join(", ");
-            tracing::warn!("a reload does not take these, a new start would: {changed}");
+            let words = changed.join(", ");
+            // New workers would speak with another store than the old ones.
+            if changed.iter().any(|key| key.starts_with("server.data_store")) {
+                return Err(format!("only a new start can take another {words}"));
+            }
+            tracing::warn!("a reload does not take these, a new start would: {words}");
         }
         let newest = self.places.iter().flat_map(Place::children).map(|child| child.generation);
         let newest = newest.max().unwrap_or(1).max(self.release.generation);
