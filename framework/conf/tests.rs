@@ -222,7 +222,7 @@ fn an_unknown_key_names_its_place_and_the_nearest_known_one() {
     check_error(
         "[log]\nxyzzy = 1",
         "here/settings.toml:2: log.xyzzy: unknown key, known here are level, format, access, \
-         access_query",
+         access_query, file",
     );
 }
 

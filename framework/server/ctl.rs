@@ -110,7 +110,7 @@ impl Desk {
         Ok(self.listener.as_fd().try_clone_to_owned()?)
     }
 
-    /// Listens at `server.control`; `None` if that is empty.
+    /// Listens at `server.control`; `None` if that is empty, or the default and taken.
     pub(super) fn open(settings: &Settings) -> Result<Option<Self>> {
         let Some(path) = path(settings) else { return Ok(None) };
         let shown = path.display();
@@ -120,13 +120,20 @@ impl Desk {
         if let Some(folder) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         }
-        let bound = address::bind_unix(&path).map_err(|error| match error.kind() {
-            ErrorKind::AddrInUse => Error::of(
-                Kind::Server,
-                format!("another server answers on {shown}: stop it, or give this one --control"),
-            ),
-            _ => failed(error),
-        })?;
+        let bound = match address::bind_unix(&path) {
+            Ok(bound) => bound,
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                let words = format!("another server answers on {shown}");
+                // Nobody asked for this one: two servers of one folder are two ports.
+                if settings.origin("server.control").is_none() {
+                    tracing::warn!("{words}; `manage ctl` asks that one, give this one --control");
+                    return Ok(None);
+                }
+                let remedy = "stop it, or give this one another --control";
+                return Err(Error::of(Kind::Server, format!("{words}: {remedy}")));
+            }
+            Err(error) => return Err(failed(error)),
+        };
         fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
         Self::new(bound)
     }

@@ -131,7 +131,8 @@ async fn the_socket_is_its_users_alone_and_a_second_server_does_not_take_it() {
     let pulse = Pulse::start_testsite(&["-w", "1"]).await;
     let path = pulse.folder().join(".hulse/control.sock");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    let output = pulse.try_manage(&["pulse", "-b", "127.0.0.1:0"], &[]).await;
+    let shown = path.to_str().unwrap();
+    let output = pulse.try_manage(&["pulse", "-b", "127.0.0.1:0", "--control", shown], &[]).await;
     let (code, words) = said(&output);
     assert_eq!(code, Some(2), "{words}");
     assert!(words.contains("another server answers on"), "{words}");

@@ -22,8 +22,9 @@ const ROOMS: usize = 40;
 /// Sockets that read each stream; in a `--long` run 24, which makes a thousand sockets in all.
 const READERS: usize = 9;
 const READERS_LONG: usize = 24;
-/// Sends of one client that may wait for their answers, as `hulse.js` has it.
-const WAITING_MAX: usize = 100;
+/// Sends of one client that may wait for their answers. With more, one that is refused for a moment
+/// and said again comes behind those said after it.
+const WAITING_MAX: usize = 1;
 /// Messages of each sender a second: 2,000 in all.
 const RATE: u32 = 50;
 /// How long a client waits for a connection or an answer before it tries again.

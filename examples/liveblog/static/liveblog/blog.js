@@ -141,10 +141,10 @@ composer?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const field = composer.elements.body;
   const body = field.value;
-  if (await send(location.pathname, { body })) {
-    if (field.value === body) field.value = "";
-    field.focus();
-  }
+  // The next one may be begun while this one is on its way.
+  field.value = "";
+  field.focus();
+  if (!await send(location.pathname, { body })) field.value ||= body;
 });
 
 composer?.elements.body.addEventListener("keydown", (event) => {
