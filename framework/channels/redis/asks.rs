@@ -18,7 +18,6 @@ use crate::channels::{GroupName, Position, wire};
 
 /// A message whose sender named it; see `publish.lua`.
 const NAMED: &[u8] = b"2";
-const MILLISECOND: Duration = Duration::from_millis(1);
 /// Bytes of delayed messages in all channels of a shard; beyond it another one is refused.
 const DELAYED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -143,9 +142,7 @@ impl Conversation {
     fn ask_more(&mut self, ask: &ChannelAsk) {
         match ask {
             ChannelAsk::SendAfter { key, retry, channel, frame, delay } => {
-                // Redis cuts its clock to whole ones: not before its time is one later.
-                let delay = milliseconds(delay.saturating_add(MILLISECOND));
-                let delayed = self.limits.delayed.to_string();
+                let (delay, delayed) = (milliseconds(*delay), self.limits.delayed.to_string());
                 let bytes = DELAYED_BYTES_MAX.to_string();
                 let expiry = milliseconds(self.limits.expiry);
                 let [session, request, first] = self.begin_send(*key);

@@ -102,10 +102,11 @@ async fn a_delayed_message_comes_in_its_time_and_not_before(on: On) {
     assert_eq!(numbers(&pair.there, "later").await.messages, 3);
     assert_eq!(receive(&pair.there, "later").await, "now");
     assert_eq!(receive(&pair.there, "later").await, "soon");
-    assert!(begun.elapsed() >= Duration::from_millis(700));
+    // Redis cuts its clock to whole milliseconds.
+    assert!(begun.elapsed() >= Duration::from_millis(699));
     assert_eq!(receive(&pair.there, "later").await, "late");
     let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(1200), "{took:?}");
+    assert!(took >= Duration::from_millis(1199), "{took:?}");
 }
 
 async fn a_delayed_message_survives_its_sender(on: On) {
