@@ -1,6 +1,6 @@
-//! Hundreds of sockets on four workers at 2,000 messages a second, while a worker and the store are
-//! killed and a worker is stopped for ten seconds: who comes back with its place ends with every
-//! message once and in order.
+//! Hundreds of sockets on four workers at up to 2,000 messages a second, each sender waiting for
+//! its answer, while a worker and the store are killed and a worker is stopped for ten seconds: who
+//! comes back with its place ends with every message once and in order.
 
 use std::collections::VecDeque;
 use std::future::pending;

@@ -122,7 +122,7 @@ pub(super) struct Arbiter<'a> {
     pub(super) nursery: Nursery,
     pub(super) phase: Phase,
     pub(super) places: Vec<Place>,
-    /// Bounded by `reload::LEAVING_MAX`, and each by its time.
+    /// Those of a reload are at most `reload::LEAVING_MAX`; each has its time.
     pub(super) leaving: Vec<Leaving>,
     /// What a child in an empty place is started as.
     pub(super) release: Release,

@@ -4,9 +4,10 @@
 //! from the right, the one the server sees itself, to the left while each was told by somebody who
 //! may → the first one who may not is the visitor; scheme and host are those told about him.
 //!
-//! Invariant: what a visitor writes into these headers himself changes nothing: his own words stand
-//! to the left of his address, and the walk ends there. Only one kind of header is read: a proxy
-//! passes those on that it does not know.
+//! Invariant: what a visitor writes into these headers himself does not change his address: his own
+//! words stand to its left, and the walk ends there. Only one kind of header is read: a proxy
+//! passes those on that it does not know. For the same reason it has to set or remove scheme and
+//! host too; of one that sets the address alone, the visitor's own words about them are believed.
 
 use std::net::{IpAddr, SocketAddr};
 
