@@ -68,6 +68,7 @@ mod events;
 mod frames;
 mod model;
 mod once;
+mod order;
 mod origin;
 mod poll;
 mod post;

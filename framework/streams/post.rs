@@ -12,7 +12,7 @@ use super::visit::Visit;
 const FRAMES_MAX: usize = 100;
 
 /// Answers a POST: with one frame for one, with a list for a list.
-pub(super) async fn answer(visit: &Visit, headers: &HeaderMap, body: Body) -> Response {
+pub(super) async fn answer(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Response {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     // A form of a foreign page cannot say so, whatever it does with its Origin.
@@ -36,7 +36,7 @@ pub(super) async fn answer(visit: &Visit, headers: &HeaderMap, body: Body) -> Re
     }
 }
 
-async fn send(visit: &Visit, frame: Value) -> Result<String, Refusal> {
+async fn send(visit: &mut Visit, frame: Value) -> Result<String, Refusal> {
     match frames::said(frame)? {
         Said::Send(sent) => visit.send_alone(&sent).await,
         Said::Hello(_) | Said::Join { .. } | Said::Leave(_) | Said::Ping => {

@@ -51,8 +51,8 @@ pub(super) async fn answer(
     let Some(page) = page(&asked, is_ticketed) else { return foreign() };
     let response = match parts.method {
         Method::POST => {
-            let visit = Visit::new(table, Request::new(site, &parts));
-            post::answer(&visit, &parts.headers, body).await
+            let mut visit = Visit::new(table, Request::new(site, &parts));
+            post::answer(&mut visit, &parts.headers, body).await
         }
         Method::GET => {
             // Kept as long as the stream: nothing of it should hold what hyper read.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::frames::{Refusal, Said, Sent, Why};
 use super::once::Turn;
+use super::order::Order;
 use super::stream::presence;
 use super::table::Table;
 use super::{Sender, Stream, frames};
@@ -46,6 +47,8 @@ pub(super) struct Visit {
     client: Option<String>,
     /// What it is if it says nothing and has no session: a connection like no other.
     number: u128,
+    /// Its sends that it has to say again.
+    order: Order,
 }
 
 /// What a client is told that has joined.
@@ -70,6 +73,7 @@ impl Visit {
             arrivals: Vec::new(),
             client: None,
             number: rand::random(),
+            order: Order::default(),
         }
     }
 
@@ -113,6 +117,7 @@ impl Visit {
                 Ok(frames)
             }
             Said::Leave(stream) => {
+                self.order.forget(&stream);
                 self.leave(connection, &stream);
                 Ok(vec![frames::left(&stream)])
             }
@@ -184,8 +189,20 @@ impl Visit {
         }
     }
 
-    /// A send over a connection: only to what it has joined. Who may not join any more is out.
+    /// A send over a connection, in its turn.
     async fn send_joined(
+        &mut self,
+        connection: &Connection,
+        sent: &Sent,
+    ) -> Result<String, Refusal> {
+        self.order.admit(sent)?;
+        let said = self.send_permitted(connection, sent).await;
+        self.order.note(sent, said.as_ref().err());
+        said
+    }
+
+    /// Only to what it has joined. Who may not join any more is out.
+    async fn send_permitted(
         &mut self,
         connection: &Connection,
         sent: &Sent,
@@ -208,10 +225,15 @@ impl Visit {
         }
     }
 
-    /// A send by itself: whoever may join may send.
-    pub(super) async fn send_alone(&self, sent: &Sent) -> Result<String, Refusal> {
-        let stream = self.ask(&sent.stream).await.map_err(|r| r.key(sent.key.as_deref()))?;
-        self.send(stream, sent).await
+    /// A send by itself, in its turn: whoever may join may send.
+    pub(super) async fn send_alone(&mut self, sent: &Sent) -> Result<String, Refusal> {
+        self.order.admit(sent)?;
+        let said = match self.ask(&sent.stream).await {
+            Ok(stream) => self.send(stream, sent).await,
+            Err(refusal) => Err(refusal.key(sent.key.as_deref())),
+        };
+        self.order.note(sent, said.as_ref().err());
+        said
     }
 
     async fn send(&self, stream: Stream, sent: &Sent) -> Result<String, Refusal> {

@@ -6,9 +6,8 @@
 //   await chat.send({ text: "Hello" });
 //
 // One connection carries all streams: a WebSocket; if none gets through, server-sent events; then
-// long polls. Each stream keeps the place it is at (`at`), and goes on from there. What is sent is
-// kept until the server has answered, and sent again after a loss: it takes each key once. Types
-// and words on all of it: hulse.d.ts.
+// long polls. Each stream goes on from its place (`at`). What is sent is kept until it is answered,
+// and sent again after a loss. Types and words on all of it: hulse.d.ts.
 
 const BACKOFF = 500; // ms: the longest first wait; each further one is twice as long
 const BACKOFF_MAX = 30000;
@@ -35,7 +34,7 @@ const call = (handler, ...given) => {
   }
 };
 
-/** Something that is kept open: waits with full jitter, heeds the network and the server's word. */
+/** Something that is kept open. */
 class Link {
   state = "connecting";
   transport = null;
@@ -53,7 +52,6 @@ class Link {
     addEventListener("offline", this.#offline = () => this.#stop && this.#lost(this.#stop));
     // Who slept may have lost the connection without a word.
     addEventListener("visibilitychange", this.#seen = () => document.hidden || this.doubt?.());
-    // Not yet: the caller first says what it wants.
     this.#timer = setTimeout(() => this.#open());
   }
   #online;
@@ -450,9 +448,10 @@ class Hulse extends Link {
   async #post() {
     if (this.#isSending || this.#write) return;
     this.#isSending = true;
+    const held = new Set(); // What follows a refused send keeps behind it.
     try {
       for (const [key, { stream, text }] of this.#sends) {
-        if (stream.state === "failed") continue;
+        if (stream.state === "failed" || held.has(stream)) continue;
         const { credentials = "same-origin" } = this.options;
         const response = await fetch(await this.address(this.#url), {
           method: "POST",
@@ -461,10 +460,11 @@ class Hulse extends Link {
           body: `${text.slice(0, -1)},"client":"${this.#client}"}`,
           signal: AbortSignal.timeout(SILENCE),
         });
-        // Words instead of a frame: not this stream, but the page is refused.
+        // Not this stream, but the page is refused.
         const isText = response.headers.get("content-type")?.startsWith("text/plain");
         if (isText && response.status < 500) this.#answer(key)?.refuse("denied");
         else this.#hear({ key, ...(await response.json()) });
+        if (this.#sends.has(key)) held.add(stream);
       }
     } catch {
       this.#again();

@@ -1,8 +1,8 @@
-//! Hundreds of sockets on four workers at up to 2,000 messages a second, each sender waiting for
-//! its answer, while a worker and the store are killed and a worker is stopped for ten seconds: who
-//! comes back with its place ends with every message once and in order.
+//! Hundreds of sockets on four workers at up to 2,000 messages a second, whose senders do not wait
+//! for their answers, while a worker and the store are killed and a worker is stopped for ten
+//! seconds: who comes back with its place ends with every message once and in order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
 use std::time::{Duration, Instant};
 
@@ -22,13 +22,14 @@ const ROOMS: usize = 40;
 /// Sockets that read each stream; in a `--long` run 24, which makes a thousand sockets in all.
 const READERS: usize = 9;
 const READERS_LONG: usize = 24;
-/// Sends of one client that may wait for their answers. With more, one that is refused for a moment
-/// and said again comes behind those said after it.
-const WAITING_MAX: usize = 1;
+/// Sends of one client that may wait for their answers, as many as `hulse.js` keeps.
+const WAITING_MAX: usize = 100;
 /// Messages of each sender a second: 2,000 in all.
 const RATE: u32 = 50;
 /// How long a client waits for a connection or an answer before it tries again.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a client waits before it says again what was refused for the moment.
+const AGAIN: Duration = Duration::from_millis(200);
 /// Longest wait for the end.
 const END: Duration = Duration::from_secs(60);
 
@@ -129,7 +130,9 @@ impl Client {
         let mut socket = self.connect().await;
         joined.wait().await;
         let mut pace = interval(Duration::from_secs(1) / RATE);
+        let mut again = interval(AGAIN);
         let mut waiting = VecDeque::new();
+        let mut refused = BTreeSet::new();
         let mut count = 0;
         while !*stop.borrow() || !waiting.is_empty() {
             let may_send = !*stop.borrow() && waiting.len() < WAITING_MAX;
@@ -140,11 +143,20 @@ impl Client {
                     count += 1;
                     self.say(&mut socket, count - 1).await
                 }
+                _ = again.tick(), if !refused.is_empty() => {
+                    let mut is_well = true;
+                    for number in std::mem::take(&mut refused) {
+                        is_well &= self.say(&mut socket, number).await;
+                    }
+                    is_well
+                }
                 heard = timeout(PATIENCE, next(&mut socket)) => {
-                    heard.ok().flatten().is_some_and(|frame| is_well(&frame, &mut waiting))
+                    let heard = heard.ok().flatten();
+                    heard.is_some_and(|frame| is_well(&frame, &mut waiting, &mut refused))
                 }
             };
             if !is_well {
+                refused.clear();
                 socket = self.connect().await;
                 for number in &waiting {
                     // Should it fail, the connection ends, and that is heard.
@@ -161,11 +173,21 @@ impl Client {
     }
 }
 
-/// Takes an answer from those that are waited for; whether the connection can go on.
-fn is_well(frame: &Value, waiting: &mut VecDeque<usize>) -> bool {
-    let Some(key) = frame["sent"].as_str() else { return !frame["error"].is_string() };
-    waiting.retain(|number| format!("k{number}") != key);
-    true
+/// Takes an answer from those that are waited for, and notes which have to be said again; whether
+/// the connection can go on.
+fn is_well(frame: &Value, waiting: &mut VecDeque<usize>, refused: &mut BTreeSet<usize>) -> bool {
+    let number = |key: &Value| key.as_str().and_then(|key| key.strip_prefix('k')?.parse().ok());
+    if let Some(sent) = number(&frame["sent"]) {
+        waiting.retain(|number| *number != sent);
+        return true;
+    }
+    match (frame["error"].as_str(), number(&frame["key"])) {
+        (Some("unavailable"), Some(number)) => {
+            refused.insert(number);
+            true
+        }
+        (error, _) => error.is_none(),
+    }
 }
 
 /// The next frame; `None`: the connection is over.

@@ -245,3 +245,89 @@ async fn a_send_under_way_is_not_begun_again() {
     assert_eq!(client.post_json(URL, &body).await.json::<Value>(), sent);
     assert_eq!(calls.count.load(Ordering::Relaxed), 1);
 }
+
+#[tokio::test]
+async fn what_is_said_behind_a_send_that_has_to_be_said_again_stays_behind_it() {
+    let site = site().await;
+    let calls = site.keep(|_| Calls::default());
+    let mut first = site.socket(URL).await;
+    let mut next = site.socket(URL).await;
+    for socket in [&mut first, &mut next] {
+        socket.send_json(&json!({ "hello": CLIENT })).await;
+        join(socket, "once").await;
+    }
+    join(&mut next, "open/a").await;
+    first.send_json(&send("once", "k1", &json!("wait"))).await;
+    calls.begun.notified().await;
+    // The client has lost its connection, and says everything again on another.
+    for key in ["k1", "k2", "k3"] {
+        next.send_json(&send("once", key, &json!(key))).await;
+    }
+    for key in ["k1", "k2", "k3"] {
+        let later = json!({ "error": "unavailable", "stream": "once", "key": key });
+        assert_eq!(next.receive_json::<Value>().await, later);
+    }
+    // Another stream has an order of its own.
+    next.send_json(&send("open/a", "k4", &json!(4))).await;
+    assert_eq!(next.receive_json::<Value>().await["sent"], "k4");
+    assert_eq!(next.receive_json::<Value>().await["data"], 4);
+    calls.go_on.notify_one();
+    assert_eq!(next.receive_json::<Value>().await["data"], "wait");
+    // What it says again in another order than its own comes in its own.
+    for (key, is_its_turn) in [("k3", false), ("k1", true), ("k5", false), ("k2", true)] {
+        next.send_json(&send("once", key, &json!(key))).await;
+        let answer: Value = next.receive_json().await;
+        assert_eq!(answer["sent"] == key, is_its_turn, "{answer}");
+    }
+    assert_eq!(next.receive_json::<Value>().await["data"], "k2");
+    for key in ["k3", "k5"] {
+        next.send_json(&send("once", key, &json!(key))).await;
+        assert_eq!(next.receive_json::<Value>().await["sent"], key);
+        assert_eq!(next.receive_json::<Value>().await["data"], key);
+    }
+}
+
+#[tokio::test]
+async fn who_gives_up_a_send_may_say_the_next() {
+    let site = site().await;
+    let calls = site.keep(|_| Calls::default());
+    let mut first = site.socket(URL).await;
+    let mut next = site.socket(URL).await;
+    for socket in [&mut first, &mut next] {
+        socket.send_json(&json!({ "hello": CLIENT })).await;
+        join(socket, "once").await;
+    }
+    first.send_json(&send("once", "k1", &json!("wait"))).await;
+    calls.begun.notified().await;
+    for key in ["k1", "k2"] {
+        next.send_json(&send("once", key, &json!(key))).await;
+        assert_eq!(next.receive_json::<Value>().await["error"], "unavailable");
+    }
+    tokio::time::pause();
+    sleep_until(Instant::now() + Duration::from_secs(6)).await;
+    next.send_json(&send("once", "k2", &json!("k2"))).await;
+    assert_eq!(next.receive_json::<Value>().await["sent"], "k2");
+}
+
+#[tokio::test]
+async fn a_posted_list_keeps_its_order_too() {
+    let site = site().await;
+    let calls = site.keep(|_| Calls::default());
+    let client = site.client();
+    let body = |key: &str, data: &str| {
+        let mut body = send("once", key, &json!(data));
+        body["client"] = CLIENT.into();
+        body
+    };
+    let waiting = tokio::spawn({
+        let (client, body) = (client.clone(), body("k1", "wait"));
+        async move { client.post_json(URL, &body).await.json::<Value>() }
+    });
+    calls.begun.notified().await;
+    let list = json!([body("k1", "wait"), body("k2", "behind")]);
+    let answers = client.post_json(URL, &list).await.json::<Vec<Value>>();
+    assert!(answers.iter().all(|answer| answer["error"] == "unavailable"), "{answers:?}");
+    calls.go_on.notify_one();
+    waiting.await.unwrap();
+    assert_eq!(calls.count.load(Ordering::Relaxed), 1);
+}
