@@ -65,6 +65,23 @@ pub trait App: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What it finds wrong with the project it is installed in: other apps' models, the URLs.
+    fn project_checks(&self, project: &Project) -> Vec<Check> {
+        let _ = project;
+        Vec::new()
+    }
+
+    /// Connects its receivers, called before those of [`Project::on`].
+    fn signals(&self, signals: &mut Signals<Site>) {
+        let _ = signals;
+    }
+
+    /// Called once for every site that is opened, when it has all its parts: for what the app keeps
+    /// with it ([`Site::keep`](crate::Site::keep)).
+    fn ready(&self, site: &Site) {
+        let _ = site;
+    }
+
     /// Its own sections of `settings.toml`.
     fn sections(&self) -> Sections {
         Sections::default()

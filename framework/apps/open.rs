@@ -13,6 +13,7 @@ use crate::db::Database;
 use crate::error::Result;
 use crate::migrations::DataMigrations;
 use crate::models::Registry;
+use crate::signals::Signals;
 use crate::site::{Lifecycle, Parts, Reverse, Site};
 use crate::template::{Sources, Templates, Value};
 
@@ -41,8 +42,11 @@ impl Project {
         let apps = self.apps().iter().map(|app| (app.label(), app.data_migrations()));
         let functions = DataMigrations::all(apps);
         site.keep(|_| functions);
-        let signals = self.signals.clone();
+        let mut signals = Signals::default();
+        self.apps().iter().for_each(|app| app.signals(&mut signals));
+        signals.extend(self.signals.clone());
         site.keep(|_| signals);
+        self.apps().iter().for_each(|app| app.ready(&site));
         Ok(site)
     }
 

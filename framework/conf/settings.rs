@@ -327,6 +327,8 @@ impl Default for Security {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
+    /// Every URL needs a login, but those that say `login_not_required` (the login page does).
+    pub login_required: bool,
     /// Where a page that needs a login sends the visitor.
     pub login_url: String,
     /// Where a login without `next` leads.
@@ -346,6 +348,7 @@ pub struct Auth {
 impl Default for Auth {
     fn default() -> Self {
         Self {
+            login_required: false,
             login_url: "/accounts/login/".into(),
             login_redirect_url: "/".into(),
             logout_redirect_url: "/".into(),

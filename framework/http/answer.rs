@@ -36,6 +36,14 @@ impl Error {
     }
 }
 
+impl Error {
+    /// It is a refusal, as [`permission_denied`] makes it.
+    #[must_use]
+    pub fn is_permission_denied(&self) -> bool {
+        self.kind() == Kind::Status(StatusCode::FORBIDDEN.as_u16())
+    }
+}
+
 /// The bare status as text, with the error itself (`Arc<Error>`) in the extensions:
 /// `middleware/errors` makes a page of it.
 impl IntoResponse for Error {

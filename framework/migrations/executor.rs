@@ -17,7 +17,7 @@ use super::functions::DataMigrations;
 use super::graph::{Applied, Graph};
 use super::plan::{Step as PlanStep, Target};
 use super::run::Run;
-use super::signals::{Planned, PostMigrate, PreMigrate};
+use super::signals::{self, Planned, PostMigrate, PreMigrate};
 use super::{Migration, MigrationKey, recorder, unfinished, work};
 
 /// Name of the lock that keeps two runners apart.
@@ -140,7 +140,8 @@ pub async fn migrate<'a>(
     }
     recorder::replacements(&connection, &graph).await?;
     let state = graph.state(|key| applied.contains(key))?;
-    on.tell(PostMigrate { plan: told, state }).await?;
+    let renamed = signals::renamed(&plan);
+    on.tell(PostMigrate { plan: told, state, renamed }).await?;
     drop(lock);
     Ok(plan.len())
 }

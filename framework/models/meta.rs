@@ -40,10 +40,17 @@ pub struct Meta {
     /// The fields that name a row where keys mean nothing, as in a fixture for another database;
     /// none if there are no such.
     pub natural_key: &'static [&'static str],
+    /// What else there may be a right to do with its rows: codename and what people read.
+    pub permissions: &'static [(&'static str, &'static str)],
+    /// Which of [`DEFAULT_PERMISSIONS`] there are.
+    pub default_permissions: &'static [&'static str],
     /// How its struct is made and called; `None` if it has none (a model between two others, or of
     /// the past).
     pub rows: Option<Rows>,
 }
+
+/// What may be done with the rows of any model, unless it says otherwise.
+pub const DEFAULT_PERMISSIONS: &[&str] = &["add", "change", "delete", "view"];
 
 /// One column.
 #[derive(Clone, Debug)]
@@ -391,6 +398,18 @@ impl Meta {
     #[must_use]
     pub fn label(&self) -> String {
         format!("{}.{}", self.app, self.model)
+    }
+
+    /// The rights there are to its rows, `add_post` and the like, and what people read.
+    pub fn all_permissions(&self) -> impl Iterator<Item = (String, String)> {
+        let usual = self.default_permissions.iter().map(|action| {
+            let codename = format!("{action}_{}", self.model.to_lowercase());
+            (codename, format!("Can {action} {}", self.verbose_name))
+        });
+        usual.chain(self.permissions.iter().map(|(codename, name)| {
+            let (codename, name) = (*codename, *name);
+            (codename.to_owned(), name.to_owned())
+        }))
     }
 
     /// The field of this name.

@@ -89,8 +89,8 @@ pub use json::Json;
 pub use live::Rows;
 pub use many_to_many::ManyToMany;
 pub use meta::{
-    Choice, Condition, Constraint, ConstraintKind, Default, Field, FieldKind, Index, Many,
-    ManyKind, Meta, OnDelete, Relation, SetTo, Validator,
+    Choice, Condition, Constraint, ConstraintKind, DEFAULT_PERMISSIONS, Default, Field, FieldKind,
+    Index, Many, ManyKind, Meta, OnDelete, Relation, SetTo, Validator,
 };
 pub use model::Model;
 pub use one_to_one::OneToOne;

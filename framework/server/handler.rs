@@ -17,8 +17,8 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use crate::apps::Project;
-use crate::contrib::sessions;
 use crate::contrib::staticfiles::StaticFiles;
+use crate::contrib::{auth, sessions};
 use crate::http::{Beside, Processors, Request as View, Seen};
 use crate::middleware::{Logged, Security, Slashed, caught, csrf, errors, hosts, request_values};
 use crate::site::Site;
@@ -150,7 +150,13 @@ async fn view(site: Site, mut parts: Parts, body: Body) -> (Response, View) {
     if has_body {
         DefaultBodyLimit::max(limit).apply(&mut request);
     }
-    let response = caught(urls::dispatch(site, request)).await;
+    let answer = async {
+        match auth::admit(&seen).await {
+            Ok(()) => urls::dispatch(site, request).await,
+            Err(refused) => refused,
+        }
+    };
+    let response = caught(answer).await;
     (errors(&seen, response).await, seen)
 }
 

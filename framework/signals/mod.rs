@@ -45,6 +45,11 @@ impl<C: Clone> Signals<C> {
         self.receivers.push((TypeId::of::<E>(), erased));
     }
 
+    /// Adds the receivers of `others` after its own.
+    pub fn extend(&mut self, others: Self) {
+        self.receivers.extend(others.receivers);
+    }
+
     /// Whether anybody asked for events of type `E`.
     #[must_use]
     pub fn is_heard<E: Any>(&self) -> bool {

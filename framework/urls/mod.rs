@@ -175,6 +175,20 @@ impl Route {
     }
 }
 
+impl Route {
+    /// Changes the value of this type that the line itself carries, one made anew if it has none.
+    pub(crate) fn attach_changed<T>(mut self, change: impl FnOnce(&mut T)) -> Self
+    where
+        T: Any + Send + Sync + Clone + Default,
+    {
+        let place = self.attached.iter().position(|value| value.is::<T>());
+        let known = place.and_then(|at| self.attached.swap_remove(at).downcast_ref().cloned());
+        let mut value: T = known.unwrap_or_default();
+        change(&mut value);
+        self.attach(value)
+    }
+}
+
 /// A malformed table is the programmer's error and stops the program at start.
 #[expect(clippy::panic, reason = "a malformed URL table cannot be served")]
 fn refuse(malformed: &str) -> ! {

@@ -123,7 +123,13 @@ impl Line {
     /// What it carries of type `T`.
     #[must_use]
     pub fn attached<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.attached.iter().find_map(|value| value.downcast_ref())
+        self.all_attached().next()
+    }
+
+    /// Everything of type `T` that it and the includes around it carry, its own first, those
+    /// furthest out last.
+    pub fn all_attached<T: Any + Send + Sync>(&self) -> impl Iterator<Item = &T> {
+        self.attached.iter().filter_map(|value| value.downcast_ref())
     }
 }
 

@@ -52,7 +52,7 @@ async fn twenty_thousand_users_go_in_and_come_out_as_they_were() {
         std::fs::write(folder.join("again.json"), &told).unwrap();
         let (code, _, said) = run(folder, url, &["loaddata", "again.json", "users.json"]).await;
         assert_eq!(code, Some(0), "{said}");
-        let out = ["dumpdata", "auth", "-o", "out.jsonl", "--natural-primary"];
+        let out = ["dumpdata", "auth.User", "-o", "out.jsonl", "--natural-primary"];
         let (code, told, said) = run(folder, url, &out).await;
         assert_eq!((code, told.as_str()), (Some(0), ""), "{said}");
         let lines = std::fs::read_to_string(folder.join("out.jsonl")).unwrap();

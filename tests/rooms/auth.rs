@@ -297,7 +297,9 @@ async fn signing_in_needs_the_token() {
 async fn nobody_is_asked_for_who_did_not_sign_in() {
     for database in databases().await {
         let site = TestSite::on(project(), &database.url).await;
-        for table in ["auth_user", "sessions_session"] {
+        for table in
+            ["auth_user_groups", "auth_user_user_permissions", "auth_user", "sessions_session"]
+        {
             site.db().execute(Sql::raw(format!("DROP TABLE {table}"))).await.unwrap();
         }
         let client = site.client();

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may unwrap, in its helpers too")]
 #![expect(clippy::cognitive_complexity, reason = "an assertion counts as a branch")]
 
+mod accounts;
 mod atomic;
 mod auth;
 mod blocking;

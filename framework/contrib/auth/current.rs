@@ -5,14 +5,20 @@ use std::ops::Deref;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use serde::{Serialize, Serializer};
+use tokio::sync::OnceCell;
 
+use super::backends::Backends;
 use super::models::{HashFit, User};
+use super::permissions::Permissions;
 use crate::contrib::sessions;
 use crate::error::Result;
 use crate::http::{Beside, Request};
 
 /// The session's key for the user's id, as text. Django's name.
 pub(super) const SESSION_USER: &str = "_auth_user_id";
+
+/// The session's key for the name of the backend that knows the user. Django's name.
+pub(super) const SESSION_BACKEND: &str = "_auth_user_backend";
 
 /// The session's key for the hash of the user's password. Django's name.
 pub(super) const SESSION_HASH: &str = "_auth_user_hash";
@@ -21,7 +27,15 @@ pub(super) const SESSION_HASH: &str = "_auth_user_hash";
 ///
 /// It derefs to the user; a visitor who is not signed in has an empty name and may do nothing.
 #[derive(Clone, Debug, Default)]
-pub struct CurrentUser(Option<Arc<User>>);
+pub struct CurrentUser(Option<Arc<Known>>);
+
+/// Somebody who is signed in, and what they may do once that was asked. Shared by all clones, so
+/// it is asked once a request; who asks [`afresh`] gets another.
+#[derive(Debug)]
+struct Known {
+    user: User,
+    permissions: OnceCell<Permissions>,
+}
 
 /// What an anonymous visitor derefs to.
 static NOBODY: LazyLock<User> = LazyLock::new(|| User { is_active: false, ..User::default() });
@@ -48,13 +62,18 @@ impl CurrentUser {
     /// The user, if the visitor is signed in.
     #[must_use]
     pub fn user(&self) -> Option<&User> {
-        self.0.as_deref()
+        self.0.as_deref().map(|known| &known.user)
+    }
+
+    /// The user, and the place for what they may do.
+    pub(super) fn with_permissions(&self) -> Option<(&User, &OnceCell<Permissions>)> {
+        self.0.as_deref().map(|known| (&known.user, &known.permissions))
     }
 }
 
 impl From<User> for CurrentUser {
     fn from(user: User) -> Self {
-        Self(Some(Arc::new(user)))
+        Self(Some(Arc::new(Known { user, permissions: OnceCell::new() })))
     }
 }
 
@@ -62,14 +81,14 @@ impl Deref for CurrentUser {
     type Target = User;
 
     fn deref(&self) -> &User {
-        self.0.as_deref().unwrap_or(&NOBODY)
+        self.user().unwrap_or(&NOBODY)
     }
 }
 
 /// The user's name, or `anonymous`.
 impl fmt::Display for CurrentUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_deref().map_or("anonymous", |user| &user.username))
+        f.write_str(self.user().map_or("anonymous", |user| &user.username))
     }
 }
 
@@ -95,9 +114,9 @@ impl Serialize for CurrentUser {
 /// The user of one request, once somebody has asked. Beside it; shared by all clones of the
 /// request, so that a login in a view is seen by what comes after it.
 #[derive(Debug, Default)]
-struct Known(Mutex<Option<CurrentUser>>);
+struct Asking(Mutex<Option<CurrentUser>>);
 
-impl Known {
+impl Asking {
     fn get(&self) -> Option<CurrentUser> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -109,7 +128,7 @@ impl Known {
 
 /// Who asks is `user` from now on.
 pub(super) fn become_user(request: &Request, user: CurrentUser) {
-    if let Some(known) = request.keep(|_| Known::default()) {
+    if let Some(known) = request.keep(|_| Asking::default()) {
         known.set(user);
     }
 }
@@ -128,8 +147,8 @@ impl Request {
     /// # Errors
     /// The database cannot be reached.
     pub async fn user(&self) -> Result<CurrentUser> {
-        let known = self.keep(|_| Known::default());
-        if let Some(user) = known.and_then(Known::get) {
+        let known = self.keep(|_| Asking::default());
+        if let Some(user) = known.and_then(Asking::get) {
             return Ok(user);
         }
         let user = load(self).await?.map(CurrentUser::from).unwrap_or_default();
@@ -150,8 +169,10 @@ async fn load(request: &Request) -> Result<Option<User>> {
     let session = request.session();
     let Some(id) = session.get::<String>(SESSION_USER).await? else { return Ok(None) };
     let Ok(id) = id.parse::<i64>() else { return Ok(None) };
-    let found = User::objects().filter(|u| u.id().eq(id)).first(request.site()).await?;
-    let Some(user) = found.filter(|user| user.is_active) else { return Ok(None) };
+    let backends = Backends::of(request.site());
+    let name = session.get::<String>(SESSION_BACKEND).await?;
+    let Some(backend) = backends.find(name.as_deref()) else { return Ok(None) };
+    let Some(user) = backend.user(request.site(), id).await? else { return Ok(None) };
     let given = session.get::<String>(SESSION_HASH).await?.unwrap_or_default();
     match user.check_session_hash(&given, request.settings()) {
         HashFit::Current => Ok(Some(user)),

@@ -1,44 +1,117 @@
 //! Signing in and out.
 
+use std::ops::Deref;
+
 use chrono::{SubsecRound, Utc};
 
-use super::current::{CurrentUser, SESSION_HASH, SESSION_USER, become_user};
-use super::models::{User, normalize_username};
-use super::{hashing, passwords::Verdict};
+use super::backends::{Backends, Credentials};
+use super::current::{CurrentUser, SESSION_BACKEND, SESSION_HASH, SESSION_USER, become_user};
+use super::models::User;
+use super::signals::{UserLoggedIn, UserLoggedOut, UserLoginFailed};
 use crate::contrib::sessions::{self, Session};
 use crate::error::{Error, Kind, Result};
 use crate::http::Request;
 use crate::site::Site;
+
+/// A user who has proved who they are, and to whom: it derefs to the [`User`].
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    user: User,
+    backend: &'static str,
+}
+
+impl Authenticated {
+    /// The backend that knew the user.
+    #[must_use]
+    pub fn backend(&self) -> &'static str {
+        self.backend
+    }
+
+    /// The user alone.
+    #[must_use]
+    pub fn into_user(self) -> User {
+        self.user
+    }
+}
+
+impl Deref for Authenticated {
+    type Target = User;
+
+    fn deref(&self) -> &User {
+        &self.user
+    }
+}
+
+/// Whom [`login`] signs in: an [`Authenticated`] user, or any, on the word of the caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Entrant<'u> {
+    user: &'u User,
+    /// `None` is the first backend.
+    backend: Option<&'static str>,
+}
+
+impl<'u> From<&'u User> for Entrant<'u> {
+    fn from(user: &'u User) -> Self {
+        Self { user, backend: None }
+    }
+}
+
+impl<'u> From<&'u Authenticated> for Entrant<'u> {
+    fn from(known: &'u Authenticated) -> Self {
+        Self { user: &known.user, backend: Some(known.backend) }
+    }
+}
 
 /// The active user with this name and password. An unknown name, a wrong password and a closed
 /// account take the same time and give the same answer.
 ///
 /// # Errors
 /// The database cannot be reached, or too many passwords are being hashed at this moment (503).
-pub async fn authenticate(site: &Site, username: &str, password: &str) -> Result<Option<User>> {
-    let username = normalize_username(username);
-    let found = User::objects().filter(|u| u.username().eq(&username)).first(site).await?;
-    let stored = found.as_ref().map(|user| user.password.clone());
-    let verdict = hashing::verify(site, password, stored).await?;
-    let Some(mut user) = found.filter(|user| user.is_active) else { return Ok(None) };
-    match verdict {
-        Verdict::Wrong => Ok(None),
-        Verdict::Right => Ok(Some(user)),
-        Verdict::RightButOutdated => {
-            user.set_password(site, password).await?;
-            let rows = User::objects().filter(|u| u.id().eq(user.id));
-            rows.update(site, |u| [u.password().set(&user.password)]).await?;
-            Ok(Some(user))
-        }
-    }
+pub async fn authenticate(
+    site: &Site,
+    username: &str,
+    password: &str,
+) -> Result<Option<Authenticated>> {
+    authenticate_with(site, None, &Credentials::new(username, password)).await
 }
 
-/// Signs `user` in on this browser. The session gets a new id, so one that somebody else has
+/// The active user whom the first backend knows by these credentials. `request` is for those who
+/// listen to [`UserLoginFailed`].
+///
+/// # Errors
+/// As [`authenticate`].
+pub async fn authenticate_with(
+    site: &Site,
+    request: Option<&Request>,
+    credentials: &Credentials,
+) -> Result<Option<Authenticated>> {
+    for backend in Backends::of(site).all() {
+        match backend.authenticate(site, credentials).await {
+            Ok(None) => {}
+            Ok(Some(user)) => return Ok(Some(Authenticated { user, backend: backend.name() })),
+            Err(error) if error.is_permission_denied() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    let (credentials, request) = (credentials.masked(), request.cloned());
+    site.send_signal(UserLoginFailed { credentials, request }).await?;
+    Ok(None)
+}
+
+/// Signs a user in on this browser. The session gets a new id, so one that somebody else has
 /// planted before is worth nothing; its data stays, unless it belongs to another user.
 ///
 /// # Errors
 /// The user was never saved, or the database cannot be reached.
-pub async fn login(request: &Request, user: &User) -> Result<()> {
+pub fn login<'a>(
+    request: &'a Request,
+    user: impl Into<Entrant<'a>>,
+) -> impl Future<Output = Result<()>> + Send + 'a {
+    enter(request, user.into())
+}
+
+async fn enter(request: &Request, entrant: Entrant<'_>) -> Result<()> {
+    let user = entrant.user;
     let session = request.session();
     let settings = request.settings();
     let before = session.get::<String>(SESSION_USER).await?;
@@ -51,12 +124,14 @@ pub async fn login(request: &Request, user: &User) -> Result<()> {
         _ if session.id().is_some() => session.cycle_id().await?,
         _ => {}
     }
-    remember(session, user, hash).await?;
+    remember(request, session, entrant).await?;
     request.rotate_csrf_token();
     let now = Utc::now().trunc_subsecs(6);
     let rows = User::objects().filter(|u| u.id().eq(user.id));
     rows.update(request.site(), |u| [u.last_login().set(now)]).await?;
-    become_user(request, User { last_login: Some(now), ..user.clone() }.into());
+    let user = User { last_login: Some(now), ..user.clone() };
+    become_user(request, user.clone().into());
+    request.send_signal(UserLoggedIn { request: request.clone(), user }).await?;
     Ok(())
 }
 
@@ -65,6 +140,11 @@ pub async fn login(request: &Request, user: &User) -> Result<()> {
 /// # Errors
 /// The database cannot be reached.
 pub async fn logout(request: &Request) -> Result<()> {
+    // Who it was costs two queries, so only if somebody wants to know.
+    let user = match request.hears::<UserLoggedOut>() {
+        true => request.user().await?.user().cloned(),
+        false => None,
+    };
     let session = request.session();
     if session.id().is_some() {
         session.flush().await?;
@@ -73,6 +153,7 @@ pub async fn logout(request: &Request) -> Result<()> {
     }
     request.rotate_csrf_token();
     become_user(request, CurrentUser::anonymous());
+    request.send_signal(UserLoggedOut { request: request.clone(), user }).await?;
     Ok(())
 }
 
@@ -82,16 +163,19 @@ pub async fn logout(request: &Request) -> Result<()> {
 /// As [`login`].
 pub(crate) async fn session_of(site: &Site, user: &User) -> Result<String> {
     let session = sessions::new_session(site);
-    remember(&session, user, user.session_hash(site.settings())).await?;
+    remember(site, &session, user.into()).await?;
     session.save().await?;
     Ok(session.id().map(|id| id.to_string()).unwrap_or_default())
 }
 
-async fn remember(session: &Session, user: &User, hash: String) -> Result<()> {
+async fn remember(site: &Site, session: &Session, entrant: Entrant<'_>) -> Result<()> {
+    let user = entrant.user;
     if !user.id.is_set() {
         return Err(Error::of(Kind::Field, format!("signing in {user}: the user was never saved")));
     }
+    let backend = entrant.backend.unwrap_or_else(|| Backends::of(site).first());
     session.insert(SESSION_USER, user.id.to_string()).await?;
-    session.insert(SESSION_HASH, hash).await?;
+    session.insert(SESSION_BACKEND, backend).await?;
+    session.insert(SESSION_HASH, user.session_hash(site.settings())).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The table of users.
+//! The tables: users, groups, permissions.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{hashing, passwords};
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::models::{Id, Model};
+use crate::models::{Id, ManyToMany, Model};
 use crate::signing::{is_same, salted_hmac};
 use crate::site::Site;
 
@@ -27,29 +27,84 @@ pub struct User {
     /// When a session was last begun.
     pub last_login: Option<DateTime<Utc>>,
     /// May do everything.
-    #[field(default = false)]
+    #[field(default = false, verbose_name = "superuser status")]
     pub is_superuser: bool,
     /// Letters, digits and `@.+-_`; in normal form (NFKC), so that look-alikes are one name.
-    #[field(unique, max_length = 150)]
+    #[field(
+        unique,
+        max_length = 150,
+        validators = [username],
+        help_text = "Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only."
+    )]
     pub username: String,
     /// First name.
-    #[field(max_length = 150, default = "")]
+    #[field(max_length = 150, default = "", blank)]
     pub first_name: String,
     /// Last name.
-    #[field(max_length = 150, default = "")]
+    #[field(max_length = 150, default = "", blank)]
     pub last_name: String,
     /// Address for mail; may be empty.
-    #[field(max_length = 254, default = "")]
+    #[field(email, default = "", blank, verbose_name = "email address")]
     pub email: String,
     /// May enter the admin.
-    #[field(default = false)]
+    #[field(default = false, verbose_name = "staff status")]
     pub is_staff: bool,
     /// Otherwise it is as if it did not exist: set to false instead of deleting.
-    #[field(default = true)]
+    #[field(default = true, verbose_name = "active")]
     pub is_active: bool,
     /// When the account was made.
     #[field(auto_now_add)]
     pub date_joined: DateTime<Utc>,
+    /// The groups it is in; it may do what they may.
+    pub groups: ManyToMany<Group>,
+    /// What it may do besides.
+    pub user_permissions: ManyToMany<Permission>,
+}
+
+/// Users who may do the same.
+#[derive(Clone, Debug, Model)]
+#[model(natural_key(name))]
+pub struct Group {
+    /// Its key.
+    pub id: Id,
+    /// What people call it.
+    #[field(unique, max_length = 150)]
+    pub name: String,
+    /// What its members may do.
+    pub permissions: ManyToMany<Permission>,
+}
+
+/// The right to do something with the rows of a model: four for each, and those it says itself with
+/// `#[model(permissions(publish_post = "Can publish posts"))]`. Its rows are made by `migrate`.
+#[derive(Clone, Debug, Model)]
+#[model(
+    natural_key(app_label, model, codename),
+    ordering = ["app_label", "model", "codename"],
+    unique(app_label, model, codename)
+)]
+pub struct Permission {
+    /// Its key.
+    pub id: Id,
+    /// What people read: `Can add post`.
+    #[field(max_length = 255)]
+    pub name: String,
+    /// The app of its model: `blog`.
+    #[field(max_length = 100)]
+    pub app_label: String,
+    /// Its model, in lower case: `post`.
+    #[field(max_length = 100)]
+    pub model: String,
+    /// What programs say, behind the app: `add_post`.
+    #[field(max_length = 100)]
+    pub codename: String,
+}
+
+impl Permission {
+    /// As questions name it: `blog.add_post`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}.{}", self.app_label, self.codename)
+    }
 }
 
 impl User {
@@ -182,6 +237,13 @@ pub fn normalize_email(email: &str) -> String {
     }
 }
 
+/// An address as it is compared: in normal form (NFKC) and without case, as Unicode folds it.
+#[must_use]
+pub fn fold_email(email: &str) -> String {
+    use unicode_normalization::UnicodeNormalization;
+    caseless::default_case_fold_str(&email.trim().nfkc().collect::<String>())
+}
+
 /// Longest name, characters; the column's length.
 const USERNAME_CHARS_MAX: usize = 150;
 
@@ -203,6 +265,25 @@ pub fn username_fault(username: &str) -> Option<String> {
          characters."
             .to_owned()
     })
+}
+
+/// The validator of names.
+fn username(text: &str) -> std::result::Result<(), String> {
+    username_fault(text).map_or(Ok(()), Err)
+}
+
+/// `blog | post | Can add post`
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} | {} | {}", self.app_label, self.model, self.name)
+    }
+}
+
+/// Its name.
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
 }
 
 /// Its name.

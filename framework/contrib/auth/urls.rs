@@ -8,7 +8,7 @@ use crate::urls::{Urls, path};
 #[must_use]
 pub fn urls() -> Urls {
     Urls::new([
-        path("login/", get(views::show).post(views::submit)).name("login"),
+        path("login/", get(views::show).post(views::submit)).name("login").login_not_required(),
         path("logout/", post(views::leave)).name("logout"),
     ])
 }

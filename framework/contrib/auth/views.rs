@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 
-use super::{authenticate, login, logout};
+use super::{Credentials, authenticate_with, login, logout};
 use crate::context;
 use crate::error::Result;
 use crate::forms::{Form, FormData};
@@ -30,7 +30,8 @@ pub(super) async fn submit(request: Request, mut data: FormData) -> Result<Respo
         form.errors.add("password", "This field is required.");
     }
     if form.is_valid() {
-        if let Some(user) = authenticate(&request, &username, &password).await? {
+        let said = Credentials::new(&username, &password);
+        if let Some(user) = authenticate_with(&request, Some(&request), &said).await? {
             login(&request, &user).await?;
             let home = &request.settings().auth.login_redirect_url;
             return redirect(&request, safe(&request, &next).unwrap_or(home));

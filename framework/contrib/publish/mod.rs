@@ -54,5 +54,6 @@ impl Install for App {
 /// One line, called `publish`, to be included: `include("publish/", publish::urls())`.
 #[must_use]
 pub fn urls() -> Urls {
-    Urls::new([path("", post(views::publish)).name("publish").csrf_exempt()])
+    let line = path("", post(views::publish)).name("publish");
+    Urls::new([line.csrf_exempt().login_not_required()])
 }

@@ -23,9 +23,12 @@ pub(crate) struct ModelAttributes {
     pub(crate) verbose_name_plural: Option<LitStr>,
     pub(crate) get_latest_by: Vec<LitStr>,
     pub(crate) managed: Option<LitBool>,
+    /// Codename and what people read.
+    pub(crate) permissions: Vec<(LitStr, LitStr)>,
+    pub(crate) default_permissions: Option<Vec<LitStr>>,
 }
 
-const MODEL: [&str; 12] = [
+const MODEL: [&str; 14] = [
     "app",
     "table",
     "ordering",
@@ -38,6 +41,8 @@ const MODEL: [&str; 12] = [
     "verbose_name_plural",
     "get_latest_by",
     "managed",
+    "permissions",
+    "default_permissions",
 ];
 
 impl ModelAttributes {
@@ -63,6 +68,8 @@ impl ModelAttributes {
             "verbose_name_plural" => self.verbose_name_plural = Some(meta.value()?.parse()?),
             "get_latest_by" => self.get_latest_by = texts(meta)?,
             "managed" => self.managed = Some(meta.value()?.parse()?),
+            "permissions" => self.permissions = permissions(meta)?,
+            "default_permissions" => self.default_permissions = Some(default_permissions(meta)?),
             other => return Err(unknown(meta.path.span(), "model", other, &MODEL)),
         }
         Ok(())
@@ -79,6 +86,47 @@ fn texts(meta: &ParseNestedMeta<'_>) -> Result<Vec<LitStr>> {
     syn::bracketed!(content in value);
     let names = Punctuated::<LitStr, Token![,]>::parse_terminated(&content)?;
     Ok(names.into_iter().collect())
+}
+
+/// What every model has permissions for.
+const DEFAULT_PERMISSIONS: [&str; 4] = ["add", "change", "delete", "view"];
+
+/// Longest codename and longest name of a permission, characters; the columns' lengths.
+const CODENAME_MAX: usize = 100;
+const PERMISSION_NAME_MAX: usize = 255;
+
+/// `permissions(publish_post = "Can publish posts")`
+fn permissions(meta: &ParseNestedMeta<'_>) -> Result<Vec<(LitStr, LitStr)>> {
+    let mut all: Vec<(LitStr, LitStr)> = Vec::new();
+    meta.parse_nested_meta(|one| {
+        let codename = LitStr::new(&one.path.require_ident()?.to_string(), one.path.span());
+        let name: LitStr = one.value()?.parse()?;
+        let words = if all.iter().any(|(known, _)| known.value() == codename.value()) {
+            "this permission is there twice"
+        } else if codename.value().len() > CODENAME_MAX {
+            "a codename has at most 100 characters"
+        } else if name.value().chars().count() > PERMISSION_NAME_MAX {
+            "a permission's name has at most 255 characters"
+        } else {
+            all.push((codename, name));
+            return Ok(());
+        };
+        Err(syn::Error::new(codename.span(), words))
+    })?;
+    Ok(all)
+}
+
+/// `default_permissions = ["view"]`
+fn default_permissions(meta: &ParseNestedMeta<'_>) -> Result<Vec<LitStr>> {
+    let actions = texts(meta)?;
+    match actions.iter().find(|one| !DEFAULT_PERMISSIONS.contains(&one.value().as_str())) {
+        Some(other) => {
+            let words = "`default_permissions` are some of \"add\", \"change\", \"delete\", \
+                         \"view\"; others go into `permissions(..)`";
+            Err(syn::Error::new(other.span(), words))
+        }
+        None => Ok(actions),
+    }
 }
 
 /// What `#[field(..)]` says.

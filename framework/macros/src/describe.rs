@@ -42,6 +42,7 @@ pub(crate) fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
     let named = (!parts.bases.is_empty()).then(|| quote! { ::hulse::models::derive::named });
     let name = parts.name;
     let natural_key = &attributes.natural_key;
+    let permissions = permissions(parts);
     Ok(quote! {{
         let app = #app;
         #named(::hulse::models::Meta {
@@ -57,9 +58,24 @@ pub(crate) fn meta(parts: &Parts<'_>) -> Result<TokenStream> {
             get_latest_by: &[#(#get_latest_by),*],
             managed: #managed,
             natural_key: &[#(#natural_key),*],
+            #permissions
             rows: ::core::option::Option::Some(::hulse::models::derive::rows::<#name>()),
         })
     }})
+}
+
+/// The members `permissions` and `default_permissions`.
+fn permissions(parts: &Parts<'_>) -> TokenStream {
+    let (codenames, names): (Vec<_>, Vec<_>) =
+        parts.attributes.permissions.iter().map(|(codename, name)| (codename, name)).unzip();
+    let actions = match &parts.attributes.default_permissions {
+        Some(actions) => quote! { &[#(#actions),*] },
+        None => quote! { ::hulse::models::DEFAULT_PERMISSIONS },
+    };
+    quote! {
+        permissions: &[#((#codenames, #names)),*],
+        default_permissions: #actions,
+    }
 }
 
 /// The model's own fields, and those of its bases behind them.

@@ -24,7 +24,8 @@ use syn::{DeriveInput, parse_macro_input};
 /// `verbose_name_plural = ".."`, `hooks`, `natural_key(slug)`,
 /// `index(author, -created, name = "..", condition = |p| p.live().eq(true))`,
 /// `unique(author, slug, name = "..", condition = |p| .., nulls_distinct = false)`,
-/// `check(name = "..", |p| p.price().gte(0))`.
+/// `check(name = "..", |p| p.price().gte(0))`, `permissions(publish_post = "Can publish posts")`,
+/// `default_permissions = ["view"]` (of add, change, delete, view; all unless said).
 ///
 /// On a field, what is stored: `max_length = 200`, `text` (any length), `max_digits = 10,
 /// decimal_places = 2`, `unique`, `index`, `primary_key`, `column = ".."`, `upload_to = ".."`,

@@ -72,6 +72,8 @@ pub fn through<From: Model, To: Model>(field: &str) -> Meta {
         get_latest_by: &[],
         managed: from.managed,
         natural_key: &[],
+        permissions: &[],
+        default_permissions: &[],
         rows: None,
     }
 }

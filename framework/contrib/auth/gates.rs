@@ -1,0 +1,238 @@
+//! Who may pass to a URL, said by its line in the table.
+//!
+//! Flow: `path(..).login_required()` puts a [`Gate`] on the line or include → the stack, with the
+//! line found and everything else admitted, calls [`admit`] → the view; or the login page, or 403.
+//!
+//! Invariants:
+//! - All demands hold: those of the line and those of every include around it.
+//! - HTTP and WebSocket alike: a refused handshake is a 403 that says why in the log.
+//! - A line without a gate costs nothing: no session is read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+
+use super::current::CurrentUser;
+use super::granting;
+use super::permissions::check_name;
+use super::required::redirect_to_login;
+use crate::apps::{Check, Project};
+use crate::error::Result;
+use crate::http::{Request, permission_denied};
+use crate::models::Meta;
+use crate::sockets::is_handshake;
+use crate::urls::{Matched, Route};
+
+/// What one line of the table, or one include, says.
+#[derive(Clone, Debug, Default)]
+struct Gate {
+    /// What the includes around it and the site demand does not count.
+    is_open: bool,
+    demands: Vec<Demanded>,
+}
+
+#[derive(Clone)]
+enum Demanded {
+    Login,
+    Staff,
+    Superuser,
+    Permissions(Arc<[String]>),
+    Test(Arc<Test>),
+}
+
+type Test = dyn Fn(&CurrentUser) -> bool + Send + Sync;
+
+impl Demanded {
+    async fn is_met(&self, user: &CurrentUser, request: &Request) -> Result<bool> {
+        Ok(match self {
+            Self::Login => user.is_authenticated(),
+            Self::Staff => user.is_active && user.is_staff,
+            Self::Superuser => user.is_active && user.is_superuser,
+            Self::Permissions(names) => {
+                let own = user.permissions(request).await?;
+                names.iter().all(|name| own.has(name))
+            }
+            Self::Test(test) => test(user),
+        })
+    }
+}
+
+/// As a refusal's log says it.
+impl fmt::Display for Demanded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Login => f.write_str("a login"),
+            Self::Staff => f.write_str("staff status"),
+            Self::Superuser => f.write_str("superuser status"),
+            Self::Permissions(names) => write!(f, "the permission {}", names.join(", ")),
+            Self::Test(_) => f.write_str("the line's test"),
+        }
+    }
+}
+
+impl fmt::Debug for Demanded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Route {
+    /// Only for visitors who are signed in; others are sent to the login page and come back. Of an
+    /// include: all lines in it. A WebSocket is refused.
+    ///
+    /// ```
+    /// # use hulse::prelude::*;
+    /// # async fn index() -> &'static str { "" }
+    /// # async fn write() -> &'static str { "" }
+    /// # fn diary() -> Urls { Urls::default() }
+    /// let urls = Urls::new([
+    ///     path("", index),
+    ///     path("write/", write).permission_required("blog.add_post"),
+    ///     include("diary/", diary()).login_required(),
+    /// ]);
+    /// ```
+    #[must_use]
+    pub fn login_required(self) -> Self {
+        self.demand(Demanded::Login)
+    }
+
+    /// Only for visitors who may do this; others who are signed in get 403.
+    ///
+    /// # Panics
+    /// It is not of the form `app.codename`. `manage check` also says if no model has it.
+    #[must_use]
+    pub fn permission_required(self, permission: &str) -> Self {
+        self.permissions_required(&[permission])
+    }
+
+    /// Only for visitors who may do all of these.
+    ///
+    /// # Panics
+    /// As [`permission_required`](Self::permission_required).
+    #[must_use]
+    #[expect(clippy::panic, reason = "a malformed URL table cannot be served")]
+    pub fn permissions_required(self, permissions: &[&str]) -> Self {
+        if let Some(error) = permissions.iter().find_map(|name| check_name(name).err()) {
+            panic!("{self:?}: {error}");
+        }
+        let names = permissions.iter().map(|name| (*name).to_owned());
+        self.demand(Demanded::Permissions(names.collect()))
+    }
+
+    /// Only for visitors for whom `test` holds: `|user| user.email.ends_with("@example.com")`. It
+    /// is asked of who is not signed in, too. What takes longer is a
+    /// [`Demand`](super::Demand).
+    #[must_use]
+    pub fn user_passes_test(
+        self,
+        test: impl Fn(&CurrentUser) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.demand(Demanded::Test(Arc::new(test)))
+    }
+
+    /// Only for who may enter the admin (`is_staff`).
+    #[must_use]
+    pub fn staff_required(self) -> Self {
+        self.demand(Demanded::Staff)
+    }
+
+    /// Only for who may do everything.
+    #[must_use]
+    pub fn superuser_required(self) -> Self {
+        self.demand(Demanded::Superuser)
+    }
+
+    /// For everybody, whatever the setting `auth.login_required` and the includes around it demand.
+    /// What this line itself demands counts.
+    #[must_use]
+    pub fn login_not_required(self) -> Self {
+        self.attach_changed(|gate: &mut Gate| gate.is_open = true)
+    }
+
+    fn demand(self, demand: Demanded) -> Self {
+        self.attach_changed(|gate: &mut Gate| gate.demands.push(demand))
+    }
+}
+
+/// Lets a request pass to its view, or answers in the view's place.
+pub(crate) async fn admit(request: &Request) -> Result<(), Response> {
+    let Some(line) = request.extension::<Matched>().map(Matched::line) else { return Ok(()) };
+    let mut is_private = request.settings().auth.login_required;
+    let mut demands = Vec::new();
+    for gate in line.all_attached::<Gate>() {
+        demands.extend(&gate.demands);
+        if gate.is_open {
+            is_private = false;
+            break;
+        }
+    }
+    if is_private {
+        demands.push(&Demanded::Login);
+    }
+    if demands.is_empty() {
+        return Ok(());
+    }
+    let user = request.user().await.map_err(IntoResponse::into_response)?;
+    // From the outside in, so that who is refused hears of the plainest reason.
+    for demand in demands.into_iter().rev() {
+        match demand.is_met(&user, request).await {
+            Ok(true) => {}
+            Ok(false) => return Err(refuse(request, &user, &demand.to_string())),
+            Err(error) => return Err(error.into_response()),
+        }
+    }
+    Ok(())
+}
+
+/// The answer to who may not: the login page for who is not signed in, else 403. Programs that do
+/// not follow redirects to pages, sockets and streams of events, are told 403 in any case.
+pub(super) fn refuse(request: &Request, user: &CurrentUser, lacks: &str) -> Response {
+    let is_socket = is_handshake(request.headers());
+    let accept = request.header("accept").unwrap_or_default();
+    if user.is_anonymous() && !is_socket && !accept.contains("text/event-stream") {
+        return redirect_to_login(request).unwrap_or_else(IntoResponse::into_response);
+    }
+    let path = request.path();
+    if is_socket {
+        tracing::warn!(path, user.name = %user, "a WebSocket was refused: {user} lacks {lacks}");
+    }
+    permission_denied(format!("{user} lacks {lacks}")).into_response()
+}
+
+/// Permissions that URLs and models name and that nobody can have.
+pub(super) fn checks(project: &Project) -> Vec<Check> {
+    let models: Vec<&'static Meta> = project.apps().iter().flat_map(|app| app.models()).collect();
+    let known: Vec<String> =
+        granting::names(&models).map(|(app, name)| format!("{app}.{name}")).collect();
+    let mut found = Vec::new();
+    for line in project.resolver().lines() {
+        let gates = line.all_attached::<Gate>().flat_map(|gate| &gate.demands);
+        let named = gates.filter_map(|demand| match demand {
+            Demanded::Permissions(names) => Some(names.iter()),
+            _ => None,
+        });
+        for name in named.flatten().filter(|name| !known.contains(name)) {
+            let words = format!("\"/{}\" requires {name:?}, which no model has", line.route());
+            let near = crate::conf::nearest(name, known.iter().map(String::as_str));
+            let hint = near.map_or_else(
+                || "add it to a model: `#[model(permissions(..))]`".to_owned(),
+                |near| format!("did you mean {near:?}?"),
+            );
+            found.push(Check::warning("auth.W101", words).hint(hint));
+        }
+    }
+    for meta in models {
+        let usual: Vec<String> = meta.all_permissions().map(|(codename, _)| codename).collect();
+        let own = meta.permissions.iter().map(|(codename, _)| *codename);
+        let clash = own.into_iter().find(|own| usual.iter().filter(|one| one == own).count() > 1);
+        if let Some(codename) = clash {
+            let label = meta.label();
+            let words = format!(
+                "the permission {codename:?} of {label} clashes with a built-in permission"
+            );
+            found.push(Check::error("auth.E005", words));
+        }
+    }
+    found
+}
