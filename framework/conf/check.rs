@@ -33,6 +33,9 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
         };
         return wrong(settings, given, &format!("wants {missing} beside it"));
     }
+    if server.reload && !settings.debug {
+        return wrong(settings, "server.reload", "is for development: it wants debug = true");
+    }
     if server.greenlets > GREENLETS_MAX {
         return wrong(settings, "server.greenlets", &format!("is more than {GREENLETS_MAX}"));
     }

@@ -70,6 +70,12 @@ pub struct Server {
     /// Proxies that begin each connection with the PROXY protocol (version 1 or 2), in the same
     /// form. Who is listed has to.
     pub proxy_protocol: Vec<Peer>,
+    /// Whether what changes on disk is built, reloaded and shown by open pages: for development, so
+    /// only with `debug`.
+    pub reload: bool,
+    /// What builds the program for that, as words (`["cargo", "build", "--features", "x"]`), run in
+    /// the settings' folder; empty: cargo, in the profile the program was built in.
+    pub build: Vec<String>,
     /// How long a request's head may take, from its first byte or the connection's begin, seconds.
     pub header_timeout: u64,
     /// How long a request's body may bring nothing, seconds. As a whole it may take that long and
@@ -129,6 +135,8 @@ impl Default for Server {
             proxy_headers: Vec::new(),
             forwarding: Forwarding::XForwarded,
             proxy_protocol: Vec::new(),
+            reload: false,
+            build: Vec::new(),
             header_timeout: 10,
             body_timeout: 30,
             body_rate_min: 500,

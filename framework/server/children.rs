@@ -69,19 +69,24 @@ impl Program {
     /// The one that lies now where the one that runs was started from. `name` is the name it was
     /// started by: a link to the newest release is followed anew.
     pub(super) fn on_disk(name: Option<&OsString>) -> Result<Self> {
-        let named = name.map(Path::new).filter(|name| name.components().count() > 1);
-        let path = match named {
-            Some(path) => path.to_owned(),
-            None => {
-                let path = std::env::current_exe()?.to_string_lossy().into_owned();
-                // Linux says so of one whose file was replaced.
-                path.trim_end_matches(" (deleted)").into()
-            }
-        };
+        let path = Self::path_on_disk(name)?;
         let doing = || format!("opening the program {}", path.display());
         let file =
             File::open(&path).map_err(|error| Error::because(Kind::Server, doing(), error))?;
         Ok(Self::Opened(Arc::new(file)))
+    }
+
+    /// Its file, or where it was.
+    pub(super) fn path_on_disk(name: Option<&OsString>) -> Result<PathBuf> {
+        let named = name.map(Path::new).filter(|name| name.components().count() > 1);
+        match named {
+            Some(path) => Ok(path.to_owned()),
+            None => {
+                let path = std::env::current_exe()?.to_string_lossy().into_owned();
+                // Linux says so of one whose file was replaced.
+                Ok(path.trim_end_matches(" (deleted)").into())
+            }
+        }
     }
 
     fn path(&self) -> PathBuf {

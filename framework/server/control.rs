@@ -59,6 +59,8 @@ pub(super) struct Start {
     pub(super) database: Preparation,
     /// Of a successor.
     pub(super) legacy: Legacy,
+    /// Which start and which reload of the site this is: pages in development are marked with it.
+    pub(super) release: String,
 }
 
 /// What a worker does about the database before it serves.

@@ -79,6 +79,12 @@ pub enum Request {
 pub(super) struct Answer(oneshot::Sender<Result<Value, String>>);
 
 impl Answer {
+    /// One to give away, and what it will be.
+    pub(super) fn pair() -> (Self, oneshot::Receiver<Result<Value, String>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(sender), receiver)
+    }
+
     pub(super) fn tell(self, value: Value) {
         // Who asked may be gone.
         let _gone = self.0.send(Ok(value));

@@ -21,6 +21,7 @@ use crate::contrib::staticfiles::StaticFiles;
 use crate::contrib::{auth, sessions};
 use crate::http::{Beside, Processors, Request as View, Seen};
 use crate::middleware::{Logged, Security, Slashed, caught, csrf, errors, hosts, request_values};
+use crate::server::development::Page;
 use crate::site::Site;
 use crate::urls::{self, Resolver};
 
@@ -40,6 +41,8 @@ struct Stack {
     resolver: Resolver,
     files: StaticFiles,
     security: Security,
+    /// What goes into pages in development.
+    development: Option<Page>,
     /// The views behind the site's own layers, if it has any.
     layered: Option<Router>,
 }
@@ -70,6 +73,7 @@ impl Handler {
             resolver,
             files: StaticFiles::of(project, site),
             security: Security::of(&site.settings().security),
+            development: Page::of(site),
             layered,
         }))
     }
@@ -93,6 +97,7 @@ impl Handler {
 impl Stack {
     async fn inside(&self, mut parts: Parts, body: Body) -> Response {
         let (site, settings) = (&self.site, self.site.settings());
+        let marked = self.development.as_ref().filter(|page| page.is_wanted(&parts.headers));
         let beside = Beside::default();
         parts.extensions.insert(beside.clone());
         let slashed = match self.resolver.resolve(parts.uri.path()) {
@@ -116,7 +121,11 @@ impl Stack {
             response = slashed.instead(settings, response);
         }
         self.security.add(response.headers_mut());
-        errors(&seen, response).await
+        let response = errors(&seen, response).await;
+        match marked {
+            Some(page) => page.mark(response),
+            None => response,
+        }
     }
 
     /// What may answer in place of a view.
@@ -130,6 +139,10 @@ impl Stack {
 
     /// The view's answer, behind the site's own layers if there are any.
     async fn views(&self, parts: Parts, body: Body) -> (Response, View) {
+        if let Some(page) = self.development.as_ref().filter(|page| page.has(parts.uri.path())) {
+            let seen = View::new(self.site.clone(), &parts);
+            return (page.answer(self.site.clone(), parts, body).await, seen);
+        }
         let Some(layered) = self.layered.clone() else {
             return view(self.site.clone(), parts, body).await;
         };

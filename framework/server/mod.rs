@@ -2,7 +2,8 @@
 //!
 //! Flow: [`pulse`] → `prepare` (addresses, database, migrations) → `arbiter`, one loop that starts
 //! and replaces `children` → each child is this program again, in [`child`]: a `worker`, whose
-//! `accept` takes connections that `serve` answers with the [`handler`], or the `store`.
+//! `accept` takes connections that `serve` answers with the [`handler`], or the `store`. With
+//! `server.reload` `development` builds and reloads what changes on disk.
 //!
 //! Invariants:
 //! - The only room that makes processes. None of them outlives the arbiter by more than seconds:
@@ -20,6 +21,7 @@ mod child;
 mod children;
 mod control;
 mod ctl;
+mod development;
 mod figures;
 mod handler;
 mod log;
@@ -55,8 +57,9 @@ use crate::error::{Error, Kind, Result};
 
 use arbiter::{Arbiter, Plan, Times};
 use children::Nursery;
-use control::Preparation;
+use control::{Leave, Preparation};
 use ctl::Desk;
+use development::Developer;
 use manager::Manager;
 use monitor::Monitor;
 use pid_file::PidFile;
@@ -66,6 +69,7 @@ use upgrade::Predecessor;
 pub use beside::{layer_beside, running_layer};
 pub use children::Role;
 pub use ctl::{Request, ask_running};
+pub use development::Say;
 pub use handler::{Handler, handler};
 pub use log::start_log;
 pub use runworker::{Readers, runworker};
@@ -87,6 +91,8 @@ pub struct Options {
     /// The command line of this process, its name first: what a child is started with, and
     /// `--child` with its role.
     pub arguments: Vec<OsString>,
+    /// Where the words of a build go, with `server.reload`.
+    pub say: Say,
 }
 
 impl Options {
@@ -127,8 +133,7 @@ pub fn pulse(
         None => pid_path.as_deref().map(PidFile::write).transpose()?,
         Some(_) => None,
     };
-    let bound = predecessor.as_mut().map(|before| std::mem::take(&mut before.binds));
-    let mut bound = bound.unwrap_or_default();
+    let mut bound = predecessor.as_mut().map_or_else(Vec::new, Predecessor::take_binds);
     let metrics = prepare::bind_metrics(settings, &mut bound)?;
     let (binds, listeners) = prepare::bind(settings, &manager.descriptors, bound)?;
     // There is no other thread yet.
@@ -160,6 +165,7 @@ pub fn pulse(
             binds,
             metrics: metrics.as_ref().map(address::Listener::socket).transpose()?,
             control: desk.as_ref().map(Desk::socket).transpose()?,
+            replaced: if settings.server.reload { Leave::Stop } else { Leave::Replaced },
             handed_over: handed_over.clone(),
         };
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
@@ -171,6 +177,9 @@ pub fn pulse(
         beside.spawn(signals.forward(sender.clone()));
         if let Some(desk) = desk {
             beside.spawn(desk.serve(sender.clone(), handed_over));
+        }
+        if let Some(dev) = Developer::of(project, settings, &options, &plan, sender.clone())? {
+            beside.spawn(dev.run());
         }
         let nursery = Nursery::new(options.arguments, sender);
         let arbiter = Arbiter::new(plan, nursery, settings, load);

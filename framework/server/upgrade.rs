@@ -43,7 +43,7 @@ pub(super) struct Legacy {
 pub(super) struct Predecessor {
     socket: UnixStream,
     voice: Voice,
-    pub(super) binds: Vec<(String, Listener)>,
+    binds: Vec<(String, Listener)>,
     pub(super) control: Option<Listener>,
     /// Whether the socket files are this process's to remove.
     owns: Arc<AtomicBool>,
@@ -69,6 +69,11 @@ impl Predecessor {
         let control = control.map(|socket| address::listener_of(socket, Arc::clone(&owns)));
         let (voice, control) = (Voice::default(), control.transpose()?);
         Ok(Self { socket, voice, binds, control, owns })
+    }
+
+    /// The listening sockets.
+    pub(super) fn take_binds(&mut self) -> Vec<(String, Listener)> {
+        std::mem::take(&mut self.binds)
     }
 
     /// From now on the site is this process's, and its id is in the file at `pid_path`.

@@ -19,6 +19,7 @@ use crate::server::accept::{Acceptor, Socket};
 use crate::server::balance::{Board, Share};
 use crate::server::child::{self, Control, Heard, ORPHAN_SECONDS_MAX};
 use crate::server::control::{Counts, Leave, Preparation, Start};
+use crate::server::development::Release;
 use crate::server::handler::Handler;
 use crate::server::prepare;
 use crate::server::serve::Serving;
@@ -62,6 +63,7 @@ async fn begin(
     site.layer().ready().await?;
     run_background(&site, project.resolver());
     let share = Share::new(board, start.seat);
+    site.keep(|_| Release(start.release.clone()));
     let serving = Serving::new(Handler::new(project, &site), site.settings())?;
     let acceptor = Acceptor::new(serving, connections_max, share);
     let sockets = descriptors.map(Socket::from_fd).collect::<Result<_>>()?;

@@ -1,6 +1,6 @@
 //! What commands say.
 
-use std::io::{Write, stdout};
+use std::io::{Write, stderr, stdout};
 
 /// Writes to stdout at once; that nobody reads it is no error.
 pub(crate) fn tell(words: impl AsRef<str>) {
@@ -11,6 +11,12 @@ pub(crate) fn tell(words: impl AsRef<str>) {
 pub(crate) fn tell_bytes(bytes: &[u8]) {
     let mut out = stdout();
     drop(out.write_all(bytes).and_then(|()| out.flush()));
+}
+
+/// Writes to stderr at once, as they are, words of a build.
+pub(crate) fn murmur(words: &str) {
+    let mut err = stderr();
+    drop(err.write_all(words.as_bytes()).and_then(|()| err.flush()));
 }
 
 /// Writes a line to stderr.

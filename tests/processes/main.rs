@@ -33,6 +33,7 @@ mod pulse_tls;
 mod pulse_wire;
 mod redis;
 mod reload;
+mod runserver;
 mod squash;
 mod storm;
 mod streams;

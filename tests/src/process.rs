@@ -111,6 +111,32 @@ impl Pulse {
         let folder = site_folder_of(surroundings.program);
         let mut command = site_command(folder.path(), &surroundings);
         command.args(["pulse", "--migrate", "-b", "127.0.0.1:0"]).args(arguments);
+        Self::launch(command, folder, surroundings, "listening on http").await
+    }
+
+    /// The testsite's `runserver` on a free port, with settings and files of the test's own.
+    ///
+    /// # Panics
+    /// It ends or says nothing instead.
+    pub async fn start_runserver(folder: TempDir, arguments: &[&str]) -> Self {
+        let program = Program::Testsite;
+        let surroundings = Surroundings { program, ..Surroundings::default() };
+        let mut command = site_command(folder.path(), &surroundings);
+        command.args(["runserver", "0"]).args(arguments);
+        Self::launch(command, folder, surroundings, "development server at http").await
+    }
+
+    /// Any command that serves a site, once it has said where, in a line with `words`.
+    /// `surroundings` are for the commands after it.
+    ///
+    /// # Panics
+    /// It ends or says nothing instead.
+    pub async fn launch(
+        mut command: Command,
+        folder: TempDir,
+        surroundings: Surroundings,
+        words: &str,
+    ) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut arbiter = command.process_group(0).spawn().expect("djchat starts");
         let group = pid_of(arbiter.id().expect("it has not been waited for"));
@@ -123,7 +149,7 @@ impl Pulse {
         ];
         let mut pulse =
             Self { arbiter, group, address: String::new(), log, readers, folder, surroundings };
-        let line = pulse.said("listening on http").await;
+        let line = pulse.said(words).await;
         let address = line.rsplit("://").next().expect("an address after it");
         pulse.address = address.trim().trim_end_matches('/').to_owned();
         pulse

@@ -101,6 +101,9 @@ pub(super) struct Plan {
     pub(super) metrics: Option<OwnedFd>,
     /// The control socket, to hand it on.
     pub(super) control: Option<OwnedFd>,
+    /// How one leaves that another worker stands in for. In development as at the end of the site:
+    /// nobody is to wait for the last pages of the old code.
+    pub(super) replaced: Leave,
     /// Cancelled: the site is another process's.
     pub(super) handed_over: CancellationToken,
 }
@@ -350,7 +353,7 @@ impl<'a> Arbiter<'a> {
         let Some(place) = self.places.get_mut(index) else { return };
         let Some(next) = place.next.take() else { return };
         if let Some(child) = place.child.replace(next) {
-            child.drain(Leave::Replaced);
+            child.drain(self.plan.replaced);
             let (role, number) = (place.role, place.number);
             let kill_at = Instant::now() + times.graceful;
             self.leaving.push(Leaving { role, number, child, kill_at });
@@ -486,6 +489,7 @@ impl<'a> Arbiter<'a> {
             seat: if role == Role::Worker { self.free_seat() } else { 0 },
             store: self.plan.store_path.clone(),
             database: if is_first { Preparation::Nothing } else { self.plan.database },
+            release: format!("{}-{}", std::process::id(), release.generation),
             ..Start::default()
         };
         let sockets: Vec<_> = match role {

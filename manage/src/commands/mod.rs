@@ -16,6 +16,7 @@ mod pulse;
 mod pulse_limits;
 mod pulse_operation;
 mod routes;
+mod runserver;
 mod runworker;
 mod send_channel;
 mod send_group;
@@ -46,6 +47,7 @@ pub(crate) enum Command {
     Optimizemigration(optimizemigration::Optimizemigration),
     Pulse(Box<pulse::Pulse>),
     Routes(routes::Routes),
+    Runserver(runserver::Runserver),
     Runworker(runworker::Runworker),
     SendChannel(send_channel::SendChannel),
     SendGroup(send_group::SendGroup),
@@ -71,6 +73,7 @@ impl Command {
             Self::Optimizemigration(optimizemigration) => optimizemigration.run(context),
             Self::Pulse(pulse) => pulse.run(context),
             Self::Routes(routes) => routes.run(context),
+            Self::Runserver(runserver) => runserver.run(context),
             Self::Runworker(runworker) => runworker.run(context),
             Self::SendChannel(send_channel) => send_channel.run(context),
             Self::SendGroup(send_group) => send_group.run(context),

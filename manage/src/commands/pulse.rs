@@ -1,17 +1,19 @@
 //! `manage pulse`: serves the site.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use hulse::conf::{Override, Settings};
-use hulse::server::{self, Options, Role};
+use hulse::server::{self, Options, Role, Say};
 use hulse::{Error, Result};
 
 use crate::commands::pulse_limits::Limits;
 use crate::commands::pulse_operation::Operation;
 use crate::context::Context;
+use crate::output::murmur;
 
 /// Serves the site: an arbiter, its data store and workers.
 #[derive(Debug, Args)]
@@ -47,6 +49,9 @@ pub(crate) struct Pulse {
     /// Starts although migrations are unapplied.
     #[arg(long, conflicts_with = "migrate")]
     allow_unmigrated: bool,
+    /// For development: builds and reloads what changes, and refreshes open pages; wants debug.
+    #[arg(long)]
+    reload: bool,
     /// A worker silent this long is replaced, seconds.
     #[arg(short, long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -93,7 +98,7 @@ enum LogFormat {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum ChildRole {
+pub(super) enum ChildRole {
     Worker,
     Store,
 }
@@ -115,7 +120,8 @@ impl Pulse {
             allow_unmigrated: self.allow_unmigrated,
             pid_file: self.pid_file,
             is_successor: self.successor,
-            arguments: std::env::args_os().filter(|word| word != "--successor").collect(),
+            arguments: arguments(),
+            say: Say::new(murmur),
         };
         let load = || context.settings_with(flags.clone());
         server::pulse(context.project(), &load, options, &mut listening)?;
@@ -135,6 +141,7 @@ impl Pulse {
             ("server.thread_workers", "--thread-workers", number(self.thread_workers)),
             ("server.greenlets", "--greenlet", number(self.greenlet)),
             ("server.data_store", "--data-store", self.data_store.clone()),
+            ("server.reload", "--reload", self.reload.then(|| "true".to_owned())),
             ("server.timeout", "--timeout", seconds(self.timeout)),
             ("server.graceful_timeout", "--graceful-timeout", seconds(self.graceful_timeout)),
             ("log.level", "--log-level", self.log_level.clone()),
@@ -161,6 +168,11 @@ impl Pulse {
     }
 }
 
+/// What children, and a successor, are started with.
+pub(super) fn arguments() -> Vec<OsString> {
+    std::env::args_os().filter(|word| word != "--successor").collect()
+}
+
 /// Says where the site can be reached, at once also into a pipe. That nobody reads it is no error.
 fn listening(url: &str) {
     let mut stdout = std::io::stdout().lock();
@@ -168,7 +180,7 @@ fn listening(url: &str) {
 }
 
 /// A child tells the arbiter what goes wrong, which prints it.
-fn child(context: &Context, settings: Settings, role: ChildRole) -> ExitCode {
+pub(super) fn child(context: &Context, settings: Settings, role: ChildRole) -> ExitCode {
     let role = match role {
         ChildRole::Worker => Role::Worker,
         ChildRole::Store => Role::Store,

@@ -11,7 +11,7 @@ use hulse::blocking::{blocking, wait};
 use hulse::channels::{Message, Policy, Position, Presence};
 use hulse::contrib::{publish, staticfiles};
 use hulse::db::Sql;
-use hulse::http::{Path, Request, Response, header};
+use hulse::http::{Path, Request, Response, header, render};
 use hulse::middleware::RequestId;
 use hulse::sockets::{Consumer, Event, Routing, Socket, route, socket};
 use hulse::streams::{Stream, Streams, stream};
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
 fn urls() -> Urls {
     Urls::new([
         path("", hello).name("hello"),
+        path("page/", page),
         path("process/", process).name("process"),
         path("slow/<int:milliseconds>/", slow).name("slow"),
         path("upload/", upload).csrf_exempt(),
@@ -106,6 +107,11 @@ async fn work_slowly(event: Event) -> Result<()> {
 
 async fn hello() -> &'static str {
     "Hello World!\n"
+}
+
+/// Whatever the templates on disk say.
+async fn page(request: Request) -> Result<Response> {
+    render(&request, "page.html", hulse::context! {}).await
 }
 
 /// A page as strict as it can be: scripts come from the site and nowhere else.
