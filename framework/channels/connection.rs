@@ -24,8 +24,8 @@ const RESUME_ATTEMPTS_MAX: usize = 3;
 /// One connection. Dropping it leaves all its groups.
 #[derive(Debug)]
 pub struct Connection {
-    worker: Arc<Worker>,
-    id: u64,
+    pub(super) worker: Arc<Worker>,
+    pub(super) id: u64,
     message_bytes_max: usize,
 }
 
@@ -135,7 +135,7 @@ impl Connection {
         }
     }
 
-    async fn take_part(&self, group: &GroupName, part: Part) -> Result<()> {
+    pub(super) async fn take_part(&self, group: &GroupName, part: Part) -> Result<()> {
         let undo = Undo::new(self, group);
         // Bound first: a match would keep the table locked while it waits for the store.
         let joined = self.worker.table().join(self.id, group, part);
@@ -154,7 +154,7 @@ impl Connection {
         self.worker.request(0, make).await.map(drop)
     }
 
-    async fn take_part_at(
+    pub(super) async fn take_part_at(
         &self,
         group: &GroupName,
         since: Option<Position>,

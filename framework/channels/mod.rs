@@ -38,6 +38,7 @@ mod redis;
 mod ring;
 mod serve;
 mod sink;
+mod stake;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -69,6 +70,7 @@ pub use position::Position;
 pub use serve::serve;
 pub use sink::Policy;
 pub(crate) use sink::{Sink, Written};
+pub(crate) use stake::{Stake, blob};
 pub use values::{Counted, Lock, Token, Value, Values, Version};
 
 /// Whether `url` is one that [`Layer::redis`] takes.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 /// The end of a connection that the table writes to. Nothing here blocks or calls the table back.
@@ -47,7 +48,8 @@ impl Sink for Notify {
 
 /// What happens to a member of a group that lags further than the worker remembers the group
 /// (`channels.history_messages`, `channels.history_bytes`). Until then it misses nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// Its connection is closed with 1013; it comes back and asks for the state.
     #[default]

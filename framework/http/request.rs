@@ -100,6 +100,11 @@ impl Request {
         Some(self.beside()?.get(|| make(self)))
     }
 
+    /// How many values stand beside it.
+    pub(crate) fn extension_count(&self) -> usize {
+        self.head.extensions.len()
+    }
+
     /// The site that answers.
     #[must_use]
     pub fn site(&self) -> &Site {

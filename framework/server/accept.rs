@@ -9,7 +9,7 @@
 //! - Running out of file descriptors pauses accepting; it ends nothing.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, OnceLock};
@@ -200,6 +200,14 @@ impl Acceptor {
             let place = Place::new(permit, self.course.share.count());
             return Ok(Stream::new(accepted?, place, self.serving.watch()));
         }
+    }
+
+    /// A place for a connection of `address` that another worker gives up, if there is one.
+    pub(super) fn place_for(&self, address: Option<IpAddr>) -> Option<Place> {
+        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let mut place = Place::new(permit, self.course.share.count());
+        place.count(self.serving.enter(address).ok()?);
+        Some(place)
     }
 
     /// What its connections count.

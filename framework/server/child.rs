@@ -41,10 +41,12 @@ pub(super) struct Control {
 }
 
 /// What a child hears.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Heard {
-    /// Finish and end.
-    Drain(Leave),
+    /// Finish and end; over the descriptor another worker goes on with what can move.
+    Drain(Leave, Option<OwnedFd>),
+    /// Go on with what comes over this.
+    TakeIn(OwnedFd),
     /// Tell which groups have members.
     Groups(u64),
     /// The arbiter is gone; finish soon.
@@ -83,14 +85,18 @@ pub(super) fn begin(settings: &Settings) -> Result<(Control, Start, Vec<OwnedFd>
 /// arbiter.
 #[expect(clippy::exit, reason = "the runtime may hang; nobody is left who could kill the process")]
 fn listen(socket: &UnixStream, heard: &mpsc::Sender<Heard>) {
-    while let Some(order) = control::receive_order(socket) {
+    while let Some((order, beside)) = control::receive_order(socket) {
         let order = match order {
-            Order::Drain(leave) => Heard::Drain(leave),
+            Order::Drain(leave) => Heard::Drain(leave, beside),
             Order::Groups(id) => Heard::Groups(id),
             Order::Reopen => {
                 log_file::reopen();
                 continue;
             }
+            Order::TakeIn => match beside {
+                Some(line) => Heard::TakeIn(line),
+                None => continue,
+            },
         };
         let _told_already = heard.try_send(order);
     }
@@ -110,7 +116,8 @@ impl Control {
         self.figures = Some(Box::new(figures));
     }
 
-    fn beat(&self) {
+    /// Says what it says with every beat.
+    pub(super) fn beat(&self) {
         self.report(&Report::Alive((self.counts)()));
         if let Some(figures) = &self.figures {
             self.report(&Report::Figures(figures()));

@@ -5,14 +5,13 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as Pair;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::SendFlags;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
@@ -218,11 +217,29 @@ impl Running {
         self.order(Order::Drain(leave));
     }
 
+    /// Tells it that `next` goes on in its place, with its WebSockets as far as they can move.
+    pub(super) fn make_way_for(&self, next: &Self) {
+        match Pair::pair() {
+            Ok((giving, taking)) => {
+                next.order_with(Order::TakeIn, Some(taking.as_fd()));
+                self.order_with(Order::Drain(Leave::Replaced), Some(giving.as_fd()));
+            }
+            Err(error) => {
+                tracing::error!(%error, "no WebSocket can be handed over");
+                self.drain(Leave::Replaced);
+            }
+        }
+    }
+
     /// Gives an order; a child that does not take it is killed.
     pub(super) fn order(&self, order: Order) {
-        let (bytes, flags) = (order.encode(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        self.order_with(order, None);
+    }
+
+    fn order_with(&self, order: Order, descriptor: Option<BorrowedFd<'_>>) {
+        let bytes = order.encode();
         let socket: &UnixStream = self.control.as_ref();
-        if rustix::net::send(socket, &bytes, flags).ok() != Some(bytes.len()) {
+        if control::send_beside(socket, &bytes, descriptor).ok() != Some(bytes.len()) {
             self.kill();
         }
     }

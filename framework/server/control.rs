@@ -85,6 +85,8 @@ pub(super) enum Order {
     Groups(u64),
     /// Open the log file anew.
     Reopen,
+    /// Go on with the WebSockets that come over the descriptor beside this.
+    TakeIn,
 }
 
 /// Why a child is to end.
@@ -121,6 +123,10 @@ pub(super) struct Counts {
     pub(super) sockets: u64,
     /// Requests since it started.
     pub(super) requests: u64,
+    /// WebSockets that another worker went on with.
+    pub(super) moved: u64,
+    /// WebSockets closed with 1012, to come back to another worker.
+    pub(super) sent_on: u64,
 }
 
 /// Groups with members in one process.
@@ -142,6 +148,7 @@ impl Order {
             Self::Drain(Leave::Replaced) => message(b'D', b"replaced"),
             Self::Groups(id) => message(b'G', &id.to_le_bytes()),
             Self::Reopen => message(b'L', &[]),
+            Self::TakeIn => message(b'T', &[]),
         }
     }
 
@@ -151,6 +158,7 @@ impl Order {
             b'D' => Some(Self::Drain(Leave::Stop)),
             b'G' => Some(Self::Groups(u64::from_le_bytes(payload.try_into().ok()?))),
             b'L' => Some(Self::Reopen),
+            b'T' => Some(Self::TakeIn),
             _ => None,
         }
     }
@@ -240,21 +248,8 @@ pub(super) fn send_start(
 /// Waits for the first message and the sockets beside it.
 pub(super) fn receive_start(mut control: &UnixStream) -> Result<(Start, Vec<OwnedFd>)> {
     let mut head = [0; HEAD_BYTES];
-    let mut sockets = Vec::new();
-    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
-    let mut beside = RecvAncillaryBuffer::new(&mut space);
-    let received = rustix::net::recvmsg(
-        control,
-        &mut [IoSliceMut::new(&mut head)],
-        &mut beside,
-        RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL,
-    )?;
-    for message in beside.drain() {
-        if let RecvAncillaryMessage::ScmRights(handed) = message {
-            sockets.extend(handed);
-        }
-    }
-    if received.bytes != HEAD_BYTES {
+    let (bytes, sockets) = receive_beside(control, &mut head, RecvFlags::WAITALL)?;
+    if bytes != HEAD_BYTES {
         return Err(broken("the arbiter is gone"));
     }
     let (_, length) = parse_head(head)?;
@@ -263,17 +258,55 @@ pub(super) fn receive_start(mut control: &UnixStream) -> Result<(Start, Vec<Owne
     Ok((serde_json::from_slice(&payload)?, sockets))
 }
 
-/// Waits for the next order; `None` once the arbiter is gone.
-pub(super) fn receive_order(mut control: &UnixStream) -> Option<Order> {
+/// Reads into `bytes` what comes, with the descriptors beside it.
+pub(super) fn receive_beside(
+    socket: impl AsFd,
+    bytes: &mut [u8],
+    flags: RecvFlags,
+) -> rustix::io::Result<(usize, Vec<OwnedFd>)> {
+    let mut handed = Vec::new();
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut beside = RecvAncillaryBuffer::new(&mut space);
+    let pieces = &mut [IoSliceMut::new(bytes)];
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let received = rustix::net::recvmsg(socket, pieces, &mut beside, flags)?;
+    for message in beside.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            handed.extend(descriptors);
+        }
+    }
+    Ok((received.bytes, handed))
+}
+
+/// Sends what `socket` takes of `bytes` without waiting, `descriptor` beside the first of them.
+pub(super) fn send_beside(
+    socket: impl AsFd,
+    bytes: &[u8],
+    descriptor: Option<BorrowedFd<'_>>,
+) -> rustix::io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    let descriptors = descriptor.as_slice();
+    if !descriptors.is_empty() {
+        let _fits = beside.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut beside, flags)
+}
+
+/// Waits for the next order and the descriptor beside it; `None` once the arbiter is gone.
+pub(super) fn receive_order(mut control: &UnixStream) -> Option<(Order, Option<OwnedFd>)> {
     loop {
         let mut head = [0; HEAD_BYTES];
-        control.read_exact(&mut head).ok()?;
+        let (bytes, beside) = receive_beside(control, &mut head, RecvFlags::WAITALL).ok()?;
+        // A signal may have come in between.
+        control.read_exact(&mut head[bytes..]).ok()?;
         let (kind, length) = parse_head(head).ok()?;
         let mut payload = vec![0; length];
         control.read_exact(&mut payload).ok()?;
         // An order of a newer arbiter is passed over.
         if let Some(order) = Order::decode(kind, &payload) {
-            return Some(order);
+            return Some((order, beside.into_iter().next()));
         }
     }
 }

@@ -36,6 +36,7 @@ mod serve;
 mod signals;
 mod store;
 mod stream;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod tls;

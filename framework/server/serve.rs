@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ use crate::server::handler::Handler;
 use crate::server::stream::{Stream, take_over};
 use crate::server::tls;
 use crate::server::visitors::bodies::{Answer, Done, Failed, Fate, Question, Running, Terms};
-use crate::server::visitors::crowd::{Addresses, Full, Gate};
+use crate::server::visitors::crowd::{Addresses, Full, Gate, Of};
 use crate::server::visitors::proxies::{self, is_one_of};
 use crate::server::visitors::proxy_protocol;
 use crate::server::visitors::syntax::{self, Refused};
@@ -113,6 +113,11 @@ impl Serving {
     /// What is counted.
     pub(super) fn figures(&self) -> Arc<Figures> {
         Arc::clone(&self.figures)
+    }
+
+    /// Counts a connection of `address`, if it may have another one.
+    pub(super) fn enter(&self, address: Option<IpAddr>) -> std::result::Result<Option<Of>, Full> {
+        self.addresses.enter(address)
     }
 
     /// Watches a new connection.

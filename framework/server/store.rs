@@ -22,7 +22,8 @@ pub(super) fn keep(settings: &Settings) -> Result<()> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
         control.ready();
-        let told_to_end = async { while let Heard::Groups(_) = control.heard().await {} };
+        let told_to_end =
+            async { while let Heard::Groups(_) | Heard::TakeIn(_) = control.heard().await {} };
         channels::serve(listener, &settings.channels, told_to_end).await
     })
 }

@@ -65,6 +65,11 @@ impl Place {
     pub(super) fn new(permit: OwnedSemaphorePermit, counted: Counted) -> Self {
         Self { _permit: permit, _counted: counted, of: None }
     }
+
+    /// Counts it among the connections of its address.
+    pub(super) fn count(&mut self, of: Option<Of>) {
+        self.of = of;
+    }
 }
 
 #[derive(Debug)]
@@ -111,7 +116,7 @@ impl Stream {
 
     /// Counts it among the connections of its address.
     pub(super) fn count(&mut self, of: Option<Of>) {
-        self.place.of = of;
+        self.place.count(of);
     }
 
     pub(super) fn watched(&self) -> &Arc<Watched> {

@@ -61,6 +61,8 @@ impl Told {
         told.add("hulse_sockets_total", sockets.opened);
         told.add("hulse_sockets_refused_total", sockets.refused);
         told.add("hulse_socket_messages_total", sockets.heard);
+        told.add("hulse_sockets_moved_total", sockets.moved);
+        told.add("hulse_sockets_sent_on_total", sockets.sent_on);
         let layer = self.site.layer().statistics();
         told.gauge("hulse_groups", layer.groups as u64);
         told.gauge("hulse_group_history_bytes", layer.history_bytes as u64);

@@ -6,6 +6,7 @@
 //! other, idle connections may bring one more request and are told that it was the last → end.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -24,9 +25,10 @@ use crate::server::handler::Handler;
 use crate::server::prepare;
 use crate::server::serve::Serving;
 use crate::server::signals::Signals;
+use crate::server::takeover::{Line, Reception};
 use crate::server::told::Told;
 use crate::site::Site;
-use crate::sockets::run_background;
+use crate::sockets::{Cap, hand_on, run_background};
 
 /// Threads beside `server.thread_workers` and `auth.hashing_threads`: name lookups and file reads.
 const OTHER_THREADS: usize = 8;
@@ -43,7 +45,8 @@ pub(super) fn work(project: &Project, settings: Settings) -> Result<()> {
         let mut signals = Signals::new()?;
         let begun = begin(project, settings, &start, sockets).await;
         let (site, acceptor, sockets) = begun.inspect_err(|error| control.failed(error))?;
-        serve(&mut control, &mut signals, &site, &acceptor, sockets).await
+        let reception = Reception::new(&site, project.resolver(), &acceptor);
+        serve(&mut control, &mut signals, (&site, &acceptor, &reception), sockets).await
     })
 }
 
@@ -83,19 +86,23 @@ async fn prepare_database(project: &Project, settings: &Settings, what: Preparat
 async fn serve(
     control: &mut Control,
     signals: &mut Signals,
-    site: &Site,
-    acceptor: &Acceptor,
+    (site, acceptor, reception): (&Site, &Acceptor, &Reception),
     sockets: Vec<Socket>,
 ) -> Result<()> {
     let mut accepting = JoinSet::new();
     for socket in sockets {
         accepting.spawn(acceptor.clone().accept(socket));
     }
-    let (counted, share) = (site.clone(), acceptor.share().clone());
-    control.count_with(move || Counts {
-        connections: share.held().into(),
-        sockets: counted.layer().statistics().connections as u64,
-        requests: share.requests(),
+    let (counted, share, cap) = (site.clone(), acceptor.share().clone(), Cap::of(site));
+    control.count_with(move || {
+        let sockets = cap.counts();
+        Counts {
+            connections: share.held().into(),
+            sockets: counted.layer().statistics().connections as u64,
+            requests: share.requests(),
+            moved: sockets.moved,
+            sent_on: sockets.sent_on,
+        }
     });
     let mut beside = JoinSet::new();
     if !site.settings().server.metrics_bind.is_empty() {
@@ -106,15 +113,31 @@ async fn serve(
     control.ready();
     // A terminal's INT goes to the whole group; what to do about it is the arbiter's to say.
     let leave = tokio::select! {
-        leave = leave(control, site) => leave,
-        () = signals.term() => Some(Leave::Stop),
+        leave = leave(control, site, reception) => leave,
+        () = signals.term() => Some((Leave::Stop, None)),
     };
-    if let Some(leave) = leave {
+    if let Some((leave, line)) = leave {
+        let line = line.map(|line| Line::open(line, site.lifecycle())).transpose()?;
+        let draining = async {
+            if leave == Leave::Replaced {
+                // What comes is to move on with all others.
+                tokio::select! {
+                    () = reception.over() => {}
+                    () = site.lifecycle().hurrying() => {}
+                }
+            }
+            if let Some(line) = line {
+                hand_on(site, Arc::new(line));
+            }
+            drain(site, acceptor, accepting, leave).await;
+        };
         // The arbiter watches the time, and the heartbeat goes on.
         tokio::select! {
-            () = drain(site, acceptor, accepting, leave) => {}
-            () = hurry(control, site, acceptor) => {}
+            () = draining => {}
+            () = hurry(control, site, acceptor, reception) => {}
         }
+        // What it has counted since the last beat.
+        control.beat();
     } else {
         let drain = drain(site, acceptor, accepting, Leave::Stop);
         let _late = timeout(Duration::from_secs(ORPHAN_SECONDS_MAX), drain).await;
@@ -124,10 +147,15 @@ async fn serve(
 }
 
 /// Does what the arbiter wants until it wants the end; `None`: it is gone.
-async fn leave(control: &mut Control, site: &Site) -> Option<Leave> {
+async fn leave(
+    control: &mut Control,
+    site: &Site,
+    reception: &Reception,
+) -> Option<(Leave, Option<OwnedFd>)> {
     loop {
         match control.heard().await {
-            Heard::Drain(leave) => return Some(leave),
+            Heard::Drain(leave, line) => return Some((leave, line)),
+            Heard::TakeIn(line) => reception.open(line),
             Heard::Orphaned => return None,
             Heard::Groups(id) => control.groups(id, site.layer().local_groups()),
         }
@@ -136,8 +164,8 @@ async fn leave(control: &mut Control, site: &Site) -> Option<Leave> {
 
 /// While it drains: what was to be left to others must end after all if the site stops. Ends once
 /// the arbiter is gone and time has run out.
-async fn hurry(control: &mut Control, site: &Site, acceptor: &Acceptor) {
-    while let Some(leave) = leave(control, site).await {
+async fn hurry(control: &mut Control, site: &Site, acceptor: &Acceptor, reception: &Reception) {
+    while let Some((leave, _)) = leave(control, site, reception).await {
         if leave == Leave::Stop {
             site.lifecycle().hurry();
             acceptor.hurry();

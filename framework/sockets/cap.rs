@@ -12,6 +12,8 @@ pub(crate) struct Cap {
     opened: AtomicU64,
     refused: AtomicU64,
     heard: AtomicU64,
+    moved: AtomicU64,
+    sent_on: AtomicU64,
 }
 
 /// Numbers of a process's WebSockets.
@@ -25,6 +27,10 @@ pub(crate) struct SocketCounts {
     pub(crate) refused: u64,
     /// Messages of clients.
     pub(crate) heard: u64,
+    /// Those another process went on with.
+    pub(crate) moved: u64,
+    /// Closed with 1012, to come back to another process.
+    pub(crate) sent_on: u64,
 }
 
 /// The place of one. Dropping it lets another one in.
@@ -49,6 +55,13 @@ impl Cap {
         Some(place)
     }
 
+    /// The same for one that another process gives up; it was counted there.
+    pub(super) fn enter_moved(self: &Arc<Self>, max: usize) -> Option<Place> {
+        let before = self.held.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(self));
+        (max == 0 || before < max).then_some(place)
+    }
+
     /// What there is and was.
     pub(crate) fn counts(&self) -> SocketCounts {
         SocketCounts {
@@ -56,6 +69,8 @@ impl Cap {
             opened: self.opened.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             heard: self.heard.load(Ordering::Relaxed),
+            moved: self.moved.load(Ordering::Relaxed),
+            sent_on: self.sent_on.load(Ordering::Relaxed),
         }
     }
 }
@@ -64,6 +79,16 @@ impl Place {
     /// Counts a message of its client.
     pub(super) fn heard(&self) {
         self.0.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Another process goes on with it.
+    pub(super) fn moved(&self) {
+        self.0.moved.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Its client is told to come back to another process.
+    pub(super) fn sent_on(&self) {
+        self.0.sent_on.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::tasks::guarded;
-use super::{Consumer, Socket};
+use super::{Consumer, Handoff, Socket};
 use crate::channels::Message;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A consumer whose methods may run at once: they share it, and each has a [`Socket`] of its own.
 /// Served through [`Concurrent`].
@@ -62,6 +62,25 @@ pub trait SharedConsumer: Send + Sync + 'static {
     ) -> impl Future<Output = Result<()>> + Send {
         let _ = (socket, group, message);
         async { Ok(()) }
+    }
+
+    /// What the consumer of another worker needs to go on; see [`Consumer::handoff`]. Asked when
+    /// nothing is being handled.
+    fn handoff(&self) -> Handoff {
+        Handoff::of(self)
+    }
+
+    /// Goes on with a connection of another worker; see [`Consumer::resume`].
+    ///
+    /// # Errors
+    /// As [`Consumer::resume`].
+    fn resume(
+        &mut self,
+        socket: &mut Socket,
+        handoff: &Handoff,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = socket;
+        std::future::ready(handoff.check(self))
     }
 
     /// The connection is gone, and nothing is being handled any more; see
@@ -145,6 +164,17 @@ impl<C: SharedConsumer> Consumer for Concurrent<C> {
         message: &Message,
     ) -> Result<()> {
         self.consumer.group_message(socket, group, message).await
+    }
+
+    fn handoff(&self) -> Handoff {
+        self.consumer.handoff()
+    }
+
+    async fn resume(&mut self, socket: &mut Socket, handoff: &Handoff) -> Result<()> {
+        match Arc::get_mut(&mut self.consumer) {
+            Some(consumer) => consumer.resume(socket, handoff).await,
+            None => Err(Error::new("a consumer that goes on handles messages already")),
+        }
     }
 
     async fn disconnect(&mut self, socket: &mut Socket, code: u16) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What a site writes: one value per connection.
 
-use super::Socket;
+use super::{Handoff, Socket};
 use crate::channels::Message;
 use crate::error::Result;
 
@@ -66,6 +66,33 @@ pub trait Consumer: Send + 'static {
     ) -> impl Future<Output = Result<()>> + Send {
         let _ = (socket, group, message);
         async { Ok(()) }
+    }
+
+    /// At a reload another worker goes on with a connection that can move, as if nothing had been:
+    /// its client notices nothing, its groups and presences go along, and neither `disconnect` nor
+    /// `connect` is called. This says what the consumer there needs; it is asked between two calls.
+    ///
+    /// A consumer whose type has no size has nothing to carry and moves by itself. Any other stays
+    /// (1012) unless it says here what it is made of, and reads that in [`resume`](Self::resume).
+    /// What a consumer keeps elsewhere in its process does not move; who has a task of
+    /// [`Socket::spawn`], or a [`Reply`](super::Reply) that somebody keeps, stays.
+    fn handoff(&self) -> Handoff {
+        Handoff::of(self)
+    }
+
+    /// Goes on with a connection of another worker: this consumer is new, and `handoff` what the
+    /// other one said. Whoever was let in stays, but for what the line of the URL table demands;
+    /// ask again here if that must be (`socket.request()` has the session and user of now).
+    ///
+    /// # Errors
+    /// Any closes the connection with 1012: its client comes back and begins anew.
+    fn resume(
+        &mut self,
+        socket: &mut Socket,
+        handoff: &Handoff,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = socket;
+        std::future::ready(handoff.check(self))
     }
 
     /// The connection is gone; its groups are left already. `code` is the one it was closed with:

@@ -7,7 +7,10 @@
 //! - Pure: bytes in, at most one thing out; what is behind it stays with the caller.
 //! - Holds no more than one message and one control frame, and of them only what has come.
 
+use serde::{Deserialize, Serialize};
+
 use super::deflate::inflate;
+use crate::channels::blob;
 
 /// Longest payload of a control frame, bytes. RFC 6455 §5.5.
 const CONTROL_BYTES_MAX: usize = 125;
@@ -45,15 +48,17 @@ pub(super) enum Fault {
 }
 
 /// Reads one client's frames.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Parser {
     head: [u8; HEAD_BYTES_MAX],
     /// Bytes of `head` that are there.
     head_bytes: u8,
     /// The frame whose payload is coming.
     frame: Option<Frame>,
+    #[serde(with = "blob")]
     control: Vec<u8>,
     /// What has come of the message under way.
+    #[serde(with = "blob")]
     message: Vec<u8>,
     /// [`TEXT`] or [`BINARY`] while a message is under way, else 0.
     kind: u8,
@@ -72,7 +77,7 @@ pub(super) struct Allowed {
     pub(super) deflated: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Frame {
     opcode: u8,
     is_final: bool,
@@ -108,6 +113,15 @@ impl Parser {
     /// Whether nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.head_bytes == 0 && self.frame.is_none() && self.kind == 0
+    }
+
+    /// Whether it is one that reading has made: of another process's nothing else is known.
+    pub(super) fn is_sound(&self) -> bool {
+        let there = usize::from(self.head_bytes);
+        there < HEAD_BYTES_MAX
+            && there < head_bytes(&self.head[..there])
+            && self.checked <= self.message.len()
+            && matches!(self.kind, CONTINUATION | TEXT | BINARY)
     }
 
     /// What is kept of what came, bytes.

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -50,7 +51,7 @@ pub(super) fn take(upgraded: Upgraded, take_over: Option<TakeOver>) -> io::Resul
             let stream = TcpStream::from_std(stream.into_std()?)?;
             stream.set_nodelay(true)?;
             SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_BYTES)?;
-            Ok((Io::Tcp { stream, _place: place }, read))
+            Ok((Io::tcp(stream, place), read))
         }
         Ok(Taken::Other(stream, read)) => Ok((Io::Other(stream), read)),
         Err(upgraded) => Ok((Io::Other(Box::pin(TokioIo::new(upgraded))), Bytes::new())),
@@ -70,6 +71,19 @@ pub(super) enum Io {
 }
 
 impl Io {
+    /// A TCP socket, and what is to be kept for as long as it is open.
+    pub(super) fn tcp(stream: TcpStream, place: Option<Box<dyn Any + Send + Sync>>) -> Self {
+        Self::Tcp { stream, _place: place }
+    }
+
+    /// Another hold of the same socket, if it is one that another process could go on with.
+    pub(super) fn lend(&self) -> Option<OwnedFd> {
+        match self {
+            Self::Tcp { stream, .. } => stream.as_fd().try_clone_to_owned().ok(),
+            Self::Other(_) => None,
+        }
+    }
+
     /// Writes without waiting; `None`: only the task can.
     pub(super) fn try_write(&self, bytes: &[u8]) -> Option<io::Result<usize>> {
         match self {

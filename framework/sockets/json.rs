@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{Consumer, Socket};
+use super::{Consumer, Handoff, Socket};
 use crate::channels::Message;
 use crate::error::{Error, Result};
 
@@ -98,6 +98,24 @@ pub trait JsonConsumer: Send + 'static {
         async { Ok(()) }
     }
 
+    /// What the consumer of another worker needs to go on; see [`Consumer::handoff`].
+    fn handoff(&self) -> Handoff {
+        Handoff::of(self)
+    }
+
+    /// Goes on with a connection of another worker; see [`Consumer::resume`].
+    ///
+    /// # Errors
+    /// As [`Consumer::resume`].
+    fn resume(
+        &mut self,
+        socket: &mut Socket,
+        handoff: &Handoff,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = socket;
+        std::future::ready(handoff.check(self))
+    }
+
     /// The connection is gone; see [`Consumer::disconnect`].
     fn disconnect(
         &mut self,
@@ -136,6 +154,14 @@ impl<C: JsonConsumer> Consumer for C {
         message: &Message,
     ) -> Result<()> {
         JsonConsumer::group_message(self, socket, group, message).await
+    }
+
+    fn handoff(&self) -> Handoff {
+        JsonConsumer::handoff(self)
+    }
+
+    async fn resume(&mut self, socket: &mut Socket, handoff: &Handoff) -> Result<()> {
+        JsonConsumer::resume(self, socket, handoff).await
     }
 
     async fn disconnect(&mut self, socket: &mut Socket, code: u16) -> Result<()> {

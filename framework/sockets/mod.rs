@@ -21,10 +21,14 @@ mod deflate;
 mod demultiplex;
 pub mod filters;
 mod frames;
+mod handoff;
 mod io;
 mod json;
 mod logical;
+mod moving;
+mod parcel;
 mod reply;
+mod resume;
 mod routing;
 mod slot;
 mod socket;
@@ -39,6 +43,7 @@ pub use background::{background_channels, choose_channels, run_background, run_c
 pub use concurrent::{Concurrent, SharedConsumer};
 pub use consumer::Consumer;
 pub use demultiplex::Demultiplexer;
+pub use handoff::Handoff;
 pub use json::JsonConsumer;
 pub use reply::Reply;
 pub use routing::{Event, EventRoute, Routing, route};
@@ -47,6 +52,9 @@ pub use upgrade::socket;
 
 pub(crate) use cap::Cap;
 pub(crate) use io::{TakeOver, Taken};
+pub(crate) use moving::{Successor, hand_on};
+pub(crate) use parcel::{PARCEL_BYTES_MAX, Parcel};
+pub(crate) use resume::{Arrival, Resumable, Resumed, take_in};
 pub(crate) use upgrade::{Vouched, is_handshake, upgrade};
 
 pub use crate::channels::{Entered, Joined, Message, Policy, Position, Presence};

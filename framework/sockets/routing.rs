@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::filters::{Captures, Filter};
-use super::{Concurrent, Consumer, Reply, SharedConsumer, Socket, socket};
+use super::{Concurrent, Consumer, Handoff, Reply, SharedConsumer, Socket, socket};
 use crate::channels::{Asker, GroupName, Message, Received};
 use crate::error::{Error, Result};
 use crate::http::Request;
@@ -314,6 +314,15 @@ impl Consumer for Routing {
         self.on_group(socket, group, message).await
     }
 
+    /// Functions keep nothing of a connection.
+    fn handoff(&self) -> Handoff {
+        Handoff::stateless()
+    }
+
+    async fn resume(&mut self, _: &mut Socket, _: &Handoff) -> Result<()> {
+        Ok(())
+    }
+
     async fn disconnect(&mut self, socket: &mut Socket, code: u16) -> Result<()> {
         self.on_disconnect(socket, code).await
     }
@@ -339,6 +348,14 @@ impl SharedConsumer for Routing {
         message: &Message,
     ) -> Result<()> {
         self.on_group(socket, group, message).await
+    }
+
+    fn handoff(&self) -> Handoff {
+        Handoff::stateless()
+    }
+
+    async fn resume(&mut self, _: &mut Socket, _: &Handoff) -> Result<()> {
+        Ok(())
     }
 
     async fn disconnect(&self, socket: &mut Socket, code: u16) -> Result<()> {

@@ -10,6 +10,7 @@
 //!   that does not take it, but what its own consumer sent, up to a bound, and the rest of a frame.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -19,6 +20,7 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
 use super::io::Io;
+use super::moving::Mover;
 use super::wheel::{Patience, Wheel};
 use crate::channels::{Frame, Sink, Written, deflate_frames, frame_bytes};
 use crate::error::{Error, Kind, Result};
@@ -36,6 +38,8 @@ const BROKEN: u8 = 1;
 const DRAINING: u8 = 2;
 /// Client and server have agreed to compress.
 const DEFLATED: u8 = 4;
+/// Another process would go on with it.
+const ASKED: u8 = 8;
 
 /// A close the site asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,6 +239,41 @@ impl Slot {
     pub(super) fn drain(&self) {
         self.flags.fetch_or(DRAINING, Ordering::AcqRel);
         self.task.wake();
+    }
+
+    /// Another process would go on with it.
+    pub(super) fn ask_to_move(&self) {
+        self.flags.fetch_or(ASKED, Ordering::AcqRel);
+    }
+
+    pub(super) fn is_asked_to_move(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & ASKED != 0
+    }
+
+    /// It has moved, or does not.
+    pub(super) fn stay(&self) {
+        self.flags.fetch_and(!ASKED, Ordering::AcqRel);
+    }
+
+    /// Who gives connections away, if anybody does.
+    pub(super) fn mover(&self) -> Option<Arc<Mover>> {
+        self.wheel.mover()
+    }
+
+    /// Has its task look at what there is.
+    pub(super) fn look(&self) {
+        self.task.wake();
+    }
+
+    /// Whether nothing waits to be written, and nothing to be closed.
+    pub(super) fn is_quiet(&self) -> bool {
+        let out = self.out();
+        out.bytes.is_empty() && out.close.is_none() && !out.is_closed
+    }
+
+    /// Another hold of its stream, for another process.
+    pub(super) fn lend(&self) -> Option<OwnedFd> {
+        self.out().io.as_ref()?.lend()
     }
 
     fn fail(&self) {

@@ -10,7 +10,7 @@
 //! - A client that takes nothing for `server.ping_timeout` is dropped, also in the middle of a
 //!   call.
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
@@ -25,6 +25,7 @@ use tokio::time::timeout;
 
 use super::frames::{Allowed, Fault, Heard, Parser, close_frame, pong_frame};
 use super::io::Io;
+use super::moving::{self, Turn};
 use super::reply::Shared;
 use super::slot::{Close, OUT_BYTES_MAX, Slot};
 use super::wheel::Wheel;
@@ -61,6 +62,8 @@ enum End {
     Fault(Fault),
     /// Nobody says anything: the stream is broken, or the client silent.
     Broken,
+    /// Another process goes on with it; the client has noticed nothing.
+    Moved,
 }
 
 impl End {
@@ -74,6 +77,10 @@ enum Happening {
     Text(String),
     Bytes(Vec<u8>),
     Groups(Vec<(GroupName, Delivery)>),
+    /// Another process would go on with it.
+    Asked,
+    /// Nothing is under way: it can move.
+    Move(Turn),
     End(End),
 }
 
@@ -95,16 +102,33 @@ struct Life<C> {
     reader: Reader,
 }
 
-/// Runs an accepted connection to its end. `read`: what was read of it already.
+/// What there is of a connection when its task begins.
+pub(super) struct Begun {
+    pub(super) io: Io,
+    /// Read already, and not looked at.
+    pub(super) rest: Bytes,
+    /// What was read of a frame or message.
+    pub(super) parser: Option<Box<Parser>>,
+}
+
+impl Begun {
+    /// One that was just accepted.
+    pub(super) fn new((io, read): (Io, Bytes)) -> Self {
+        // Copied: it is a slice of hyper's buffer, even if it is empty.
+        let rest = if read.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&read) };
+        Self { io, rest, parser: None }
+    }
+}
+
+/// Runs an accepted connection to its end.
 pub(super) fn run<C: Consumer>(
     held: Held,
     socket: Socket,
     consumer: C,
-    (io, read): (Io, Bytes),
+    begun: Begun,
 ) -> impl Future<Output = ()> + Send + 'static {
-    // Copied: it is a slice of hyper's buffer, even if it is empty.
-    let rest = if read.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&read) };
-    let reader = Reader { parser: None, rest, turns: 0 };
+    let Begun { io, rest, parser } = begun;
+    let reader = Reader { parser, rest, turns: 0, is_willing: false };
     held.0.slot.run(io);
     let site = held.0.request.site();
     Wheel::of(site).watch(site, &held.0.slot);
@@ -118,6 +142,11 @@ pub(super) fn run<C: Consumer>(
 async fn finish<C: Consumer>(mut life: Box<Life<C>>, end: End) {
     let shared = &life.held.0;
     shared.end();
+    if matches!(end, End::Moved) {
+        // Closed here without a word; the other one holds it.
+        shared.slot.finish();
+        return;
+    }
     let code = say_goodbye(shared, &mut life.reader, end).await;
     shared.slot.finish();
     disconnect(&mut life.consumer, &mut life.socket, code).await;
@@ -146,6 +175,20 @@ async fn talk<C: Consumer>(life: &mut Life<C>) -> End {
                 Box::pin(receive_bytes(shared, socket, consumer, bytes)).await
             }
             Happening::Groups(heard) => Box::pin(tell(shared, socket, consumer, heard)).await,
+            Happening::Asked => {
+                reader.is_willing = moving::is_movable(shared, || consumer.handoff());
+                if !reader.is_willing {
+                    shared.slot.stay();
+                }
+                Ok(())
+            }
+            Happening::Move(turn) => {
+                let given = (type_name::<C>(), moving::packed(|| consumer.handoff()));
+                match Box::pin(moving::hand_over(shared, given, reader, turn)).await {
+                    true => Err(End::Moved),
+                    false => Ok(()),
+                }
+            }
         };
         if let Err(end) = done {
             return end;
@@ -213,17 +256,37 @@ where
 
 /// The incoming side of a connection.
 #[derive(Debug)]
-struct Reader {
+pub(super) struct Reader {
     /// There while a frame or a message is not complete.
     parser: Option<Box<Parser>>,
     /// Read, and not looked at yet.
     rest: Bytes,
     turns: u8,
+    /// Its consumer has said that it can move.
+    is_willing: bool,
 }
 
 impl Reader {
+    /// What was read and is nothing complete: the rest, and what there is of a message.
+    pub(super) fn unread(&self) -> (&[u8], Option<&Parser>) {
+        (&self.rest, self.parser.as_deref())
+    }
+
+    /// Whether it is to move, and can.
+    fn poll_move(&self, shared: &Arc<Shared>, cx: &mut Context<'_>) -> Option<Happening> {
+        if !shared.slot.is_asked_to_move() {
+            return None;
+        }
+        if !self.is_willing {
+            return Some(Happening::Asked);
+        }
+        // What waits leaves before; that it fails is seen by who writes next.
+        let _waits = shared.slot.poll_write(cx);
+        moving::turn(shared).map(Happening::Move)
+    }
+
     /// The next thing to do something about.
-    fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Happening> {
+    fn poll(&mut self, shared: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<Happening> {
         let slot = &shared.slot;
         slot.register(cx);
         if slot.is_draining() {
@@ -231,10 +294,16 @@ impl Reader {
                 slot.append(Frame::new(&words(shared.request.site())).bytes());
             }
             let end = match shared.request.lifecycle().replaced() {
-                Some(_) => End::server(1012, "the server restarts"),
+                Some(_) => {
+                    shared.place.sent_on();
+                    End::server(1012, "the server restarts")
+                }
                 None => End::server(1001, "the server is going away"),
             };
             return Poll::Ready(Happening::End(end));
+        }
+        if let Some(happening) = self.poll_move(shared, cx) {
+            return Poll::Ready(happening);
         }
         loop {
             if slot.is_broken() {
@@ -368,7 +437,7 @@ fn too_slow(shared: &Shared) -> Happening {
 async fn say_goodbye(shared: &Shared, reader: &mut Reader, end: End) -> u16 {
     let is_understood = matches!(end, End::Server(_));
     let (code, payload) = match end {
-        End::Broken => return NO_GOODBYE,
+        End::Broken | End::Moved => return NO_GOODBYE,
         End::Client(payload) => {
             let code = payload.first_chunk().map_or(NO_CODE, |code| u16::from_be_bytes(*code));
             (code, payload)

@@ -50,6 +50,14 @@ impl Tasks {
         Ok(())
     }
 
+    /// Whether one runs.
+    pub(super) fn are_any(&self) -> bool {
+        let mut state = self.state();
+        let State::Some(tasks) = &mut *state else { return false };
+        while tasks.try_join_next().is_some() {}
+        !tasks.is_empty()
+    }
+
     /// Tells all to end, and lets no other begin.
     pub(super) fn end(&self) {
         let mut state = self.state();

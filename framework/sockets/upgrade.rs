@@ -17,7 +17,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::cap::{Cap, Place};
 use super::io::{self, TakeOver};
 use super::reply::{Accepted, Shared};
-use super::task::{self, Held, NO_GOODBYE, log_failure};
+use super::resume::Resumable;
+use super::task::{self, Begun, Held, NO_GOODBYE, log_failure};
 use super::{Consumer, Socket, deflate};
 use crate::error::Error;
 use crate::http::{Request, not_found};
@@ -38,10 +39,12 @@ const VERSION: &str = "13";
 /// The route is malformed.
 pub fn socket<C: Consumer>(route: &str, consumer: impl Fn() -> C + Send + Sync + 'static) -> Route {
     let consumer = Arc::new(consumer);
-    path(route, move |State(site): State<Site>, request: axum::extract::Request| {
+    let resumed = Arc::clone(&consumer);
+    let view = path(route, move |State(site): State<Site>, request: axum::extract::Request| {
         let consumer = Arc::clone(&consumer);
         async move { upgrade(site, request, move || consumer()).await }
-    })
+    });
+    view.attach(Resumable::new(move || resumed()))
 }
 
 /// In a request's extensions: something else than cookies says who asks, so that any page may.
@@ -145,7 +148,7 @@ async fn live<C: Consumer>(
     {
         // A task of its own again: this one is as large as `connect` made it.
         let lifecycle = socket.lifecycle().clone();
-        lifecycle.spawn(task::run(held, socket, consumer, taken));
+        lifecycle.spawn(task::run(held, socket, consumer, Begun::new(taken)));
         return;
     }
     held.0.end();

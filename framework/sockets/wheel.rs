@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::moving::{Mover, Successor};
 use super::slot::Slot;
 use crate::conf;
 use crate::site::Site;
@@ -23,6 +24,8 @@ const TICKS: u32 = 10;
 const SENT_AWAY_A_SECOND: u32 = 500;
 /// Time between two of them, or two handfuls.
 const SEND_PAUSE: Duration = Duration::from_millis(10);
+/// How often it is looked who is left, once all are to go.
+const LAST_LOOKS: Duration = Duration::from_millis(100);
 /// Longest time between two looks at a connection, in ticks.
 const PERIOD_MAX: u32 = 5 * TICKS;
 
@@ -61,6 +64,8 @@ struct State {
     due: BTreeMap<u32, Vec<Weak<Slot>>>,
     /// There is a task.
     is_turning: bool,
+    /// Who gives connections away, while that goes on.
+    mover: Option<Arc<Mover>>,
 }
 
 impl Default for Wheel {
@@ -86,6 +91,18 @@ impl Wheel {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// When draining begins, `successor` goes on with those that can move.
+    pub(super) fn succeed(&self, successor: Arc<dyn Successor>) {
+        let mut state = self.state();
+        // Without connections there is nothing to give.
+        state.mover = state.is_turning.then(|| Mover::new(successor));
+    }
+
+    /// Who gives connections away.
+    pub(super) fn mover(&self) -> Option<Arc<Mover>> {
+        self.state().mover.clone()
+    }
+
     /// Looks after a connection that begins, until it is gone.
     pub(super) fn watch(self: &Arc<Self>, site: &Site, slot: &Arc<Slot>) {
         let due = self.now() + Patience::new(&site.settings().server).period();
@@ -108,6 +125,15 @@ impl Wheel {
         std::mem::replace(&mut state.due, later).into_values().flatten().collect()
     }
 
+    /// Forgets those that are gone before their time has come.
+    fn forget_gone(&self) {
+        let mut state = self.state();
+        state.due.retain(|_, slots| {
+            slots.retain(|slot| slot.strong_count() > 0);
+            !slots.is_empty()
+        });
+    }
+
     /// When to look next; `None`: at nobody, and the task ends.
     fn next(&self) -> Option<Instant> {
         let mut state = self.state();
@@ -120,6 +146,7 @@ impl Wheel {
 /// Tells all of them to end: in one moment if the server goes away, else a few at a time.
 async fn send_away(site: &Site, slots: &[Weak<Slot>]) {
     let lifecycle = site.lifecycle();
+    let slots: Vec<_> = slots.iter().filter(|slot| slot.strong_count() > 0).collect();
     let count = u32::try_from(slots.len()).unwrap_or(u32::MAX);
     let window = lifecycle.replaced().unwrap_or_default();
     let window = window
@@ -128,7 +155,7 @@ async fn send_away(site: &Site, slots: &[Weak<Slot>]) {
     let handful = slots.len().div_ceil(usize::try_from(turns).unwrap_or(usize::MAX)).max(1);
     let mut is_spread = turns > 1;
     for handful in slots.chunks(handful) {
-        handful.iter().filter_map(Weak::upgrade).for_each(|slot| slot.drain());
+        handful.iter().filter_map(|slot| slot.upgrade()).for_each(|slot| slot.drain());
         if is_spread {
             tokio::select! {
                 () = lifecycle.hurrying() => is_spread = false,
@@ -148,9 +175,17 @@ async fn turn(wheel: Arc<Wheel>, site: Site) {
             () = site.lifecycle().draining(), if !is_draining => {
                 is_draining = true;
                 let slots: Vec<_> = wheel.state().due.values().flatten().cloned().collect();
+                if let Some(mover) = wheel.mover() {
+                    mover.give_away(site.lifecycle(), &slots).await;
+                }
+                wheel.state().mover = None;
                 send_away(&site, &slots).await;
             }
             () = sleep_until(next) => {}
+            () = sleep(LAST_LOOKS), if is_draining => {}
+        }
+        if is_draining {
+            wheel.forget_gone();
         }
         let now = wheel.now();
         let live: Vec<Arc<Slot>> = wheel.take(now).iter().filter_map(Weak::upgrade).collect();
@@ -160,4 +195,5 @@ async fn turn(wheel: Arc<Wheel>, site: Site) {
             wheel.state().due.entry(now + patience.period()).or_default().extend(again);
         }
     }
+    wheel.state().mover = None;
 }

@@ -67,6 +67,7 @@
 mod events;
 mod frames;
 mod model;
+mod moved;
 mod once;
 mod order;
 mod origin;

@@ -79,6 +79,18 @@ impl Order {
         }
     }
 
+    /// The keys of each stream, for another worker.
+    pub(super) fn keys(&self) -> BTreeMap<String, VecDeque<String>> {
+        self.streams.iter().map(|(stream, queue)| (stream.clone(), queue.keys.clone())).collect()
+    }
+
+    /// That of another worker; the first of each stream is waited for from now on.
+    pub(super) fn with_keys(keys: BTreeMap<String, VecDeque<String>>) -> Self {
+        let until = Instant::now() + PATIENCE;
+        let queue = |(stream, keys)| (stream, Queue { keys, until });
+        Self { streams: keys.into_iter().map(queue).collect() }
+    }
+
     /// The client has left the stream: it says nothing of it again.
     pub(super) fn forget(&mut self, stream: &str) {
         self.streams.remove(stream);

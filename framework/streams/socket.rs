@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::response::Response;
 
 use super::frames::{self, Refusal};
+use super::moved;
 use super::table::Table;
 use super::visit::Visit;
 use crate::error::Result;
 use crate::site::Site;
-use crate::sockets::{Consumer, Message, Socket, upgrade};
+use crate::sockets::{Consumer, Handoff, Message, Resumable, Socket, upgrade};
 
 /// Connections a second a server that came back should have to take.
 const RETURNS_A_SECOND: u64 = 500;
@@ -25,6 +26,12 @@ pub(super) async fn answer(
     request: axum::extract::Request,
 ) -> Response {
     upgrade(site, request, move || Client { table, visit: None }).await
+}
+
+/// How connections go on that come from another worker.
+pub(super) fn resumable(table: &Arc<Table>) -> Resumable {
+    let table = Arc::clone(table);
+    Resumable::new(move || Client { table: Arc::clone(&table), visit: None })
 }
 
 /// One client's connection.
@@ -52,6 +59,23 @@ impl Consumer for Client {
 
     async fn receive_bytes(&mut self, socket: &mut Socket, _: &[u8]) -> Result<()> {
         socket.send(Refusal::bad("a frame is text").text()).await
+    }
+
+    fn handoff(&self) -> Handoff {
+        moved::handoff(self.visit.as_deref())
+    }
+
+    async fn resume(&mut self, socket: &mut Socket, handoff: &Handoff) -> Result<()> {
+        socket.on_drain(farewell);
+        let visit = Visit::new(Arc::clone(&self.table), socket.request().clone());
+        let Some((visit, frames)) = moved::go_on(visit, socket.connection(), handoff).await? else {
+            return Ok(());
+        };
+        self.visit = Some(Box::new(visit));
+        for frame in frames {
+            socket.send(frame).await?;
+        }
+        Ok(())
     }
 }
 

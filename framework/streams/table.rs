@@ -7,7 +7,7 @@ use axum::extract::State;
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
-use super::{Stream, transport};
+use super::{Stream, socket, transport};
 use crate::error::Result;
 use crate::http::{Captured, Request};
 use crate::site::Site;
@@ -56,12 +56,13 @@ impl Streams {
     #[must_use]
     pub fn at(self, url: &str) -> Route {
         let table = Arc::new(Table::new(self.0));
+        let resumable = socket::resumable(&table);
         let view = move |State(site): State<Site>, request: axum::extract::Request| {
             let table = Arc::clone(&table);
             async move { transport::answer(table, site, request).await }
         };
         // A POST says by its Origin where it comes from, as a handshake does.
-        path(url, view).csrf_exempt()
+        path(url, view).csrf_exempt().attach(resumable)
     }
 }
 

@@ -36,19 +36,19 @@ const HISTORY_LOOKED_THROUGH_MAX: usize = 100_000;
 pub(super) struct Visit {
     table: Arc<Table>,
     request: Request,
-    joined: BTreeMap<String, GroupName>,
+    pub(super) joined: BTreeMap<String, GroupName>,
     /// What could not be joined at the moment.
-    failed: BTreeSet<String>,
+    pub(super) failed: BTreeSet<String>,
     /// How long it counts as present after it left.
     present_for: Duration,
     /// How the frames end that tell its own coming.
     arrivals: Vec<String>,
     /// What it says it is, so that its keys are known again.
-    client: Option<String>,
+    pub(super) client: Option<String>,
     /// What it is if it says nothing and has no session: a connection like no other.
-    number: u128,
+    pub(super) number: u128,
     /// Its sends that it has to say again.
-    order: Order,
+    pub(super) order: Order,
 }
 
 /// What a client is told that has joined.
@@ -259,7 +259,7 @@ impl Visit {
     }
 
     /// Asks the site what `stream` is for this client, as it is now.
-    async fn ask(&self, stream: &str) -> Result<Stream, Refusal> {
+    pub(super) async fn ask(&self, stream: &str) -> Result<Stream, Refusal> {
         let Some(found) = self.table.find(stream) else {
             return Err(Refusal::new(Why::Unknown).stream(stream));
         };

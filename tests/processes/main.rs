@@ -37,5 +37,6 @@ mod runserver;
 mod squash;
 mod storm;
 mod streams;
+mod takeover;
 mod terminal;
 mod upgrade;

@@ -206,7 +206,7 @@ async fn sockets_that_cannot_move_are_sent_on_with_1012() {
     let Size { sockets, .. } = size();
     let mut pulse = Pulse::start_testsite(&["-w", "2"]).await;
     let address = pulse.address().to_owned();
-    let open = |_| async { Visitor::new(&address).socket("/room/g/nobody/now/").await };
+    let open = |_| async { Visitor::new(&address).socket("/staying/g/nobody/now/").await };
     let mut sockets: Vec<VisitorSocket> = join_all((0..sockets).map(open)).await;
     let mut places = Vec::new();
     for socket in &mut sockets {
@@ -222,7 +222,7 @@ async fn sockets_that_cannot_move_are_sent_on_with_1012() {
     // Who comes back with his place has missed nothing, whatever was said meanwhile.
     pulse.manage(&["send-group", "g", "meanwhile"], &[]).await;
     for place in &places {
-        let path = format!("/room/g/nobody/{place}/");
+        let path = format!("/staying/g/nobody/{place}/");
         let mut back = Visitor::new(pulse.address()).socket(&path).await;
         assert!(back.frame().await.unwrap().ends_with(" true"), "all since then is there");
         assert_eq!(back.frame().await.unwrap(), "before");

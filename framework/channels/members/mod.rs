@@ -24,6 +24,7 @@ mod reconnect;
 mod requests;
 mod resume;
 mod rings;
+mod stakes;
 #[cfg(test)]
 mod tests;
 

@@ -49,6 +49,16 @@ pub(crate) fn afresh(request: &Request) -> Request {
     request.with_beside(beside)
 }
 
+/// The place beside a request whose answer is gone, with the session of this id (see
+/// [`id_of`](super::id_of)), not read yet: for a connection that comes from another process.
+pub(crate) fn beside_of(site: &Site, id: Option<&str>) -> Beside {
+    let beside = Beside::answered();
+    if let Some(id) = id.and_then(|id| id.parse().ok()) {
+        beside.get(|| Touched::of(site, Some(id)));
+    }
+    beside
+}
+
 impl Touched {
     /// The session of the request: the one that was put there, or the one its cookie names, not
     /// read yet; a new one without.

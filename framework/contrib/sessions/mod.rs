@@ -14,7 +14,7 @@ pub mod models;
 mod store;
 mod tickets;
 
-pub(crate) use layer::{afresh, keep, new_session};
+pub(crate) use layer::{afresh, beside_of, keep, new_session};
 pub use models::clear_expired;
 pub(crate) use tickets::admit_ticket;
 pub use tower_sessions::Session;

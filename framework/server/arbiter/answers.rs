@@ -32,6 +32,22 @@ pub(in crate::server) struct Question {
     due: Instant,
 }
 
+/// What became of WebSockets whose worker was replaced.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::server) struct Moves {
+    /// Another worker went on with them.
+    moved: u64,
+    /// They were closed with 1012.
+    sent_on: u64,
+}
+
+impl Moves {
+    pub(in crate::server) fn add(&mut self, counts: &Counts) {
+        self.moved += counts.moved;
+        self.sent_on += counts.sent_on;
+    }
+}
+
 impl Question {
     /// When it is answered with what there is.
     pub(in crate::server) fn due(&self) -> Instant {
@@ -70,6 +86,8 @@ impl Arbiter<'_> {
             DataStore::Memory => "memory://",
             DataStore::Redis => "redis://",
         };
+        let mut moves = self.moves;
+        self.children().for_each(|child| moves.add(&child.counts));
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "process": std::process::id(),
@@ -78,6 +96,8 @@ impl Arbiter<'_> {
             "generation": self.release.generation,
             "workers": self.workers(),
             "deaths": self.deaths,
+            "sockets_moved": moves.moved,
+            "sockets_sent_on": moves.sent_on,
             "data_store": data_store,
             "listening": self.plan.urls,
             "children": self.children_shown(),

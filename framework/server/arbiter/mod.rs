@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::server::address::Listener;
-use crate::server::arbiter::answers::Question;
+use crate::server::arbiter::answers::{Moves, Question};
 use crate::server::arbiter::place::{Leaving, Place, Post, Release};
 use crate::server::arbiter::reload::{Held, Reload};
 use crate::server::balance::{Board, SEATS_MAX};
@@ -139,6 +139,8 @@ pub(super) struct Arbiter<'a> {
     pub(super) started: Instant,
     /// Children that died while it served.
     pub(super) deaths: u64,
+    /// What became of the WebSockets of workers that have ended.
+    pub(super) moves: Moves,
     start_deaths: usize,
     /// Why the start failed.
     failure: Option<Error>,
@@ -168,6 +170,7 @@ impl<'a> Arbiter<'a> {
             question: None,
             started: Instant::now(),
             deaths: 0,
+            moves: Moves::default(),
             start_deaths: 0,
             failure: None,
             has_terminal: std::io::stdin().is_terminal(),
@@ -352,8 +355,12 @@ impl<'a> Arbiter<'a> {
         let times = self.plan.times;
         let Some(place) = self.places.get_mut(index) else { return };
         let Some(next) = place.next.take() else { return };
+        match &place.child {
+            Some(child) if self.plan.replaced == Leave::Replaced => child.make_way_for(&next),
+            Some(child) => child.drain(self.plan.replaced),
+            None => {}
+        }
         if let Some(child) = place.child.replace(next) {
-            child.drain(self.plan.replaced);
             let (role, number) = (place.role, place.number);
             let kill_at = Instant::now() + times.graceful;
             self.leaving.push(Leaving { role, number, child, kill_at });
@@ -369,6 +376,7 @@ impl<'a> Arbiter<'a> {
         let Some(child) = self.take(post) else { return };
         let (process, lived) = (child.process, child.started.elapsed());
         self.plan.board.leave(child.seat);
+        self.moves.add(&child.counts);
         self.hear_no_groups(id);
         let is_expected = matches!(post, Post::Leaving(_));
         let is_expected = is_expected || matches!(self.phase, Phase::Stopping(_));

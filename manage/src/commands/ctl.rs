@@ -110,6 +110,10 @@ fn status(answer: &Value) -> String {
         answer["deaths"],
         word(&answer["data_store"]),
     );
+    let (moved, sent_on) = (&answer["sockets_moved"], &answer["sockets_sent_on"]);
+    if *moved != 0 || *sent_on != 0 {
+        text += &format!("reloads have moved {moved} WebSockets and sent {sent_on} on\n");
+    }
     for url in answer["listening"].as_array().into_iter().flatten() {
         text += &format!("listening on {}\n", word(url));
     }

@@ -3,6 +3,7 @@
 
 use std::path::Path as FilePath;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use hulse::contrib::{publish, staticfiles};
 use hulse::db::Sql;
 use hulse::http::{Path, Request, Response, header, render};
 use hulse::middleware::RequestId;
-use hulse::sockets::{Consumer, Event, Routing, Socket, route, socket};
+use hulse::sockets::{Consumer, Event, Handoff, Routing, Socket, route, socket};
 use hulse::streams::{Stream, Streams, stream};
 use hulse::urls::{Urls, include, path};
 use hulse::{Error, Project, Result};
@@ -23,6 +24,14 @@ use serde_json::json;
 const DIE_AT_START: &str = "die-at-start";
 /// While this file is there, they get no further than this.
 const HANG_AT_START: &str = "hang-at-start";
+/// While this file is there, sockets of `counted/` go on in no worker: each try takes for ever.
+const HANG_AT_RESUME: &str = "hang-at-resume";
+/// While this file is there, workers that start write and read another version of the state of
+/// `counted/`.
+const OTHER_VERSION: &str = "other-version";
+/// As it was when this process started.
+static VERSION: LazyLock<u32> =
+    LazyLock::new(|| if FilePath::new(OTHER_VERSION).exists() { 2 } else { 1 });
 
 fn main() -> ExitCode {
     let is_worker = std::env::args().any(|argument| argument == "worker");
@@ -32,6 +41,7 @@ fn main() -> ExitCode {
     while is_worker && FilePath::new(HANG_AT_START).exists() {
         thread::sleep(Duration::from_millis(10));
     }
+    LazyLock::force(&VERSION);
     let project = Project::new("testsite", std::env::temp_dir());
     let project = project.install(staticfiles::App).install(publish::App);
     hulse_manage::run(project.urls(urls()))
@@ -58,7 +68,11 @@ fn urls() -> Urls {
         path("ask/<slug:channel>/<slug:text>/", ask).name("ask"),
         socket("feed/<slug:group>/", || Feed),
         include("publish/", publish::urls()),
-        socket("room/<slug:group>/<slug:who>/<slug:since>/", || Room),
+        socket("room/<slug:group>/<slug:who>/<slug:since>/", || Room { can_move: true }),
+        socket("staying/<slug:group>/<slug:who>/<slug:since>/", || Room { can_move: false }),
+        socket("counted/", Counted::default),
+        socket("clock/", || Clock),
+        Routing::new([route("websocket.receive", echo)]).socket("routed/"),
     ])
     .attach(Routing::new([
         route("thumbnails", thumbnail),
@@ -178,7 +192,10 @@ async fn chat(request: Request, room: String) -> Result<Stream> {
 
 /// A group whose members say things: `since` is a position, or `now`. Who says something is told
 /// where it is, and whoever comes whether all was there since.
-struct Room;
+struct Room {
+    /// At a reload.
+    can_move: bool,
+}
 
 impl Consumer for Room {
     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
@@ -201,6 +218,54 @@ impl Consumer for Room {
         let position = socket.group(group).publish(text).await?.ok_or(Error::new("sent later"))?;
         socket.send(format!("at {position}")).await
     }
+
+    fn handoff(&self) -> Handoff {
+        if self.can_move { Handoff::stateless() } else { Handoff::stays() }
+    }
+
+    async fn resume(&mut self, _: &mut Socket, _: &Handoff) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Counts what it hears, also through reloads.
+#[derive(Default)]
+struct Counted {
+    count: u64,
+}
+
+impl Consumer for Counted {
+    async fn receive(&mut self, socket: &mut Socket, _: &str) -> Result<()> {
+        self.count += 1;
+        socket.send(self.count.to_string()).await
+    }
+
+    fn handoff(&self) -> Handoff {
+        Handoff::new(*VERSION, &self.count)
+    }
+
+    async fn resume(&mut self, _: &mut Socket, handoff: &Handoff) -> Result<()> {
+        self.count = handoff.state(*VERSION)?;
+        if FilePath::new(HANG_AT_RESUME).exists() {
+            say("resume begins");
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+}
+
+/// Has nothing to carry, but a task.
+struct Clock;
+
+impl Consumer for Clock {
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        socket.spawn(std::future::pending())?;
+        socket.accept().await
+    }
+}
+
+async fn echo(event: Event) -> Result<()> {
+    event.reply.send(event.text()).await
 }
 
 /// For the test to wait for.

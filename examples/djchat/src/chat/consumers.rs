@@ -5,13 +5,16 @@
 //! the browser by themselves, and each text of the browser goes to the room.
 
 use hulse::Result;
-use hulse::sockets::{Consumer, Socket};
+use hulse::sockets::{Consumer, Handoff, Socket};
 
 use super::events::{Person, clean};
 use super::{Settings, history, visitor};
 
 /// The one room there is.
 pub(super) const ROOM: &str = "webchat";
+
+/// What a connection is made of, for the next worker at a reload.
+const HANDOFF: u32 = 1;
 
 /// One connection of somebody in the room.
 #[derive(Debug, Default)]
@@ -44,5 +47,14 @@ impl Consumer for Chat {
             return socket.send(self.person.error(&words)).await;
         }
         socket.group(ROOM).send(self.person.said(&text)).await
+    }
+
+    fn handoff(&self) -> Handoff {
+        Handoff::new(HANDOFF, &self.person)
+    }
+
+    async fn resume(&mut self, _: &mut Socket, handoff: &Handoff) -> Result<()> {
+        self.person = handoff.state(HANDOFF)?;
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hulse::channels::Presence;
 use hulse::signing;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::history::Shown;
@@ -17,7 +18,7 @@ use super::history::Shown;
 const ID_CHARACTERS: usize = 12;
 
 /// Who speaks, as the room sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Person {
     pub(crate) name: String,
     /// Signed in; the page writes `@name` then.

@@ -12,11 +12,14 @@ use std::collections::BTreeSet;
 
 use hulse::Result;
 use hulse::contrib::auth::{CurrentUser, afresh};
-use hulse::sockets::{Consumer, Socket};
+use hulse::sockets::{Consumer, Handoff, Socket};
 
 use super::commands::{Action, Command};
 use super::events::{self, Kind, Refusal};
 use super::{Room, Settings};
+
+/// What a connection is made of, for the next worker at a reload.
+const HANDOFF: u32 = 1;
 
 /// One connection of a member.
 #[derive(Debug, Default)]
@@ -49,6 +52,15 @@ impl Consumer for Chat {
 
     async fn receive_bytes(&mut self, socket: &mut Socket, _: &[u8]) -> Result<()> {
         socket.send(Refusal::CommandInvalid.event()).await
+    }
+
+    fn handoff(&self) -> Handoff {
+        Handoff::new(HANDOFF, &self.rooms)
+    }
+
+    async fn resume(&mut self, _: &mut Socket, handoff: &Handoff) -> Result<()> {
+        self.rooms = handoff.state(HANDOFF)?;
+        Ok(())
     }
 }
 
