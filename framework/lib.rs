@@ -21,6 +21,7 @@ pub mod template;
 
 pub mod site;
 
+pub mod mail;
 pub mod models;
 
 pub mod fixtures;

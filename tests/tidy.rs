@@ -16,7 +16,7 @@ const ROWS: &[&[&str]] = &[
     &["signals"],
     &["db", "channels", "template"],
     &["site"],
-    &["models"],
+    &["models", "mail"],
     &["migrations", "fixtures", "http"],
     &["blocking", "urls", "forms", "middleware", "sockets"],
     &["apps"],

@@ -10,9 +10,11 @@ const PLAIN: [(&str, &str); 2] = [("DATABASE_URL", "database.url"), ("SECRET_KEY
 
 const PREFIX: &str = "HULSE_";
 
-/// Variables with the prefix that are no settings; `HULSE_TEST_*` are the tests' own.
+/// Variables with the prefix that are no settings.
 const NO_SETTINGS: [&str; 2] = ["HULSE_ENV", "HULSE_SETTINGS"];
-const TESTS: &str = "HULSE_TEST_";
+
+/// Beginnings of such: the tests' own, and what `createsuperuser` asks for.
+const NO_SETTINGS_BELOW: [&str; 2] = ["HULSE_TEST_", "HULSE_SUPERUSER_"];
 
 /// The process's environment, read once.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +53,8 @@ impl Environment {
         }
         for (name, _) in &self.0 {
             let Some(key) = name.strip_prefix(PREFIX) else { continue };
-            if NO_SETTINGS.contains(&name.as_str()) || name.starts_with(TESTS) {
+            let is_below = NO_SETTINGS_BELOW.iter().any(|start| name.starts_with(start));
+            if is_below || NO_SETTINGS.contains(&name.as_str()) {
                 continue;
             }
             let key = key.to_lowercase().replace("__", ".");

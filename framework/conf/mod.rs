@@ -14,6 +14,7 @@ mod check;
 mod environment;
 mod file;
 mod load;
+mod mail;
 mod nearest;
 mod peer;
 mod read;
@@ -29,6 +30,7 @@ mod tree;
 
 pub use chrono_tz::Tz;
 pub use load::{Override, Sources, load};
+pub use mail::{Mail, MailBackend, MailSecurity};
 pub use nearest::nearest;
 pub use peer::Peer;
 pub use sections::{Section, Sections};

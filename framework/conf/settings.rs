@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::conf::mail::Mail;
 use crate::conf::sections::{ReadSections, Section};
 use crate::conf::server::{Log, Server};
 use crate::conf::tree::Origin;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub security: Security,
     /// `[auth]`
     pub auth: Auth,
+    /// `[mail]`
+    pub mail: Mail,
     /// `[channels]`
     pub channels: Channels,
     /// `[server]`
@@ -335,6 +338,12 @@ pub struct Auth {
     pub login_redirect_url: String,
     /// Where a logout leads; empty shows the "logged out" page.
     pub logout_redirect_url: String,
+    /// Fewest characters of a password.
+    pub password_min_length: usize,
+    /// Least score of a password, 1 to 4 by zxcvbn, whose feature it wants; 0 asks for none.
+    pub password_score_min: u8,
+    /// How long the link of a password reset is good for, seconds (three days).
+    pub password_reset_timeout: u64,
     /// argon2id memory, KiB (OWASP's minimum: 19456).
     pub argon2_memory_kib: u32,
     /// argon2id passes.
@@ -352,6 +361,9 @@ impl Default for Auth {
             login_url: "/accounts/login/".into(),
             login_redirect_url: "/".into(),
             logout_redirect_url: "/".into(),
+            password_min_length: 8,
+            password_score_min: 0,
+            password_reset_timeout: 259_200,
             argon2_memory_kib: 19_456,
             argon2_passes: 2,
             hashing_threads: 2,

@@ -4,14 +4,15 @@ use crate::conf::environment::Environment;
 use crate::conf::settings::Secret;
 use crate::error::Result;
 
-/// A superuser described by environment variables, Django's names.
+/// A superuser described by environment variables; Django's names, which begin with `DJANGO`
+/// instead of `HULSE`, are understood too.
 #[derive(Clone, Debug, Default)]
 pub struct Superuser {
-    /// `DJANGO_SUPERUSER_USERNAME`
+    /// `HULSE_SUPERUSER_USERNAME`
     pub username: Option<String>,
-    /// `DJANGO_SUPERUSER_EMAIL`
+    /// `HULSE_SUPERUSER_EMAIL`
     pub email: Option<String>,
-    /// `DJANGO_SUPERUSER_PASSWORD`
+    /// `HULSE_SUPERUSER_PASSWORD`
     pub password: Option<Secret>,
 }
 
@@ -22,11 +23,18 @@ impl Superuser {
     /// One is not UTF-8.
     pub fn from_environment() -> Result<Self> {
         let environment = Environment::read();
-        let read = |name| environment.get(name).map(|value| value.map(str::to_owned));
+        let read = |field| -> Result<Option<String>> {
+            let ours = environment.get(&format!("HULSE_SUPERUSER_{field}"))?;
+            let known = match ours {
+                Some(value) => Some(value),
+                None => environment.get(&format!("DJANGO_SUPERUSER_{field}"))?,
+            };
+            Ok(known.map(str::to_owned))
+        };
         Ok(Self {
-            username: read("DJANGO_SUPERUSER_USERNAME")?,
-            email: read("DJANGO_SUPERUSER_EMAIL")?,
-            password: read("DJANGO_SUPERUSER_PASSWORD")?.map(Secret::new),
+            username: read("USERNAME")?,
+            email: read("EMAIL")?,
+            password: read("PASSWORD")?.map(Secret::new),
         })
     }
 }

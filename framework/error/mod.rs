@@ -65,6 +65,8 @@ pub(crate) enum Kind {
     Restricted,
     /// Migrations are in conflict, inconsistent, unknown or irreversible.
     Migration,
+    /// A mail cannot be written or sent.
+    Mail,
     /// A template is missing or wrong.
     Template,
     /// A URL name is unknown or its arguments do not fit.

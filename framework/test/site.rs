@@ -16,7 +16,7 @@ use super::listener::Listener;
 use super::socket::SocketClient;
 use crate::apps::Project;
 use crate::channels::Layer;
-use crate::conf::{self, Override, Secret, Settings, Sources};
+use crate::conf::{self, MailBackend, Override, Secret, Settings, Sources};
 use crate::error::Result;
 use crate::migrations::{Graph, arrange, diff, migrate_all};
 use crate::server;
@@ -161,6 +161,7 @@ fn settings(project: &Project, folder: &Folder) -> Result<Settings> {
     // The least argon2 takes: a test should not wait for what makes attackers wait.
     settings.auth.argon2_memory_kib = 8;
     settings.auth.argon2_passes = 1;
+    settings.mail.backend = Some(MailBackend::Memory);
     // A test that lets hours pass on a paused clock says nothing meanwhile.
     settings.server.ping_interval = PING_SECONDS;
     Ok(settings)

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, stdin};
 
 use hulse::contrib::auth::validate_password;
-use hulse::{Error, Result};
+use hulse::{Error, Result, Site};
 
 use crate::output::{complain, tell};
 
@@ -46,8 +46,8 @@ pub(crate) async fn ask_password() -> Result<Option<String>> {
 }
 
 /// Tells what is wrong with `password`; whether nothing is.
-pub(crate) fn approve(password: &str, about: &[(&str, &str)]) -> bool {
-    let faults = validate_password(password, about);
+pub(crate) fn approve(site: &Site, password: &str, about: &[(&str, &str)]) -> bool {
+    let faults = validate_password(&site.settings().auth, password, about);
     for fault in &faults {
         complain(fault);
     }

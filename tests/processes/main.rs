@@ -6,6 +6,7 @@
     reason = "a test may fail like this, in its helpers too"
 )]
 
+mod accounts;
 mod background;
 mod blocking;
 mod crowd;

@@ -233,6 +233,28 @@ async fn a_superuser_is_made_and_a_password_changed_without_showing_it() {
 }
 
 #[tokio::test]
+async fn a_password_may_be_typed_wrong_three_times() {
+    let site = Site::new("users");
+    site.ok("migrate").await;
+    site.ok("createsuperuser --noinput --username ann --email ann@x.org").await;
+    let before = stored(&site).await;
+    let mut terminal = Terminal::of(&site, "changepassword ann");
+    for (first, second, told) in [
+        ("one-Secret-1", "two-Secret-2", "Error: Your passwords didn't match."),
+        ("1234", "1234", "This password is entirely numeric."),
+        ("ann@x.org1", "ann@x.org1", "The password is too similar to the email address."),
+    ] {
+        terminal.whispers("Password: ", first).await;
+        terminal.whispers("Password (again): ", second).await;
+        terminal.shows(told).await;
+    }
+    let (status, shown) = terminal.ends().await;
+    assert_eq!(status.code(), Some(1), "{shown}");
+    assert!(shown.contains("Aborting password change for user 'ann' after 3 attempts"), "{shown}");
+    assert_eq!(stored(&site).await, before);
+}
+
+#[tokio::test]
 async fn who_goes_away_from_a_password_changes_nothing() {
     let site = Site::new("users");
     site.ok("migrate").await;

@@ -135,6 +135,19 @@ async fn enter(request: &Request, entrant: Entrant<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Keeps this browser signed in though `user`, who is at it, has got another password: all other
+/// sessions end with that.
+///
+/// # Errors
+/// The database cannot be reached.
+pub(super) async fn stay_signed_in(request: &Request, user: User) -> Result<()> {
+    let session = request.session();
+    session.cycle_id().await?;
+    session.insert(SESSION_HASH, user.session_hash(request.settings())).await?;
+    become_user(request, user.into());
+    Ok(())
+}
+
 /// Signs the visitor out: the session and all it remembers is gone.
 ///
 /// # Errors

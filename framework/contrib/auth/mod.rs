@@ -13,17 +13,23 @@
 //! - HTTP and WebSocket ask the same way: `request.user()`, `socket.request().user()`.
 
 mod backends;
+mod commonest;
 mod current;
 mod demands;
+mod foreign_hashes;
 mod gates;
 mod granting;
 mod hashing;
 mod login;
 pub mod models;
+mod new_password;
+mod password_change;
+mod password_reset;
 mod passwords;
 mod permissions;
 mod required;
 mod signals;
+mod tokens;
 mod urls;
 mod validators;
 mod views;
@@ -47,6 +53,7 @@ pub use validators::validate_password;
 use std::sync::Arc;
 
 use crate::apps::{App as Install, Check, Project};
+use crate::conf::Settings;
 use crate::http::{Processor, Request};
 use crate::models::{Meta, Model};
 use crate::signals::Signals;
@@ -99,6 +106,10 @@ impl Install for AppWith {
         App.context()
     }
 
+    fn checks(&self, settings: &Settings) -> Vec<Check> {
+        App.checks(settings)
+    }
+
     fn project_checks(&self, project: &Project) -> Vec<Check> {
         App.project_checks(project)
     }
@@ -128,6 +139,10 @@ impl Install for App {
             Ok(Value::from_serializable(&granting::table(&request, &own)))
         };
         vec![Processor::new("user", user), Processor::new("perms", perms)]
+    }
+
+    fn checks(&self, settings: &Settings) -> Vec<Check> {
+        validators::checks(&settings.auth)
     }
 
     fn project_checks(&self, project: &Project) -> Vec<Check> {

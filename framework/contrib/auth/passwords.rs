@@ -1,4 +1,5 @@
-//! Password hashes: argon2id in Django's format, so either can read the other's table.
+//! Password hashes: argon2id in Django's format, so either can read the other's table. What
+//! Django's other hashers have made is understood too (`foreign_hashes`).
 //!
 //! Everything here computes on the calling thread; [`hashing`](super::hashing) keeps it off the
 //! runtime and bounded.
@@ -9,6 +10,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use rand::RngExt;
 use rand::distr::Alphanumeric;
 
+use super::foreign_hashes;
 use crate::conf;
 use crate::error::{Error, Kind, Result};
 
@@ -21,6 +23,10 @@ const UNUSABLE_PREFIX: char = '!';
 /// Random characters after [`UNUSABLE_PREFIX`] (Django's number), so that two such hashes differ
 /// and a reset token made from one cannot be guessed.
 const UNUSABLE_SUFFIX_CHARS: usize = 40;
+
+/// Dearest argon2 that is verified: 1 GiB, 64 passes. Django's takes 100 MiB and two.
+const MEMORY_KIB_MAX: u32 = 1024 * 1024;
+const PASSES_MAX: u32 = 64;
 
 /// Longest password hashed, bytes. More is refused before any work is done.
 pub const PASSWORD_BYTES_MAX: usize = 4096;
@@ -73,19 +79,26 @@ pub(super) fn verify(password: &str, stored: Option<&str>, cost: Cost) -> Result
     if check_length(password).is_err() {
         return Ok(Verdict::Wrong);
     }
-    let parsed = stored
-        .filter(|stored| !is_unusable(stored))
-        .and_then(|stored| stored.strip_prefix(ALGORITHM))
-        .and_then(|phc| PasswordHash::new(phc).ok());
-    let Some(parsed) = parsed else {
-        hash(password, cost)?;
-        return Ok(Verdict::Wrong);
+    let stored = stored.filter(|stored| !is_unusable(stored)).unwrap_or_default();
+    let phc = stored.strip_prefix(ALGORITHM).and_then(|phc| PasswordHash::new(phc).ok());
+    let Some(parsed) = phc.filter(is_affordable) else {
+        return match foreign_hashes::fits(password, stored) {
+            Some(true) => Ok(Verdict::RightButOutdated),
+            Some(false) => Ok(Verdict::Wrong),
+            None => hash(password, cost).map(|_| Verdict::Wrong),
+        };
     };
     let argon2 = cost.argon2()?;
     if argon2.verify_password(password.as_bytes(), &parsed).is_err() {
         return Ok(Verdict::Wrong);
     }
     Ok(if is_current(&parsed, cost) { Verdict::Right } else { Verdict::RightButOutdated })
+}
+
+/// Whether a stored hash costs no more than a site can bear, whoever made it.
+fn is_affordable(stored: &PasswordHash) -> bool {
+    Params::try_from(stored)
+        .is_ok_and(|params| params.m_cost() <= MEMORY_KIB_MAX && params.t_cost() <= PASSES_MAX)
 }
 
 fn is_current(stored: &PasswordHash, cost: Cost) -> bool {

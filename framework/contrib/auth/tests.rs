@@ -1,3 +1,4 @@
+use super::commonest;
 use super::passwords::{Cost, Verdict, hash, is_unusable, unusable, verify};
 use super::validate_password;
 use crate::conf;
@@ -48,6 +49,21 @@ fn nothing_fits_an_unusable_or_unknown_hash() {
     check("", "", Verdict::Wrong);
     check("secret", "md5$salt$hash", Verdict::Wrong);
     check("secret", "argon2$broken", Verdict::Wrong);
+    check("secret", "pbkdf2_sha256$0$salt$aaaa", Verdict::Wrong);
+    check("secret", "pbkdf2_sha256$99999999$salt$aaaa", Verdict::Wrong);
+    check("secret", "pbkdf2_sha256$1$salt", Verdict::Wrong);
+    check("secret", "scrypt$1048576$salt$8$1$aaaa", Verdict::Wrong);
+    check("secret", "scrypt$1000$salt$8$1$aaaa", Verdict::Wrong);
+    check(
+        "secret",
+        "bcrypt$$2b$31$CCCCCCCCCCCCCCCCCCCCC./mc37Kdhrv0B3/.B13E.XXGgHg1yCoy",
+        Verdict::Wrong,
+    );
+    check(
+        "secret",
+        "argon2$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$aaaaaaaaaaaaaaaa",
+        Verdict::Wrong,
+    );
     assert_eq!(verify("secret", None, cheap()).unwrap(), Verdict::Wrong);
 }
 
@@ -58,9 +74,53 @@ fn a_password_longer_than_the_limit_is_not_hashed() {
     assert_eq!(verify(&long, None, cheap()).unwrap(), Verdict::Wrong);
 }
 
+/// Made by Python's hashlib and by the C library's crypt, so by other code than ours.
+#[test]
+fn what_other_hashers_of_django_made_is_understood_and_outdated() {
+    for stored in [
+        "pbkdf2_sha256$1000$seasalt$JgZryXe2Ga8ysg6XbzkLpTdyPQrHqsinbL9BnnhgX4A=",
+        "pbkdf2_sha1$1000$seasalt$ljleU4wBmTtz/MoG5YTwxpM0d7I=",
+        "scrypt$1024$seasalt$8$5$ozpUt/qDR/QLBzi9csaWJofO252yHC+Oxl5cycNUQkna\
+         /BBjumDq5KMXPAq1Xi3sxxGWxqtAlQmEE+DSWNl+FQ==",
+        "bcrypt$$2b$05$CCCCCCCCCCCCCCCCCCCCC./mc37Kdhrv0B3/.B13E.XXGgHg1yCoy",
+        "bcrypt_sha256$$2b$05$CCCCCCCCCCCCCCCCCCCCC.bdNwF18LmuBgx.3vdUAHc5aN/.UHaVC",
+    ] {
+        check("l\u{e8}tmein", stored, Verdict::RightButOutdated);
+        check("letmein", stored, Verdict::Wrong);
+        check("", stored, Verdict::Wrong);
+    }
+}
+
 fn judge(password: &str, expected: &[&str]) {
     let about = [("username", "annabella"), ("email address", "ann@example.org")];
-    assert_eq!(validate_password(password, &about), expected, "{password}");
+    let found = validate_password(&conf::Auth::default(), password, &about);
+    assert_eq!(found, expected, "{password}");
+}
+
+#[test]
+fn twenty_thousand_passwords_are_common() {
+    assert!(commonest::count() > 20_000);
+    for common in ["123456", "password", "letmein", "fortnite", "jennifer", "zxcvbnm"] {
+        assert!(commonest::is_common(common), "{common}");
+    }
+    for rare in ["", "correct horse battery", "gneisses", "\n", "tumbling gneiss"] {
+        assert!(!commonest::is_common(rare), "{rare:?}");
+    }
+}
+
+#[test]
+fn a_site_says_how_long_and_how_good() {
+    let strict =
+        conf::Auth { password_min_length: 12, password_score_min: 3, ..Default::default() };
+    let judged = |password| validate_password(&strict, password, &[("username", "ann")]);
+    let short = "This password is too short. It must contain at least 12 characters.";
+    assert_eq!(judged("elevenchars"), [short]);
+    assert!(judged("tumbling gneiss over 9 weirs").is_empty());
+    let easy = judged("abcdefabcdefabcdef");
+    assert_eq!(easy.is_empty(), !cfg!(feature = "zxcvbn"), "{easy:?}");
+    let known = super::validators::checks(&strict).is_empty();
+    assert_eq!(known, cfg!(feature = "zxcvbn"), "a rule that is not asked is told");
+    assert!(super::validators::checks(&conf::Auth::default()).is_empty());
 }
 
 const SHORT: &str = "This password is too short. It must contain at least 8 characters.";
@@ -74,7 +134,8 @@ fn a_password_is_judged_by_four_rules() {
     judge("short", &[SHORT]);
     judge("", &[SHORT]);
     judge("987654321987", &[NUMERIC]);
-    judge("1234", &[SHORT, NUMERIC]);
+    judge("1234", &[SHORT, COMMON, NUMERIC]);
+    judge("73190", &[SHORT, NUMERIC]);
     judge("password123", &[COMMON]);
     judge(" PassWord123 ", &[COMMON]);
     judge("annabella1", &["The password is too similar to the username."]);

@@ -1,36 +1,90 @@
-//! What a password must not be (Django's four rules).
+//! What a password must not be (Django's four rules, and zxcvbn's if the site wants it).
 
-/// Fewest characters.
-const CHARS_MIN: usize = 8;
+use super::commonest::is_common;
+use super::models::User;
+use crate::apps::Check;
+use crate::conf;
 
 /// A password at least this similar to something about its user is refused (1 is equal).
 const SIMILARITY_MAX: f64 = 0.7;
 
-/// The passwords people try first: those of the public top lists that pass the other rules too, so
-/// the list stays short.
-const COMMON: &str = include_str!("common_passwords.txt");
+impl User {
+    /// What a password of this user must not resemble: the attribute in words, and its value.
+    #[must_use]
+    pub fn about(&self) -> [(&'static str, &str); 4] {
+        [
+            ("username", &self.username),
+            ("first name", &self.first_name),
+            ("last name", &self.last_name),
+            ("email address", &self.email),
+        ]
+    }
+}
 
 /// What is wrong with `password`, in words for its user; empty if nothing is. `about` is what is
-/// known of the user: the attribute's name in words, and its value.
+/// known of the user: [`User::about`].
 #[must_use]
-pub fn validate_password(password: &str, about: &[(&str, &str)]) -> Vec<String> {
+pub fn validate_password(
+    settings: &conf::Auth,
+    password: &str,
+    about: &[(&str, &str)],
+) -> Vec<String> {
     let mut faults = Vec::new();
     if let Some((name, _)) = about.iter().find(|(_, value)| is_too_similar(password, value)) {
         faults.push(format!("The password is too similar to the {name}."));
     }
-    if password.chars().count() < CHARS_MIN {
+    let least = settings.password_min_length;
+    if password.chars().count() < least {
+        let plural = if least == 1 { "" } else { "s" };
         faults.push(format!(
-            "This password is too short. It must contain at least {CHARS_MIN} characters."
+            "This password is too short. It must contain at least {least} character{plural}."
         ));
     }
-    let lower = password.trim().to_lowercase();
-    if COMMON.lines().any(|common| common == lower) {
+    if is_common(&password.trim().to_lowercase()) {
         faults.push("This password is too common.".to_owned());
     }
     if !password.is_empty() && password.chars().all(char::is_numeric) {
         faults.push("This password is entirely numeric.".to_owned());
     }
+    if faults.is_empty() {
+        faults.extend(guessable(settings, password, about));
+    }
     faults
+}
+
+/// What zxcvbn says of a password that is guessed too easily.
+#[cfg(feature = "zxcvbn")]
+fn guessable(settings: &conf::Auth, password: &str, about: &[(&str, &str)]) -> Vec<String> {
+    /// It looks no further, and takes longer than linear for what it looks at.
+    const CHARS_MAX: usize = 100;
+    if settings.password_score_min == 0 {
+        return Vec::new();
+    }
+    let known: Vec<&str> = about.iter().map(|(_, value)| *value).collect();
+    let start: String = password.chars().take(CHARS_MAX).collect();
+    let judged = zxcvbn::zxcvbn(&start, &known);
+    if u8::from(judged.score()) >= settings.password_score_min {
+        return Vec::new();
+    }
+    let warning = judged.feedback().and_then(|said| said.warning()).map(|said| said.to_string());
+    [Some("This password is too easy to guess.".to_owned()), warning]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+#[cfg(not(feature = "zxcvbn"))]
+fn guessable(_: &conf::Auth, _: &str, _: &[(&str, &str)]) -> Vec<String> {
+    Vec::new()
+}
+
+/// Rules that the program does not know.
+pub(super) fn checks(settings: &conf::Auth) -> Vec<Check> {
+    if settings.password_score_min == 0 || cfg!(feature = "zxcvbn") {
+        return Vec::new();
+    }
+    let words = "auth.password_score_min is set, but nothing here can tell a password's score";
+    vec![Check::error("auth.E101", words).hint("build with the feature `zxcvbn` of `hulse`")]
 }
 
 fn is_too_similar(password: &str, value: &str) -> bool {

@@ -1,5 +1,7 @@
 //! The pages for signing in and out.
 
+use std::fmt::Display;
+
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 
@@ -8,6 +10,7 @@ use crate::context;
 use crate::error::Result;
 use crate::forms::{Form, FormData};
 use crate::http::{Request, Response, is_safe_next, redirect, render};
+use crate::urls::Matched;
 
 /// One sentence for an unknown name, a wrong password and a closed account.
 const REFUSED: &str = "Please enter a correct username and password. Note that both fields may be \
@@ -53,7 +56,8 @@ pub(super) async fn leave(request: Request, data: FormData) -> Result<Response> 
 }
 
 async fn page(request: &Request, form: &Form, next: &str) -> Result<Response> {
-    let context = context! { form, next };
+    let reset_url = sibling(request, "password_reset", &[])?;
+    let context = context! { form, next, reset_url };
     render(request, "registration/login.html", context).await.map(not_cached)
 }
 
@@ -66,8 +70,17 @@ fn safe<'n>(request: &Request, next: &'n str) -> Option<&'n str> {
     is_safe_next(next, request.host(), request.is_secure()).then_some(next)
 }
 
+/// The URL of the app's line `name`, in the include that the request's own line is in.
+pub(super) fn sibling(request: &Request, name: &str, arguments: &[&str]) -> Result<String> {
+    let own = request.extension::<Matched>().and_then(|matched| matched.line().name());
+    let space = own.and_then(|own| own.rsplit_once(':')).map(|(space, _)| format!("{space}:"));
+    let name = format!("{}{name}", space.unwrap_or_default());
+    let arguments: Vec<&dyn Display> = arguments.iter().map(|text| text as _).collect();
+    request.reverse(&name, &arguments)
+}
+
 /// A page with a token of one visitor is nobody else's, and the back button must not show it.
-fn not_cached(mut response: Response) -> Response {
+pub(super) fn not_cached(mut response: Response) -> Response {
     let never = "max-age=0, no-cache, no-store, must-revalidate, private";
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(never));
     response

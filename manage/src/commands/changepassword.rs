@@ -46,13 +46,7 @@ async fn change(mut user: User, site: &Site) -> Result<ExitCode> {
     tell(format!("Changing password for user '{username}'\n"));
     for _ in 0..TRIES_MAX {
         let Some(password) = prompt::ask_password().await? else { continue };
-        let about = [
-            ("username", user.username.as_str()),
-            ("first name", &user.first_name),
-            ("last name", &user.last_name),
-            ("email address", &user.email),
-        ];
-        if prompt::approve(&password, &about) {
+        if prompt::approve(site, &password, &user.about()) {
             user.set_password(site, &password).await?;
             user.save(site).await?;
             tell(format!("Password changed successfully for user '{username}'\n"));

@@ -6,6 +6,7 @@ use clap::Args;
 use hulse::conf::{Secret, Superuser, login_name};
 use hulse::contrib::auth::User;
 use hulse::contrib::auth::models::{normalize_username, username_fault};
+use hulse::models::validators;
 use hulse::{Error, Result, Site};
 
 use crate::context::Context;
@@ -18,13 +19,13 @@ const REFUSED: u8 = 1;
 /// Makes a user who may do everything.
 #[derive(Debug, Args)]
 pub(crate) struct Createsuperuser {
-    /// The name to sign in with; else `DJANGO_SUPERUSER_USERNAME`.
+    /// The name to sign in with; else `HULSE_SUPERUSER_USERNAME`.
     #[arg(long)]
     username: Option<String>,
-    /// The address; else `DJANGO_SUPERUSER_EMAIL`.
+    /// The address; else `HULSE_SUPERUSER_EMAIL`.
     #[arg(long)]
     email: Option<String>,
-    /// Asks nothing. The password is `DJANGO_SUPERUSER_PASSWORD`; without one nobody can sign in
+    /// Asks nothing. The password is `HULSE_SUPERUSER_PASSWORD`; without one nobody can sign in
     /// until `changepassword`.
     #[arg(long, visible_alias = "no-input")]
     noinput: bool,
@@ -93,7 +94,7 @@ impl Createsuperuser {
         }
         let password = match known.password {
             Some(password) => password,
-            None => ask_password(&username, &email).await?,
+            None => ask_password(site, &username, &email).await?,
         };
         Ok(Ok(Wanted { username, email, password: Some(password) }))
     }
@@ -118,15 +119,10 @@ async fn name_fault(username: &str, site: &Site) -> Result<Option<String>> {
     Ok(taken.then(|| "Error: That username is already taken.".to_owned()))
 }
 
-/// Django's rule in short: something, an `@`, something with a dot.
+/// Why this can be nobody's address; none at all is allowed.
 fn email_fault(email: &str) -> Option<String> {
-    let fits = email.is_empty()
-        || email.rsplit_once('@').is_some_and(|(name, domain)| {
-            let is_domain = domain == "localhost"
-                || (domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.'));
-            !name.is_empty() && is_domain && !email.contains(char::is_whitespace)
-        });
-    (!fits).then(|| "Error: Enter a valid email address.".to_owned())
+    let fault = validators::email(email).err().filter(|_| !email.is_empty());
+    fault.map(|words| format!("Error: {words}"))
 }
 
 async fn ask_username(site: &Site) -> Result<String> {
@@ -159,10 +155,10 @@ async fn ask_email() -> Result<String> {
     }
 }
 
-async fn ask_password(username: &str, email: &str) -> Result<Secret> {
+async fn ask_password(site: &Site, username: &str, email: &str) -> Result<Secret> {
     loop {
         let Some(password) = prompt::ask_password().await? else { continue };
-        if !prompt::approve(&password, &[("username", username), ("email address", email)]) {
+        if !prompt::approve(site, &password, &[("username", username), ("email address", email)]) {
             let question = "Bypass password validation and create user anyway? [y/N]: ";
             if !prompt::ask(question.to_owned()).await?.eq_ignore_ascii_case("y") {
                 continue;

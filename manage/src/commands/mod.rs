@@ -20,6 +20,7 @@ mod runserver;
 mod runworker;
 mod send_channel;
 mod send_group;
+mod sendtestemail;
 mod showmigrations;
 mod sqlmigrate;
 mod squashmigrations;
@@ -51,6 +52,7 @@ pub(crate) enum Command {
     Runworker(runworker::Runworker),
     SendChannel(send_channel::SendChannel),
     SendGroup(send_group::SendGroup),
+    Sendtestemail(sendtestemail::Sendtestemail),
     Showmigrations(showmigrations::Showmigrations),
     Sqlmigrate(sqlmigrate::Sqlmigrate),
     Squashmigrations(squashmigrations::Squashmigrations),
@@ -77,6 +79,7 @@ impl Command {
             Self::Runworker(runworker) => runworker.run(context),
             Self::SendChannel(send_channel) => send_channel.run(context),
             Self::SendGroup(send_group) => send_group.run(context),
+            Self::Sendtestemail(sendtestemail) => sendtestemail.run(context),
             Self::Showmigrations(showmigrations) => showmigrations.run(context),
             Self::Sqlmigrate(sqlmigrate) => sqlmigrate.run(context),
             Self::Squashmigrations(squashmigrations) => squashmigrations.run(context),

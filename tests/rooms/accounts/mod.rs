@@ -2,6 +2,8 @@
 
 mod backends;
 mod gates;
+mod mail;
+mod passwords;
 mod permissions;
 
 use hulse::App;

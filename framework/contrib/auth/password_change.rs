@@ -1,0 +1,49 @@
+//! The pages on which somebody who is signed in changes their password.
+
+use super::login::stay_signed_in;
+use super::new_password::{judge, rules, set, take};
+use super::views::{not_cached, sibling};
+use crate::context;
+use crate::error::Result;
+use crate::forms::{Form, FormData};
+use crate::http::{Request, Response, permission_denied, redirect, render};
+
+/// The form.
+pub(super) async fn show(request: Request) -> Result<Response> {
+    page(&request, &Form::new()).await
+}
+
+/// The form, filled in. Whoever it was stays signed in here, and nowhere else.
+pub(super) async fn submit(request: Request, mut data: FormData) -> Result<Response> {
+    // The line demands it, but a site may have its own line for the view.
+    let Some(mut user) = request.user().await?.user().cloned() else {
+        return Err(permission_denied("nobody is signed in"));
+    };
+    let [old, first, second] =
+        ["old_password", "new_password1", "new_password2"].map(|field| take(&mut data, field));
+    let mut form = Form::of(data);
+    judge(&request, &mut form, &user, [&first, &second]);
+    if old.is_empty() {
+        form.errors.add("old_password", "This field is required.");
+    } else if !user.check_password(&request, &old).await? {
+        let words = "Your old password was entered incorrectly. Please enter it again.";
+        form.errors.add("old_password", words);
+    }
+    if !form.is_valid() {
+        return page(&request, &form).await;
+    }
+    set(&request, &mut user, &first).await?;
+    stay_signed_in(&request, user).await?;
+    redirect(&request, &sibling(&request, "password_change_done", &[])?)
+}
+
+/// It is done.
+pub(super) async fn done(request: Request) -> Result<Response> {
+    render(&request, "registration/password_change_done.html", context! {}).await.map(not_cached)
+}
+
+async fn page(request: &Request, form: &Form) -> Result<Response> {
+    let rules = rules(&request.settings().auth);
+    let context = context! { form, rules };
+    render(request, "registration/password_change_form.html", context).await.map(not_cached)
+}

@@ -1,0 +1,86 @@
+//! Accounts and mail from the command line: flags, environment, exit codes.
+
+use std::path::Path;
+
+use hulse_tests::{Surroundings, site_command, site_folder};
+
+/// Runs the site with `arguments`: exit code, stdout, stderr. Nobody is at its terminal.
+async fn run(
+    folder: &Path,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> (i32, String, String) {
+    let mut command = site_command(folder, &Surroundings::default());
+    command.args(arguments).stdin(std::process::Stdio::null());
+    command.envs(environment.iter().copied());
+    let output = command.output().await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn createsuperuser_says_what_it_lacks_and_exits_with_one() {
+    let folder = site_folder();
+    let folder = folder.path();
+    run(folder, &["migrate"], &[]).await;
+    let make = async |arguments: &[&str], environment: &[(&str, &str)]| {
+        let all: Vec<&str> = ["createsuperuser"].iter().chain(arguments).copied().collect();
+        run(folder, &all, environment).await
+    };
+    let name = "Enter a valid username. This value may contain only letters, numbers, and \
+                @/./+/-/_ characters.";
+    for (arguments, expected) in [
+        (&["--noinput"][..], "You must use --username with --noinput."),
+        (&["--noinput", "--username", "ann"], "You must use --email with --noinput."),
+        (&["--noinput", "--username", "a b", "--email", ""], name),
+        (&["--noinput", "--username", "ann", "--email", "x"], "Enter a valid email address."),
+        (&["--username", "ann"], "not running in a TTY"),
+    ] {
+        let (code, told, said) = make(arguments, &[]).await;
+        assert_eq!((code, told.as_str()), (1, ""), "{arguments:?}");
+        assert!(said.contains(expected), "{said}");
+    }
+    let ann = ["--noinput", "--username", "ann", "--email", "ann@example.org"];
+    let (code, told, said) = make(&ann, &[]).await;
+    assert_eq!((code, told.as_str()), (0, "Superuser created successfully.\n"), "{said}");
+    let (code, _, said) = make(&ann, &[]).await;
+    assert_eq!((code, said.as_str()), (1, "Error: That username is already taken.\n"));
+
+    for prefix in ["HULSE", "DJANGO"] {
+        let names = ["USERNAME", "EMAIL", "PASSWORD"].map(|n| format!("{prefix}_SUPERUSER_{n}"));
+        let values = [prefix, "root@example.org", "1"];
+        let known: Vec<_> = names.iter().map(String::as_str).zip(values).collect();
+        let (code, told, said) = make(&["--noinput"], &known).await;
+        assert_eq!((code, told.as_str()), (0, "Superuser created successfully.\n"), "{said}");
+    }
+    let (code, _, said) = run(folder, &["changepassword", "nobody"], &[]).await;
+    assert_eq!((code, said.as_str()), (1, "error: user 'nobody' does not exist\n"));
+}
+
+#[tokio::test]
+async fn a_test_mail_shows_what_leaves_the_site() {
+    let folder = site_folder();
+    let folder = folder.path();
+    let (code, _, said) = run(folder, &["sendtestemail"], &[]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("You must specify some email recipients"), "{said}");
+    let console = ("HULSE_MAIL__BACKEND", "console");
+    let send = ["sendtestemail", "ann@example.org", "bob@example.org"];
+    let (code, told, said) = run(folder, &send, &[console]).await;
+    assert_eq!(code, 0, "{said}");
+    for line in [
+        "To: ann@example.org, bob@example.org\r\n",
+        "Subject: Test email on ",
+        "If you're reading this, it was successful.",
+        "\n----------",
+    ] {
+        assert!(told.contains(line), "{line:?} in {told}");
+    }
+    let nowhere = [("HULSE_MAIL__BACKEND", "smtp"), ("HULSE_MAIL__PORT", "1")];
+    let (code, _, said) = run(folder, &send, &nowhere).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("sending a mail to localhost:1"), "{said}");
+    let (code, _, said) = run(folder, &["sendtestemail", "nonsense"], &[console]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("\"nonsense\" is no address of mail"), "{said}");
+}
