@@ -3,7 +3,8 @@
 //! Flow: [`pulse`] → `prepare` (addresses, database, migrations) → `arbiter`, one loop that starts
 //! and replaces `children` → each child is this program again, in [`child`]: a `worker`, whose
 //! `accept` takes connections that `serve` answers with the [`handler`], or the `store`. With
-//! `server.reload` `development` builds and reloads what changes on disk.
+//! `server.reload` `development` builds and reloads what changes on disk. At a reload WebSockets go
+//! on in the new worker, over the line of `takeover`.
 //!
 //! Invariants:
 //! - The only room that makes processes. None of them outlives the arbiter by more than seconds:

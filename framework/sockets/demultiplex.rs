@@ -35,6 +35,8 @@ type Make = Arc<dyn Fn() -> Box<dyn AnyConsumer> + Send + Sync>;
 /// socket closes the stream: `{"stream": "chat", "close": {"code": 4000, "reason": ".."}}`. What is
 /// no such message, or for a stream that is not open, is answered with `{"error": ".."}`.
 ///
+/// At a reload such a socket does not move along: it is closed with 1012.
+///
 /// All are asked when the client connects: a stream is open if its consumer accepts, the socket if
 /// one of them does.
 ///

@@ -3,7 +3,8 @@
 //! Flow: `urls` finds the line made by [`socket`] → `upgrade` checks the Origin and the handshake
 //! → [`Consumer::connect`] → 101 → the stream is taken out of hyper (`io`) → one small task per
 //! connection (`task`) reads (`frames`) and calls the consumer; the ticks of its groups write to
-//! its `slot`; `wheel` watches the time → [`Consumer::disconnect`].
+//! its `slot`; `wheel` watches the time → [`Consumer::disconnect`]. At a reload `moving` hands it to
+//! another process, where `resume` goes on with it.
 //!
 //! Invariants:
 //! - A consumer's methods run one after the other. What it sends in a call leaves before the group

@@ -33,7 +33,7 @@ use crate::site::{Lifecycle, Site};
 
 /// Connections on their way at once.
 const MOVING_MAX: usize = 128;
-/// How long who is busy may take to be done, at most.
+/// How long nobody may move before those that are left stay: they are busy, or nobody takes them.
 const MOVE_WAIT: Duration = Duration::from_secs(5);
 /// How often those are looked at that could not move a moment ago.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -91,10 +91,14 @@ impl Mover {
         Some(Turn { mover: Arc::clone(self), place: Some(place) })
     }
 
-    /// Asks all to move, and waits until each has or stays.
-    pub(super) async fn give_away(&self, lifecycle: &Lifecycle, slots: &[Weak<Slot>]) {
-        let wait = lifecycle.replaced().unwrap_or_default() / 3;
-        let end = Instant::now() + wait.min(MOVE_WAIT);
+    /// Asks all to move, and waits until each has or stays, for two thirds of `window` at most.
+    pub(super) async fn give_away(
+        &self,
+        (lifecycle, window): (&Lifecycle, Duration),
+        slots: &[Weak<Slot>],
+    ) {
+        let end = Instant::now() + window * 2 / 3;
+        let mut patient_until = Instant::now() + MOVE_WAIT;
         slots.iter().filter_map(Weak::upgrade).for_each(|slot| slot.ask_to_move());
         let mut asked: VecDeque<Weak<Slot>> = slots.iter().cloned().collect();
         loop {
@@ -103,10 +107,10 @@ impl Mover {
                 return;
             }
             tokio::select! {
-                () = self.progress.notified() => {}
+                () = self.progress.notified() => patient_until = Instant::now() + MOVE_WAIT,
                 () = sleep(LOOK_AGAIN) => {}
                 () = lifecycle.hurrying() => break,
-                () = sleep_until(end) => break,
+                () = sleep_until(end.min(patient_until)) => break,
             }
         }
         asked.iter().filter_map(Weak::upgrade).for_each(|slot| slot.stay());

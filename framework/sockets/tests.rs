@@ -158,6 +158,12 @@ fn in_pieces(input: &[u8], random: &mut SmallRng) -> Verdict {
             }
         }
         assert!(parser.held_bytes() <= 2 * MESSAGE_MAX + 256, "{} held", parser.held_bytes());
+        if random.random_ratio(1, 20) {
+            // Another process reads on.
+            let packed = serde_json::to_string(&parser).unwrap();
+            parser = serde_json::from_str(&packed).unwrap();
+            assert!(parser.is_sound(), "{packed}");
+        }
     }
     (heard, None)
 }

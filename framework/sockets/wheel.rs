@@ -143,12 +143,12 @@ impl Wheel {
     }
 }
 
-/// Tells all of them to end: in one moment if the server goes away, else a few at a time.
-async fn send_away(site: &Site, slots: &[Weak<Slot>]) {
+/// Tells all of them to end: in one moment if the server goes away, else a few at a time, within
+/// `window`.
+async fn send_away(site: &Site, slots: &[Weak<Slot>], window: Duration) {
     let lifecycle = site.lifecycle();
     let slots: Vec<_> = slots.iter().filter(|slot| slot.strong_count() > 0).collect();
     let count = u32::try_from(slots.len()).unwrap_or(u32::MAX);
-    let window = lifecycle.replaced().unwrap_or_default();
     let window = window
         .min(Duration::from_secs(1).mul_f64(f64::from(count) / f64::from(SENT_AWAY_A_SECOND)));
     let turns = (window.as_millis() / SEND_PAUSE.as_millis()).max(1);
@@ -175,11 +175,13 @@ async fn turn(wheel: Arc<Wheel>, site: Site) {
             () = site.lifecycle().draining(), if !is_draining => {
                 is_draining = true;
                 let slots: Vec<_> = wheel.state().due.values().flatten().cloned().collect();
+                let (begun, lifecycle) = (Instant::now(), site.lifecycle());
+                let window = lifecycle.replaced().unwrap_or_default();
                 if let Some(mover) = wheel.mover() {
-                    mover.give_away(site.lifecycle(), &slots).await;
+                    mover.give_away((lifecycle, window), &slots).await;
                 }
                 wheel.state().mover = None;
-                send_away(&site, &slots).await;
+                send_away(&site, &slots, window.saturating_sub(begun.elapsed())).await;
             }
             () = sleep_until(next) => {}
             () = sleep(LAST_LOOKS), if is_draining => {}

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Result};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -28,6 +29,9 @@ const MAKING_MAX: usize = 256;
 /// How long an old worker may go on when this one is to be replaced itself.
 const OVER_WAIT: Duration = Duration::from_secs(10);
 
+/// Reasons that are logged.
+const REASONS_MAX: usize = 10;
+
 /// How long the old worker may go on once this one drains.
 const LATE_MAX: Duration = Duration::from_secs(2);
 
@@ -39,12 +43,14 @@ pub(in crate::server) struct Reception {
     acceptor: Acceptor,
     /// A task a line.
     lines: TaskTracker,
+    refused: Arc<AtomicUsize>,
 }
 
 impl Reception {
     pub(in crate::server) fn new(site: &Site, resolver: &Resolver, acceptor: &Acceptor) -> Self {
         let (site, resolver) = (site.clone(), resolver.clone());
-        Self { site, resolver, acceptor: acceptor.clone(), lines: TaskTracker::new() }
+        let (lines, refused) = (TaskTracker::new(), Arc::default());
+        Self { site, resolver, acceptor: acceptor.clone(), lines, refused }
     }
 
     /// Hears what comes over the line; the task that does ends with it.
@@ -109,7 +115,10 @@ impl Reception {
     async fn make(self, line: Arc<UnixStream>, said: Said, told: oneshot::Receiver<bool>) {
         let number = said.number;
         let resumed = self.resume(said).await.inspect_err(|error| {
-            tracing::info!(%error, "a WebSocket cannot go on here");
+            // Thousands may have the same reason.
+            if self.refused.fetch_add(1, Ordering::Relaxed) < REASONS_MAX {
+                tracing::info!(%error, "a WebSocket cannot go on here");
+            }
         });
         let word = if resumed.is_ok() { Word::Ready } else { Word::No };
         let is_heard = send(&line, &message(word, number, &[]), None).await.is_ok();
