@@ -23,7 +23,7 @@ use tower_service::Service;
 
 use crate::conf::{Section, Sections, Settings};
 use crate::error::Result;
-use crate::http::Processor;
+use crate::http::{Marker, Processor};
 use crate::migrations::DataMigrations;
 use crate::models::Meta;
 use crate::signals::Signals;
@@ -45,6 +45,11 @@ pub trait App: Send + Sync + 'static {
 
     /// What it adds to every template that uses it: `user`, `messages`.
     fn context(&self) -> Vec<Processor> {
+        Vec::new()
+    }
+
+    /// On whose word a connection is that outlives its request, so that it ends with it.
+    fn markers(&self) -> Vec<Marker> {
         Vec::new()
     }
 

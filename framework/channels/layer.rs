@@ -117,7 +117,9 @@ impl Layer {
         let address = redis::Address::parse(url)?;
         let shards =
             Arc::new(Shards::new(address, Limits::new(settings), Capacities::new(settings)));
-        let worker = Worker::sharded(table(settings), wait(settings), Arc::clone(&shards));
+        let mut table = table(settings);
+        table.dismissed_in(shards.dismissal_groups());
+        let worker = Worker::sharded(table, wait(settings), Arc::clone(&shards));
         let worker = Arc::new(worker);
         let tasks = Shards::start(&shards, &worker);
         Ok(Self::new(worker, settings, LayerKind::Redis { shards, _tasks: tasks }))
@@ -405,7 +407,7 @@ impl Layer {
         self.0.worker.table().statistics()
     }
 
-    fn frame(&self, message: &Message) -> Result<Frame> {
+    pub(super) fn frame(&self, message: &Message) -> Result<Frame> {
         too_large(message, self.0.message_bytes_max)?;
         Ok(Frame::new(message))
     }

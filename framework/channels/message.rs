@@ -150,6 +150,8 @@ pub struct Statistics {
     pub overruns: u64,
     /// Messages that slow members missed by their policy, since the start.
     pub dropped: u64,
+    /// Connections that were dismissed, since the start.
+    pub dismissed: u64,
     /// Requests to the store not yet answered.
     pub in_flight: usize,
     /// Times the link to the store was set up, since the start; always 0 without a store process.

@@ -12,6 +12,7 @@
 //!   never holds up others.
 //! - What a connection holds ends with it; what a worker holds ends with its link.
 //! - A message of a named channel has one reader, a question one answer, which only who asked gets.
+//! - Who is dismissed gets nothing that is published afterwards, wherever it is connected.
 //! - Knows no user, session or table.
 
 mod asker;
@@ -20,6 +21,7 @@ mod calls;
 mod channel_tests;
 mod connection;
 mod deflate;
+mod dismiss;
 mod envelope;
 mod frame;
 mod groups;
@@ -54,6 +56,8 @@ use crate::error::{Error, Kind, Result};
 pub use asker::{Asker, Received};
 pub use connection::Connection;
 pub(crate) use deflate::deflate_frames;
+pub(crate) use dismiss::{DISMISSED, Marked};
+pub use dismiss::{Dismissal, Mark};
 pub(crate) use envelope::Envelope;
 pub(crate) use frame::{Frame, frame_bytes, frame_texts};
 pub(crate) use inspect::MEMBERS_MAX;
@@ -61,6 +65,7 @@ pub use inspect::{GroupStatistics, Present};
 pub use layer::Layer;
 pub use link::socket_path;
 pub(crate) use link::{has_store, is_store_socket, store_socket};
+pub(crate) use members::Suspicion;
 pub use message::{
     ChannelStatistics, Delivery, Entered, History, Joined, Message, Presence, Statistics,
 };

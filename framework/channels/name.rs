@@ -10,6 +10,8 @@ use crate::error::{Error, Kind, Result};
 
 /// Longest name, bytes.
 const NAME_BYTES_MAX: usize = 100;
+/// What names of the layer's own groups begin with: sorted before all that others begin with.
+const OWN: char = '!';
 
 /// The name of a group or channel: 1 to 100 of `[A-Za-z0-9._-]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +47,21 @@ impl GroupName {
             name.push_str(&format!("{byte:02x}"));
         }
         Self::new(&name)
+    }
+
+    /// A group of the layer's own: no name a site can make, and before all of those in any order.
+    pub(super) fn of_dismissals(number: usize) -> Self {
+        Self(format!("{OWN}dismissals.{number}").into())
+    }
+
+    /// The name another process of the layer wrote.
+    pub(super) fn read(name: &str) -> Option<Self> {
+        is_valid(name.strip_prefix(OWN).unwrap_or(name)).then(|| Self(name.into()))
+    }
+
+    /// Whether the group is the layer's own.
+    pub(super) fn is_own(&self) -> bool {
+        self.0.starts_with(OWN)
     }
 
     /// The name.

@@ -17,6 +17,11 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
     /// It has everything: it may be written to.
     fn open(&self);
 
+    /// Its connection is no more, and nothing may leave any more.
+    fn dismiss(&self) {
+        self.wake();
+    }
+
     /// Whether it wants long messages compressed.
     fn is_deflated(&self) -> bool {
         false

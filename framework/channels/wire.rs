@@ -472,7 +472,7 @@ impl Reader {
     }
 
     pub(super) fn name(&mut self) -> Option<GroupName> {
-        GroupName::new(std::str::from_utf8(&self.short()?).ok()?).ok()
+        GroupName::read(std::str::from_utf8(&self.short()?).ok()?)
     }
 
     pub(super) fn frame(&mut self) -> Option<Frame> {

@@ -19,7 +19,7 @@ use tracing::Instrument;
 use crate::apps::Project;
 use crate::contrib::staticfiles::StaticFiles;
 use crate::contrib::{auth, sessions};
-use crate::http::{Beside, Processors, Request as View, Seen};
+use crate::http::{Beside, Markers, Processors, Request as View, Seen};
 use crate::middleware::{Logged, Security, Slashed, caught, csrf, errors, hosts, request_values};
 use crate::server::development::Page;
 use crate::site::Site;
@@ -53,6 +53,8 @@ impl Handler {
     pub fn new(project: &Project, site: &Site) -> Self {
         let values = request_values().chain(project.apps().iter().flat_map(|app| app.context()));
         let (values, resolver): (Processors, _) = (values.collect(), project.resolver().clone());
+        let markers: Markers = project.apps().iter().flat_map(|app| app.markers()).collect();
+        site.keep(|_| markers);
         // What pages ask for: the values of templates, the table of the debug page.
         site.keep(|_| values);
         site.keep(|_| resolver.clone());

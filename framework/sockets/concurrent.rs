@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::tasks::guarded;
-use super::{Consumer, Handoff, Socket};
+use super::{Consumer, Doubt, Handoff, Socket};
 use crate::channels::Message;
 use crate::error::{Error, Result};
 
@@ -81,6 +81,16 @@ pub trait SharedConsumer: Send + Sync + 'static {
     ) -> impl Future<Output = Result<()>> + Send {
         let _ = socket;
         std::future::ready(handoff.check(self))
+    }
+
+    /// Whether the connection may stay; see [`Consumer::reauthorize`].
+    fn reauthorize(
+        &self,
+        socket: &mut Socket,
+        doubt: Doubt,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = socket;
+        async move { doubt.refuse_certain() }
     }
 
     /// The connection is gone, and nothing is being handled any more; see
@@ -175,6 +185,10 @@ impl<C: SharedConsumer> Consumer for Concurrent<C> {
             Some(consumer) => consumer.resume(socket, handoff).await,
             None => Err(Error::new("a consumer that goes on handles messages already")),
         }
+    }
+
+    async fn reauthorize(&mut self, socket: &mut Socket, doubt: Doubt) -> Result<()> {
+        self.consumer.reauthorize(socket, doubt).await
     }
 
     async fn disconnect(&mut self, socket: &mut Socket, code: u16) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What a site writes: one value per connection.
 
-use super::{Handoff, Socket};
+use super::{Doubt, Handoff, Socket};
 use crate::channels::Message;
 use crate::error::Result;
 
@@ -93,6 +93,33 @@ pub trait Consumer: Send + 'static {
     ) -> impl Future<Output = Result<()>> + Send {
         let _ = socket;
         std::future::ready(handoff.check(self))
+    }
+
+    /// Whether the connection may stay: what its visitor may do has changed since it was opened, or
+    /// may have. Groups are silent for it until this has returned. An error closes it with 4401,
+    /// which is what happens after a change unless a consumer looks for itself:
+    ///
+    /// ```
+    /// # use hulse::prelude::*;
+    /// # use hulse::sockets::Doubt;
+    /// use hulse::contrib::auth;
+    /// # use hulse::http::permission_denied;
+    ///
+    /// # struct Room;
+    /// # impl Consumer for Room {
+    /// async fn reauthorize(&mut self, socket: &mut Socket, _: Doubt) -> Result<()> {
+    ///     let user = auth::afresh(socket.request()).user().await?;
+    ///     if user.is_staff { Ok(()) } else { Err(permission_denied("staff only")) }
+    /// }
+    /// # }
+    /// ```
+    fn reauthorize(
+        &mut self,
+        socket: &mut Socket,
+        doubt: Doubt,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = socket;
+        async move { doubt.refuse_certain() }
     }
 
     /// The connection is gone; its groups are left already. `code` is the one it was closed with:

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{Consumer, Handoff, Socket};
+use super::{Consumer, Doubt, Handoff, Socket};
 use crate::channels::Message;
 use crate::error::{Error, Result};
 
@@ -116,6 +116,16 @@ pub trait JsonConsumer: Send + 'static {
         std::future::ready(handoff.check(self))
     }
 
+    /// Whether the connection may stay; see [`Consumer::reauthorize`].
+    fn reauthorize(
+        &mut self,
+        socket: &mut Socket,
+        doubt: Doubt,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = socket;
+        async move { doubt.refuse_certain() }
+    }
+
     /// The connection is gone; see [`Consumer::disconnect`].
     fn disconnect(
         &mut self,
@@ -162,6 +172,10 @@ impl<C: JsonConsumer> Consumer for C {
 
     async fn resume(&mut self, socket: &mut Socket, handoff: &Handoff) -> Result<()> {
         JsonConsumer::resume(self, socket, handoff).await
+    }
+
+    async fn reauthorize(&mut self, socket: &mut Socket, doubt: Doubt) -> Result<()> {
+        JsonConsumer::reauthorize(self, socket, doubt).await
     }
 
     async fn disconnect(&mut self, socket: &mut Socket, code: u16) -> Result<()> {

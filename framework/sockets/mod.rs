@@ -3,14 +3,15 @@
 //! Flow: `urls` finds the line made by [`socket`] → `upgrade` checks the Origin and the handshake
 //! → [`Consumer::connect`] → 101 → the stream is taken out of hyper (`io`) → one small task per
 //! connection (`task`) reads (`frames`) and calls the consumer; the ticks of its groups write to
-//! its `slot`; `wheel` watches the time → [`Consumer::disconnect`]. At a reload `moving` hands it to
-//! another process, where `resume` goes on with it.
+//! its `slot`; `wheel` watches the time → [`Consumer::disconnect`]. At a reload `moving` hands it
+//! to another process, where `resume` goes on with it.
 //!
 //! Invariants:
 //! - A consumer's methods run one after the other. What it sends in a call leaves before the group
 //!   messages that came meanwhile.
 //! - `disconnect` runs once for every accepted connection, whatever ended it; its groups are left
 //!   by then.
+//! - Nothing leaves to whom what he was let in for was taken back, but a goodbye (4401).
 //! - A panic or an error closes that socket only, with 1011. Nothing of it reaches the client.
 //! - Everything is bounded: handshake, outbox, messages, a write that does not move, the goodbye.
 
@@ -20,6 +21,7 @@ mod concurrent;
 mod consumer;
 mod deflate;
 mod demultiplex;
+mod doubt;
 pub mod filters;
 mod frames;
 mod handoff;
@@ -44,6 +46,7 @@ pub use background::{background_channels, choose_channels, run_background, run_c
 pub use concurrent::{Concurrent, SharedConsumer};
 pub use consumer::Consumer;
 pub use demultiplex::Demultiplexer;
+pub use doubt::Doubt;
 pub use handoff::Handoff;
 pub use json::JsonConsumer;
 pub use reply::Reply;

@@ -166,9 +166,10 @@ pub(super) async fn hand_over(
     slot.begin_call();
     let is_gone = async {
         let stakes = shared.connection.stakes()?;
+        let marked = shared.connection.marked()?;
         let (rest, parser) = reader.unread();
         let is_deflated = slot.is_deflated();
-        let luggage = Luggage { consumer, handoff, is_deflated, rest, parser, stakes };
+        let luggage = Luggage { consumer, handoff, is_deflated, rest, parser, stakes, marked };
         let parcel = Parcel::pack(&shared.request, luggage)?;
         Some(turn.mover.successor.take(&shared.request, parcel, stream).await)
     };

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::frames::Parser;
 use super::handoff::Packed;
 use super::upgrade::Vouched;
-use crate::channels::{Stake, blob};
+use crate::channels::{Marked, Stake, blob};
 use crate::error::{Error, Result};
 use crate::http::{Beside, Captured, Proxied, Request, Secure};
 use crate::middleware::RequestId;
@@ -48,6 +48,9 @@ pub(crate) struct Parcel {
     /// What there is of a frame or a message.
     pub(super) parser: Option<Box<Parser>>,
     pub(super) stakes: Vec<Stake>,
+    /// On whose word it is.
+    #[serde(default)]
+    pub(super) marked: Marked,
 }
 
 /// What the server knows of a request beside its head.
@@ -67,6 +70,7 @@ pub(super) struct Luggage<'a> {
     pub(super) rest: &'a [u8],
     pub(super) parser: Option<&'a Parser>,
     pub(super) stakes: Vec<Stake>,
+    pub(super) marked: Marked,
 }
 
 impl Parcel {
@@ -112,6 +116,7 @@ impl Parcel {
             rest: luggage.rest.to_vec(),
             parser: luggage.parser.cloned().map(Box::new),
             stakes: luggage.stakes,
+            marked: luggage.marked,
         })
     }
 

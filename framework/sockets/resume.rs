@@ -25,7 +25,7 @@ use super::reply::Shared;
 use super::task::{self, Begun, Held, log_failure};
 use super::{Consumer, Socket};
 use crate::error::{Error, Result};
-use crate::http::{Beside, Request};
+use crate::http::{Beside, Request, mark_again};
 use crate::site::Site;
 use crate::urls::Resolver;
 
@@ -107,6 +107,7 @@ async fn resume<C: Consumer>(
     if parcel.is_deflated {
         held.0.slot.set_deflated();
     }
+    mark_again(socket.request(), socket.connection(), &parcel.marked).await?;
     let mut gaps = Vec::new();
     for stake in &parcel.stakes {
         if !held.0.connection.take_over(stake).await? {

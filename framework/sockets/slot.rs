@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use super::io::Io;
 use super::moving::Mover;
 use super::wheel::{Patience, Wheel};
-use crate::channels::{Frame, Sink, Written, deflate_frames, frame_bytes};
+use crate::channels::{DISMISSED, Frame, Sink, Written, deflate_frames, frame_bytes};
 use crate::error::{Error, Kind, Result};
 
 /// Bytes that wait before a sender waits too. One message may be larger.
@@ -40,6 +40,10 @@ const DRAINING: u8 = 2;
 const DEFLATED: u8 = 4;
 /// Another process would go on with it.
 const ASKED: u8 = 8;
+/// What it was opened for is taken back: nothing leaves any more but the goodbye.
+const IS_DISMISSED: u8 = 16;
+/// The goodbye is on its way.
+const HAS_SAID_GOODBYE: u8 = 32;
 
 /// A close the site asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,6 +237,18 @@ impl Slot {
 
     pub(super) fn is_draining(&self) -> bool {
         self.flags.load(Ordering::Acquire) & DRAINING != 0
+    }
+
+    /// What it was opened for is taken back.
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & IS_DISMISSED != 0
+    }
+
+    /// Puts the goodbye behind what waits, once.
+    pub(super) fn say_goodbye(&self, frame: &[u8]) {
+        if self.flags.fetch_or(HAS_SAID_GOODBYE, Ordering::AcqRel) & HAS_SAID_GOODBYE == 0 {
+            self.append(frame);
+        }
     }
 
     /// The server is going away.
@@ -453,6 +469,21 @@ impl Sink for Slot {
 
     fn wake(&self) {
         self.out().shut();
+        self.task.wake();
+    }
+
+    fn dismiss(&self) {
+        let mut out = self.out();
+        if out.is_closed {
+            return;
+        }
+        out.is_closed = true;
+        out.shut();
+        let reason = "what this was opened for has ended".to_owned();
+        out.close = Some(Box::new(Close { code: DISMISSED, reason }));
+        drop(out);
+        self.flags.fetch_or(IS_DISMISSED, Ordering::AcqRel);
+        self.room.notify_waiters();
         self.task.wake();
     }
 

@@ -29,9 +29,10 @@ use super::moving::{self, Turn};
 use super::reply::Shared;
 use super::slot::{Close, OUT_BYTES_MAX, Slot};
 use super::wheel::Wheel;
-use super::{Consumer, Socket};
-use crate::channels::{Delivery, Frame, GroupName, Sink, deflate_frames};
+use super::{Consumer, Doubt, Socket};
+use crate::channels::{DISMISSED, Delivery, Frame, GroupName, Sink, Suspicion, deflate_frames};
 use crate::error::Result;
+use crate::http::is_still;
 
 /// How long the goodbye may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -81,6 +82,8 @@ enum Happening {
     Asked,
     /// Nothing is under way: it can move.
     Move(Turn),
+    /// Whether it may stay has to be asked.
+    Doubted(Suspicion),
     End(End),
 }
 
@@ -189,6 +192,9 @@ async fn talk<C: Consumer>(life: &mut Life<C>) -> End {
                     false => Ok(()),
                 }
             }
+            Happening::Doubted(doubt) => {
+                Box::pin(reauthorize(shared, socket, consumer, doubt)).await
+            }
         };
         if let Err(end) = done {
             return end;
@@ -229,6 +235,34 @@ async fn tell<C: Consumer>(
     Ok(())
 }
 
+/// Asks whether the connection may stay; until then its groups are silent for it.
+async fn reauthorize<C: Consumer>(
+    shared: &Shared,
+    socket: &mut Socket,
+    consumer: &mut C,
+    suspicion: Suspicion,
+) -> Result<(), End> {
+    let doubt = Doubt::of(suspicion);
+    let mut stays = false;
+    let call = async {
+        if doubt == Doubt::Perhaps && !is_still(socket.request(), &shared.connection).await? {
+            return Ok(());
+        }
+        match consumer.reauthorize(socket, doubt).await {
+            Ok(()) => stays = true,
+            Err(error) => tracing::info!(%error, "a socket may not stay"),
+        }
+        Ok(())
+    };
+    drive(shared, pin!(AssertUnwindSafe(call).catch_unwind())).await?;
+    if stays {
+        shared.connection.settle(suspicion);
+        return Ok(());
+    }
+    shared.connection.close();
+    Err(End::server(DISMISSED, "what this was opened for has ended"))
+}
+
 /// Runs a call to its end; meanwhile what it sends leaves already.
 async fn drive<F>(shared: &Shared, mut call: F) -> Result<(), End>
 where
@@ -240,6 +274,11 @@ where
     let done = poll_fn(|cx| {
         slot.register(cx);
         let done = call.poll_unpin(cx);
+        if let Some(close) = dismissal(slot) {
+            // What the call still sends goes nowhere.
+            shared.end();
+            slot.say_goodbye(&close_frame(&payload(close.code, &close.reason)));
+        }
         let failed = slot.is_broken() || matches!(slot.poll_write(cx), Poll::Ready(Err(_)));
         if failed && !is_broken {
             // The client is gone: sends fail from here on, but the call is not cut short.
@@ -289,6 +328,9 @@ impl Reader {
     fn poll(&mut self, shared: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<Happening> {
         let slot = &shared.slot;
         slot.register(cx);
+        if let Some(close) = dismissal(slot) {
+            return Poll::Ready(Happening::End(End::Server(close)));
+        }
         if slot.is_draining() {
             if let Some(words) = shared.farewell.get() {
                 slot.append(Frame::new(&words(shared.request.site())).bytes());
@@ -414,6 +456,9 @@ fn poll_out(shared: &Shared, cx: &mut Context<'_>) -> Option<Happening> {
         if drained.is_overrun {
             return Some(too_slow(shared));
         }
+        if let Some(doubt) = drained.doubt {
+            return Some(Happening::Doubted(doubt));
+        }
         let is_nothing = taken.is_empty();
         if slot.is_deflated() {
             taken = deflate_frames(&taken.freeze()).into();
@@ -426,6 +471,11 @@ fn poll_out(shared: &Shared, cx: &mut Context<'_>) -> Option<Happening> {
             return None;
         }
     }
+}
+
+/// How the site ends it that has taken back what it was opened for.
+fn dismissal(slot: &Slot) -> Option<Close> {
+    slot.is_dismissed().then(|| slot.asked_to_close()).flatten()
 }
 
 fn too_slow(shared: &Shared) -> Happening {
@@ -454,7 +504,7 @@ async fn say_goodbye(shared: &Shared, reader: &mut Reader, end: End) -> u16 {
         }
     };
     let slot = &shared.slot;
-    slot.append(&close_frame(&payload));
+    slot.say_goodbye(&close_frame(&payload));
     let goodbye = async {
         poll_fn(|cx| {
             slot.register(cx);

@@ -21,7 +21,7 @@ use super::resume::Resumable;
 use super::task::{self, Begun, Held, NO_GOODBYE, log_failure};
 use super::{Consumer, Socket, deflate};
 use crate::error::Error;
-use crate::http::{Request, not_found};
+use crate::http::{Request, mark, not_found};
 use crate::middleware::is_allowed_origin;
 use crate::site::Site;
 use crate::urls::{Route, path};
@@ -128,6 +128,7 @@ async fn live<C: Consumer>(
     let held = Held(Arc::new(Shared::new(request, place)));
     let mut socket = Socket::new(&held.0);
     let decided = match connect(&mut consumer, &mut socket).await {
+        Ok(()) if held.0.slot.is_dismissed() => Err(FORBIDDEN),
         Ok(()) => Some(held.0.accepted()).filter(|decided| decided.is_accepted).ok_or(FORBIDDEN),
         Err(status) => Err(status),
     };
@@ -157,6 +158,8 @@ async fn live<C: Consumer>(
 
 async fn connect<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<(), StatusCode> {
     let call = async {
+        // Before anybody asks who it is: what changes from here on is noticed.
+        mark(socket.request(), socket.connection()).await?;
         for group in consumer.groups(socket)? {
             socket.join(group).await.map_err(of_path)?;
         }

@@ -48,6 +48,9 @@ struct Places(Vec<(String, String)>);
 pub(super) async fn answer(mut visit: Visit, wanted: &Wanted) -> Response {
     let wake = Arc::new(Notify::new());
     let connection = visit.request().layer().connect(Arc::clone(&wake));
+    if let Err(refusal) = visit.admit(&connection).await {
+        return (refusal.why.status(), format!("data: {}\n\n", refusal.text())).into_response();
+    }
     let mut places = Places::new(wanted);
     let mut first = String::new();
     let mut refused = None;
@@ -105,6 +108,16 @@ impl Listener {
             let drained = self.connection.drain(&mut frames, PIECE_BYTES_MAX);
             let mut events = String::new();
             frame_texts(&frames.freeze(), |text| self.places.put(text, &mut events));
+            if let Some(doubt) = drained.doubt {
+                let told = self.visit.ask_again(&self.connection).await;
+                told.iter().for_each(|text| self.places.put(text, &mut events));
+                self.connection.settle(doubt);
+            }
+            if self.connection.is_closed() {
+                // What it was opened for has ended: it comes back as who it is now.
+                self.is_over = true;
+                self.places.put(&Refusal::new(Why::Denied).text(), &mut events);
+            }
             if drained.is_overrun {
                 // It comes back and is told what it is told at a gap.
                 self.is_over = true;

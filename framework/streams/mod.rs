@@ -42,7 +42,8 @@
 //!   other text as a string, bytes as `"bytes": "<base64>"` in place of `data`.
 //! - `{"stream": .., "at": .., "presence": {"joined": {"key", "data"}}}`: somebody's first
 //!   connection came; with `left` instead, the last one went.
-//! - `{"left": "liveblog/a"}`: no more of it comes.
+//! - `{"left": "liveblog/a"}`: no more of it comes. It may say so by itself, when what its visitor
+//!   may do has changed; the error that follows says why.
 //! - `{"sent": "k17", "stream": "chat/4", "at": ..}`: said, and where in the order.
 //! - `{"error": "denied", "stream": ..}`, and `key` if it was a send. `denied`; `unknown`: there is
 //!   no such stream; `bad`: the frame is malformed; `taken`: its group is joined under another
@@ -50,6 +51,9 @@
 //!   joined at the moment; `failed`: the site's own fault.
 //! - `{"drain": {"after": [min, max]}}`: the server goes away. Come back after a random time
 //!   between these, milliseconds.
+//!
+//! A socket is closed with 4401 when its visitor signs out, or its session ends otherwise; events
+//! and polls end with `denied`. Who comes back is asked for anew.
 //!
 //! The same without a WebSocket: `GET ?join=liveblog/a&join=chat/4` with `Accept:
 //! text/event-stream` is answered with the server's frames as events. Their `id` is the place of

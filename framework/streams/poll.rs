@@ -27,6 +27,11 @@ pub(super) async fn answer(visit: Visit, wanted: &Wanted) -> Response {
     let mut visit = visit.present_for(PRESENCE);
     let wake = Arc::new(Notify::new());
     let connection = visit.request().layer().connect(Arc::clone(&wake));
+    if let Err(refusal) = visit.admit(&connection).await {
+        let list = format!("[{}]\n", refusal.text());
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        return (refusal.why.status(), json, list).into_response();
+    }
     let mut said = Vec::new();
     let mut refused = None;
     let mut has_joined = false;
@@ -53,9 +58,9 @@ pub(super) async fn answer(visit: Visit, wanted: &Wanted) -> Response {
         let wait = patience(wanted.wait);
         crate::http::give_up_place();
         // Who hears nothing is answered with nothing.
-        let _in_time = timeout(wait, heard(&visit, &connection, &wake, &mut said)).await;
+        let _in_time = timeout(wait, heard(&mut visit, &connection, &wake, &mut said)).await;
     } else if bytes(&said) < ANSWER_BYTES_MAX {
-        take(&connection, &mut said);
+        take(&mut visit, &connection, &mut said).await;
     }
     let status = refused.filter(|_| !has_joined).unwrap_or(StatusCode::OK);
     let list = format!("[{}]\n", said.join(","));
@@ -67,10 +72,10 @@ fn bytes(said: &[String]) -> usize {
 }
 
 /// Ends when there is something to say: more than that the one who asks has come.
-async fn heard(visit: &Visit, connection: &Connection, wake: &Notify, said: &mut Vec<String>) {
-    let lifecycle = visit.request().lifecycle();
+async fn heard(visit: &mut Visit, connection: &Connection, wake: &Notify, said: &mut Vec<String>) {
+    let lifecycle = visit.request().lifecycle().clone();
     loop {
-        take(connection, said);
+        take(visit, connection, said).await;
         if said.iter().any(|text| !visit.is_own_arrival(text)) {
             return;
         }
@@ -86,10 +91,18 @@ async fn heard(visit: &Visit, connection: &Connection, wake: &Notify, said: &mut
 }
 
 /// Adds what the groups have.
-fn take(connection: &Connection, said: &mut Vec<String>) {
+async fn take(visit: &mut Visit, connection: &Connection, said: &mut Vec<String>) {
     let mut frames = BytesMut::new();
     let drained = connection.drain(&mut frames, ANSWER_BYTES_MAX);
     frame_texts(&frames.freeze(), |text| said.push(text.to_owned()));
+    if let Some(doubt) = drained.doubt {
+        said.extend(visit.ask_again(connection).await);
+        connection.settle(doubt);
+    }
+    if connection.is_closed() {
+        // What it was opened for has ended: the next question is who it is now.
+        said.push(Refusal::new(Why::Denied).text());
+    }
     if drained.is_overrun {
         said.push(Refusal::new(Why::Unavailable).text());
     }

@@ -10,7 +10,7 @@ use super::table::Table;
 use super::visit::Visit;
 use crate::error::Result;
 use crate::site::Site;
-use crate::sockets::{Consumer, Handoff, Message, Resumable, Socket, upgrade};
+use crate::sockets::{Consumer, Doubt, Handoff, Message, Resumable, Socket, upgrade};
 
 /// Connections a second a server that came back should have to take.
 const RETURNS_A_SECOND: u64 = 500;
@@ -52,6 +52,14 @@ impl Consumer for Client {
             Box::new(Visit::new(Arc::clone(table), socket.request().clone()))
         });
         for frame in visit.hear(socket.connection(), text).await {
+            socket.send(frame).await?;
+        }
+        Ok(())
+    }
+
+    async fn reauthorize(&mut self, socket: &mut Socket, _: Doubt) -> Result<()> {
+        let Some(visit) = &mut self.visit else { return Ok(()) };
+        for frame in visit.ask_again(socket.connection()).await {
             socket.send(frame).await?;
         }
         Ok(())

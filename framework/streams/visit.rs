@@ -20,7 +20,7 @@ use super::{Sender, Stream, frames};
 use crate::channels::{Connection, Delivery, Envelope, Frame, GroupName, Policy, Position};
 use crate::contrib::{auth, sessions};
 use crate::error::Result;
-use crate::http::Request;
+use crate::http::{Request, mark};
 
 /// Streams of one connection.
 pub(super) const STREAMS_MAX: usize = 100;
@@ -85,6 +85,36 @@ impl Visit {
     /// Whether a frame says that this client itself has come.
     pub(super) fn is_own_arrival(&self, frame: &str) -> bool {
         self.arrivals.iter().any(|end| frame.ends_with(end))
+    }
+
+    /// Its connection ends with what lets it in: to be called before anything is joined.
+    ///
+    /// # Errors
+    /// It has ended, or nobody can be asked.
+    pub(super) async fn admit(&self, connection: &Connection) -> Result<(), Refusal> {
+        mark(&self.request, connection).await.map_err(|error| Refusal::of(&error, "admitting to"))
+    }
+
+    /// Asks for everything it has joined again: what its visitor may do has changed, perhaps. What
+    /// it is told of that.
+    pub(super) async fn ask_again(&mut self, connection: &Connection) -> Vec<String> {
+        let mut frames = Vec::new();
+        let joined: Vec<_> = self.joined.iter().map(|(a, b)| (a.clone(), b.clone())).collect();
+        for (stream, group) in joined {
+            let refusal = match self.ask(&stream).await {
+                Ok(answer) if answer.group == group.as_str() => continue,
+                Ok(_) => Refusal::new(Why::Denied).stream(&stream),
+                Err(refusal) => refusal,
+            };
+            self.leave(connection, &stream);
+            if refusal.is_final() {
+                frames.push(frames::left(&stream));
+            } else {
+                self.failed.insert(stream);
+            }
+            frames.push(refusal.text());
+        }
+        frames
     }
 
     pub(super) fn request(&self) -> &Request {

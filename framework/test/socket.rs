@@ -193,15 +193,30 @@ impl SocketClient {
     /// # Panics
     /// It stays open.
     pub async fn closed(&mut self) -> (u16, String) {
+        let (_, code, reason) = self.rest().await;
+        (code, reason)
+    }
+
+    /// The texts that still come, and the connection's end as [`closed`](Self::closed) gives it.
+    ///
+    /// # Panics
+    /// It stays open.
+    pub async fn rest(&mut self) -> (Vec<String>, u16, String) {
         let end = async {
-            let mut said = None;
+            let (mut texts, mut said) = (Vec::new(), None);
             while let Some(Ok(frame)) = self.stream.next().await {
-                if let Message::Close(frame) = frame {
-                    let words = |frame: CloseFrame| (frame.code.into(), frame.reason.to_string());
-                    said = Some(frame.map_or((1005, String::new()), words));
+                match frame {
+                    Message::Text(text) => texts.push(text.as_str().to_owned()),
+                    Message::Close(frame) => {
+                        let words =
+                            |frame: CloseFrame| (frame.code.into(), frame.reason.to_string());
+                        said = Some(frame.map_or((1005, String::new()), words));
+                    }
+                    _ => {}
                 }
             }
-            said.unwrap_or((1006, String::new()))
+            let (code, reason) = said.unwrap_or((1006, String::new()));
+            (texts, code, reason)
         };
         match within(end).await {
             Some(said) => said,

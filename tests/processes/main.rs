@@ -34,6 +34,7 @@ mod pulse_tls;
 mod pulse_wire;
 mod redis;
 mod reload;
+mod revocation;
 mod runserver;
 mod squash;
 mod storm;

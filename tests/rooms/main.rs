@@ -18,6 +18,7 @@ mod middleware;
 mod migrations;
 mod models;
 mod publish;
+mod revocation;
 mod sessions;
 mod site;
 mod sockets;

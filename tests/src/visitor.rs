@@ -45,6 +45,12 @@ impl Visitor {
         Self { address: address.to_owned(), cookies: BTreeMap::new() }
     }
 
+    /// The same visitor, with the same cookies, at another address of the site.
+    #[must_use]
+    pub fn at(&self, address: &str) -> Self {
+        Self { address: address.to_owned(), cookies: self.cookies.clone() }
+    }
+
     /// The cookie called `name`.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {

@@ -73,6 +73,10 @@ impl Table {
     pub(crate) fn drain(&mut self, id: u64, out: &mut BytesMut, bytes_max: usize) -> Drained {
         let mut drained = Drained::default();
         let Some(connection) = self.connections.get_mut(&id) else { return drained };
+        if connection.doubt.is_some() {
+            drained.doubt = connection.doubt;
+            return drained;
+        }
         let Connection { groups, first, .. } = connection;
         let start = (*first as usize).min(groups.len());
         let (before, from) = groups.split_at(start);
@@ -98,6 +102,9 @@ impl Table {
     /// Lets `id` be written to, if it has everything; whether it has.
     pub(crate) fn open(&mut self, id: u64) -> bool {
         let Some(connection) = self.connections.get(&id) else { return false };
+        if connection.doubt.is_some() {
+            return false;
+        }
         let is_behind = |group: &GroupName| {
             let Some(local) = self.groups.get(group) else { return false };
             let cursor = local.members.get(&id).and_then(|member| member.cursor);

@@ -20,6 +20,7 @@ mod bounds_tests;
 mod compare;
 mod envelopes;
 mod flush;
+mod marks;
 mod reconnect;
 mod requests;
 mod resume;
@@ -35,12 +36,14 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::sync::Semaphore;
 
+use super::dismiss::Mark;
 use super::position::Lineage;
 use super::protocol::{Ask, Entry, Person};
 use super::ring::Ring;
 use super::{Delivery, GroupName, Limits, MEMBERS_MAX, Policy, Position, Sink, Statistics};
 pub(super) use compare::PARTS;
 use envelopes::{Envelopes, Wrapping};
+pub(crate) use marks::Suspicion;
 pub(super) use requests::{Pending, Reply};
 pub(super) use resume::{Missed, Start};
 
@@ -78,6 +81,13 @@ pub(crate) struct Table {
     is_cut: bool,
     /// Withdrawn since the last look for what `outgoing` has of it.
     withdrawn: usize,
+    /// The groups in which dismissals come; here while somebody is watched.
+    dismissals: Vec<GroupName>,
+    /// Connections that can be dismissed.
+    watched: usize,
+    /// On whose word connections are.
+    marks: BTreeSet<(Mark, u64)>,
+    doubt_last: u32,
 }
 
 /// A group with members here.
@@ -115,6 +125,12 @@ struct Connection {
     groups: Vec<GroupName>,
     /// The group that is drained first: not always the same, which may always have more than fits.
     first: u32,
+    /// It can be dismissed, or will be when it is known on whose word it is.
+    is_watched: bool,
+    /// On whose word it is.
+    marks: Box<[Mark]>,
+    /// Nothing is for it until this is settled.
+    doubt: Option<Suspicion>,
 }
 
 /// A connection's part in a group.
@@ -176,6 +192,8 @@ pub(crate) struct Drained {
     /// What its consumer listens to.
     pub(crate) heard: Vec<(GroupName, Delivery)>,
     heard_bytes: usize,
+    /// It gets nothing until this is settled.
+    pub(crate) doubt: Option<Suspicion>,
     /// What its policy makes it miss.
     dropped: u64,
     /// Where the group being drained ends.
@@ -201,6 +219,10 @@ impl Table {
             swept: Duration::ZERO,
             is_cut: false,
             withdrawn: 0,
+            dismissals: vec![GroupName::of_dismissals(0)],
+            watched: 0,
+            marks: BTreeSet::new(),
+            doubt_last: 0,
         }
     }
 
@@ -213,7 +235,14 @@ impl Table {
     /// A new connection, and where its messages go.
     pub(super) fn connect(&mut self, sink: Arc<dyn Sink>) -> u64 {
         self.connection_last += 1;
-        let connection = Connection { sink, groups: Vec::new(), first: 0 };
+        let connection = Connection {
+            sink,
+            groups: Vec::new(),
+            first: 0,
+            is_watched: false,
+            marks: Box::default(),
+            doubt: None,
+        };
         self.connections.insert(self.connection_last, connection);
         self.connection_last
     }
@@ -224,7 +253,9 @@ impl Table {
         for group in std::mem::take(&mut connection.groups) {
             self.end_part(id, &group);
         }
-        self.connections.remove(&id);
+        if let Some(connection) = self.connections.remove(&id) {
+            self.unmark(id, &connection);
+        }
     }
 
     /// Makes `id` take part in `group`. `true`: it does so already, with all that comes from now
@@ -351,7 +382,12 @@ impl Table {
             self.dirty.push(group.clone());
         }
         local.waiting_bytes += entry.frame.len();
+        let dismissal = group.is_own().then(|| entry.frame.clone());
         self.keep(now, group, entry);
+        if let Some(dismissal) = dismissal {
+            self.obey(&dismissal);
+            return;
+        }
         self.counted.delivered += 1;
         let waiting = self.groups.get(group).map(|local| local.waiting_bytes);
         if waiting.is_some_and(|bytes| bytes >= flush::BATCH_BYTES_MAX) {
@@ -362,6 +398,7 @@ impl Table {
     /// What lies before `position` is lost to this worker.
     pub(super) fn gap(&mut self, group: &GroupName, position: Position) {
         let Some(local) = self.groups.get_mut(group) else { return };
+        let are_lost = group.is_own() && local.position.is_some();
         self.counted.history_bytes -= local.ring.bytes();
         local.ring.clear();
         local.is_told();
@@ -373,6 +410,9 @@ impl Table {
         for member in local.members.values_mut() {
             member.is_lagging = member.cursor.is_some();
             member.sink.wake();
+        }
+        if are_lost {
+            self.doubt_all();
         }
     }
 
@@ -386,6 +426,7 @@ impl Table {
             self.gap(group, position);
             return;
         }
+        let are_in_doubt = group.is_own() && known.epoch != position.epoch;
         local.position = Some(position);
         let cursors = local.members.values_mut().filter_map(|member| member.cursor.as_mut());
         for cursor in cursors.chain(local.flushed.as_mut()) {
@@ -393,6 +434,10 @@ impl Table {
             if local.lineage.leads_from(*cursor) {
                 cursor.epoch = position.epoch;
             }
+        }
+        if are_in_doubt {
+            // What only a worker knew that is late or gone was perhaps lost with the store.
+            self.doubt_all();
         }
     }
 
@@ -431,6 +476,7 @@ impl Table {
             // Nobody is to hear of it any more.
             pending.person = None;
         }
+        self.watch_anew();
     }
 
     /// Each group with members here, and how many.
@@ -440,8 +486,9 @@ impl Table {
     }
 
     pub(super) fn statistics(&self) -> Statistics {
+        let own = self.dismissals.iter().filter(|group| self.groups.contains_key(*group)).count();
         Statistics {
-            groups: self.groups.len(),
+            groups: self.groups.len() - own,
             connections: self.connections.len(),
             in_flight: self.requests.len(),
             ..self.counted

@@ -115,6 +115,16 @@ impl Shards {
         }
     }
 
+    /// A group on each shard, the same for all workers.
+    pub(super) fn dismissal_groups(&self) -> Vec<GroupName> {
+        let on = |shard| {
+            let mut names = (0..).map(GroupName::of_dismissals);
+            let found = names.find(|name| self.circle.shard(name.as_str()) == shard);
+            found.expect("every shard has its share of all names")
+        };
+        (0..self.shards.len()).map(on).collect()
+    }
+
     /// Starts the links of `worker`; they end when the handles are dropped.
     pub(super) fn start(shards: &Arc<Self>, worker: &Arc<Worker>) -> Vec<AbortOnDropHandle<()>> {
         let link = |shard| link::run(Arc::clone(shards), shard, Arc::clone(worker));

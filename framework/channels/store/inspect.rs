@@ -119,7 +119,8 @@ impl Store {
 
     fn numbers(&self, now: Duration, group: Option<&GroupName>) -> GroupStatistics {
         let mut numbers = GroupStatistics::default();
-        let topics = self.topics.iter().filter(|(name, _)| group.is_none_or(|only| only == *name));
+        let is_meant = |name: &GroupName| group.map_or(!name.is_own(), |only| only == name);
+        let topics = self.topics.iter().filter(|(name, _)| is_meant(name));
         for (_, topic) in topics {
             numbers.groups += 1;
             numbers.workers = numbers.workers.max(topic.subscribers.len() as u64);

@@ -381,8 +381,11 @@ impl Store {
         entry.offset = topic.top;
         let position = topic.position();
         let mut to = Vec::new();
+        // Also to who is blocked: answers go on to come there, and messages in them.
+        let is_for_all = group.is_own();
         for (worker, cursor) in &mut topic.subscribers {
-            if *cursor == before && !self.workers.get(worker).is_none_or(|peer| peer.is_blocked) {
+            let peer = self.workers.get(worker);
+            if *cursor == before && peer.is_some_and(|peer| is_for_all || !peer.is_blocked) {
                 *cursor = position;
                 to.push(*worker);
             }

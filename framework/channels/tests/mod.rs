@@ -2,6 +2,7 @@
 //! queues between them that a seed delays, cuts and loses. A failing seed replays.
 
 mod checks;
+mod dismissals;
 mod travellers;
 pub(super) mod wires;
 
@@ -63,6 +64,7 @@ struct Client {
     /// did: it may not believe what is true.
     is_haunted: bool,
     seen: Vec<(Position, String)>,
+    watched: dismissals::Watched,
 }
 
 struct Worker {
@@ -99,6 +101,11 @@ struct World {
     has_lost: bool,
     /// Nothing is lost any more.
     is_mended: bool,
+    /// Those there ever were.
+    clients: u64,
+    dismissals: Vec<dismissals::Asked>,
+    /// How often a client was there when its dismissal was answered.
+    dismissed: u64,
 }
 
 impl World {
@@ -121,6 +128,9 @@ impl World {
             believers: 0,
             has_lost: false,
             is_mended: false,
+            clients: 0,
+            dismissals: Vec::new(),
+            dismissed: 0,
         };
         for _ in 0..WORKERS {
             let worker = world.new_worker();
@@ -279,8 +289,9 @@ impl World {
         let key = self.chance.one_in(2).then(|| format!("key{}", self.chance.below(4)));
         // Some may come back for a while.
         let grace = Duration::from_millis(self.chance.below(2) as u64 * 60);
+        let id = self.workers[index].end.table.connect(Arc::new(Notify::new()));
+        let watched = self.watch(index, id);
         let worker = &mut self.workers[index];
-        let id = worker.end.table.connect(Arc::new(Notify::new()));
         let mut subscribed = None;
         let part = if key.is_some() { Part::Enter } else { Part::Join(Policy::Close) };
         if worker.end.table.join(id, &group, part) == Some(false) {
@@ -297,6 +308,7 @@ impl World {
             believed: None,
             is_haunted: false,
             seen: Vec::new(),
+            watched,
         };
         if let Some(key) = &client.key {
             let person = Person {
@@ -330,6 +342,9 @@ impl World {
 
     /// Lets one client read one message at a time, and checks each place.
     fn drain(&mut self, index: usize, at: usize) {
+        if self.has_gone(index, at) {
+            return;
+        }
         let worker = &mut self.workers[index];
         let client = &mut worker.clients[at];
         client.hear_entered();
@@ -351,6 +366,7 @@ impl World {
                 assert!(is_next, "seed {}: {position:?} after {last:?}", self.seed);
             }
             client.believe(&text);
+            assert!(client.watched.is_allowed(&text), "seed {}: {text} was not for it", self.seed);
             client.seen.push((position, text));
         }
     }
@@ -376,7 +392,11 @@ impl World {
             17..=23 => self.publish(index),
             24..=26 => self.publish_once(index),
             27..=32 => self.connect(index),
-            33..=34 => self.disconnect(index),
+            33 => self.disconnect(index),
+            34 => match self.chance.one_in(2) {
+                true => self.disconnect(index),
+                false => self.dismiss(index),
+            },
             35 => {
                 if let Some(link) = self.workers[index].end.link {
                     self.step(Event::Blocked(link));
@@ -387,7 +407,11 @@ impl World {
                     self.step(Event::Drained(link));
                 }
             }
-            41..=46 => self.drain_some(),
+            41..=46 => {
+                self.hear_dismissed();
+                self.mark_some(index);
+                self.drain_some();
+            }
             47..=60 => self.travel(),
             61..=80 => self.speak(index),
             _ => self.hear(index),
@@ -420,6 +444,7 @@ impl World {
                     (0..PARTS).for_each(|part| self.workers[index].end.table.compare_idle(part));
                 }
             }
+            self.hear_dismissed();
             self.travel_home();
             is_quiet &= !(0..WORKERS).any(|index| self.is_talking(index));
             if is_quiet && round >= COMPARES {
@@ -481,8 +506,8 @@ fn run(seed: u64) -> Tried {
     }
     world.settle();
     world.check();
-    let World { recovered, doubled, believers, .. } = world;
-    Tried { recovered, doubled, believers, failed: Vec::new() }
+    let World { recovered, doubled, believers, dismissed, .. } = world;
+    Tried { recovered, doubled, believers, dismissed, failed: Vec::new() }
 }
 
 /// What came of schedules.
@@ -493,6 +518,8 @@ struct Tried {
     /// How often somebody saw something twice that its sender had no answer to.
     doubled: u64,
     believers: u64,
+    /// How often somebody was there when his dismissal was answered.
+    dismissed: u64,
     failed: Vec<u64>,
 }
 
@@ -501,6 +528,7 @@ impl Tried {
         self.recovered += other.recovered;
         self.doubled += other.doubled;
         self.believers += other.believers;
+        self.dismissed += other.dismissed;
         self.failed.extend(other.failed);
     }
 }
@@ -538,11 +566,12 @@ fn groups_keep_one_order_and_exact_presence_in_random_schedules() {
             (0..threads).map(|first| scope.spawn(move || try_all(part(first)))).collect();
         parts.into_iter().for_each(|part| tried.add(part.join().expect("it catches failures")));
     });
-    let Tried { recovered, doubled, believers, mut failed } = tried;
+    let Tried { recovered, doubled, believers, dismissed, mut failed } = tried;
     failed.sort_unstable();
     assert!(failed.is_empty(), "HULSE_SEED=n replays a schedule; these fail: {failed:?}");
     assert!(recovered > seeds / 3, "only {recovered} came back: the schedules prove little");
     assert!(believers > seeds, "only {believers} knew who is there: the schedules prove little");
+    assert!(dismissed > seeds / 100, "only {dismissed} were dismissed: the schedules prove little");
     assert!(doubled < seeds / 50, "{doubled} came twice: more than chance explains");
     println!("{seeds} schedules: {recovered} came back, {believers} believed, {doubled} twice");
 }

@@ -164,17 +164,29 @@ fn is_answered(request: &Request) -> bool {
     request.beside().is_some_and(Beside::is_answered)
 }
 
+/// Who asks, without a change to the session.
+pub(super) async fn look(request: &Request) -> Result<CurrentUser> {
+    let known = request.keep(|_| Asking::default());
+    if let Some(user) = known.and_then(Asking::get) {
+        return Ok(user);
+    }
+    let Some((user, fit)) = find(request).await? else { return Ok(CurrentUser::anonymous()) };
+    let user = match fit {
+        HashFit::Current => CurrentUser::from(user),
+        HashFit::OldKey => return Ok(user.into()),
+        HashFit::None => return Ok(CurrentUser::anonymous()),
+    };
+    if let Some(known) = known {
+        known.set(user.clone());
+    }
+    Ok(user)
+}
+
 /// The user the session names, unless the password has changed or the account was closed since.
 async fn load(request: &Request) -> Result<Option<User>> {
     let session = request.session();
-    let Some(id) = session.get::<String>(SESSION_USER).await? else { return Ok(None) };
-    let Ok(id) = id.parse::<i64>() else { return Ok(None) };
-    let backends = Backends::of(request.site());
-    let name = session.get::<String>(SESSION_BACKEND).await?;
-    let Some(backend) = backends.find(name.as_deref()) else { return Ok(None) };
-    let Some(user) = backend.user(request.site(), id).await? else { return Ok(None) };
-    let given = session.get::<String>(SESSION_HASH).await?.unwrap_or_default();
-    match user.check_session_hash(&given, request.settings()) {
+    let Some((user, fit)) = find(request).await? else { return Ok(None) };
+    match fit {
         HashFit::Current => Ok(Some(user)),
         // A new id that no cookie brings to the browser would log it out.
         HashFit::OldKey if is_answered(request) => Ok(Some(user)),
@@ -188,4 +200,18 @@ async fn load(request: &Request) -> Result<Option<User>> {
             Ok(None)
         }
     }
+}
+
+/// The user the session names, if there is one, and how the password fits.
+async fn find(request: &Request) -> Result<Option<(User, HashFit)>> {
+    let session = request.session();
+    let Some(id) = session.get::<String>(SESSION_USER).await? else { return Ok(None) };
+    let Ok(id) = id.parse::<i64>() else { return Ok(None) };
+    let backends = Backends::of(request.site());
+    let name = session.get::<String>(SESSION_BACKEND).await?;
+    let Some(backend) = backends.find(name.as_deref()) else { return Ok(None) };
+    let Some(user) = backend.user(request.site(), id).await? else { return Ok(None) };
+    let given = session.get::<String>(SESSION_HASH).await?.unwrap_or_default();
+    let fit = user.check_session_hash(&given, request.settings());
+    Ok(Some((user, fit)))
 }

@@ -190,5 +190,6 @@ async fn remember(site: &Site, session: &Session, entrant: Entrant<'_>) -> Resul
     session.insert(SESSION_USER, user.id.to_string()).await?;
     session.insert(SESSION_BACKEND, backend).await?;
     session.insert(SESSION_HASH, user.session_hash(site.settings())).await?;
+    sessions::remember_mark(session).await?;
     Ok(())
 }

@@ -8,7 +8,8 @@
 //! Invariants:
 //! - A visitor without a session cookie costs no query; somebody signed in costs two, once, and
 //!   whatever is asked of their permissions one more.
-//! - A session ends when its user's password changes or the account is closed.
+//! - A session ends when its user's password changes or the account is closed, and what is open
+//!   in it is closed or asked again.
 //! - Answers tell nothing about which names exist, neither in words nor in time.
 //! - HTTP and WebSocket ask the same way: `request.user()`, `socket.request().user()`.
 
@@ -28,6 +29,7 @@ mod password_reset;
 mod passwords;
 mod permissions;
 mod required;
+mod revocation;
 mod signals;
 mod tokens;
 mod urls;
@@ -46,6 +48,7 @@ pub use models::{Group, Permission, User};
 pub use passwords::PASSWORD_BYTES_MAX;
 pub use permissions::Permissions;
 pub use required::{LoginRequired, login_required, redirect_to_login};
+pub use revocation::{change_password, reauthorize};
 pub use signals::{UserLoggedIn, UserLoggedOut, UserLoginFailed};
 pub use urls::urls;
 pub use validators::validate_password;
@@ -54,7 +57,7 @@ use std::sync::Arc;
 
 use crate::apps::{App as Install, Check, Project};
 use crate::conf::Settings;
-use crate::http::{Processor, Request};
+use crate::http::{Marker, Processor, Request};
 use crate::models::{Meta, Model};
 use crate::signals::Signals;
 use crate::site::Site;
@@ -110,6 +113,10 @@ impl Install for AppWith {
         App.checks(settings)
     }
 
+    fn markers(&self) -> Vec<Marker> {
+        App.markers()
+    }
+
     fn project_checks(&self, project: &Project) -> Vec<Check> {
         App.project_checks(project)
     }
@@ -132,6 +139,10 @@ impl Install for App {
         vec![Permission::meta(), Group::meta(), User::meta()]
     }
 
+    fn markers(&self) -> Vec<Marker> {
+        vec![revocation::marker()]
+    }
+
     fn context(&self) -> Vec<Processor> {
         let user = async |request: Request| Ok(Value::from_serializable(&request.user().await?));
         let perms = async |request: Request| {
@@ -151,6 +162,8 @@ impl Install for App {
 
     fn signals(&self, signals: &mut Signals<Site>) {
         signals.connect(granting::after_migrate);
+        signals.connect(revocation::relation_changed);
+        signals.connect(revocation::group_deleted);
     }
 }
 

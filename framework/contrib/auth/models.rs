@@ -17,7 +17,7 @@ const SESSION_SALT: &str = "hulse.contrib.auth.session";
 /// Who may sign in. A site that knows more of its people keeps it in a model with a foreign key to
 /// this one.
 #[derive(Clone, Model)]
-#[model(natural_key(username))]
+#[model(natural_key(username), hooks)]
 pub struct User {
     /// Its key.
     pub id: Id,

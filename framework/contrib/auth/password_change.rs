@@ -1,7 +1,7 @@
 //! The pages on which somebody who is signed in changes their password.
 
-use super::login::stay_signed_in;
-use super::new_password::{judge, rules, set, take};
+use super::new_password::{judge, rules, take};
+use super::revocation::change_password;
 use super::views::{not_cached, sibling};
 use crate::context;
 use crate::error::Result;
@@ -32,8 +32,7 @@ pub(super) async fn submit(request: Request, mut data: FormData) -> Result<Respo
     if !form.is_valid() {
         return page(&request, &form).await;
     }
-    set(&request, &mut user, &first).await?;
-    stay_signed_in(&request, user).await?;
+    change_password(&request, &mut user, &first).await?;
     redirect(&request, &sibling(&request, "password_change_done", &[])?)
 }
 

@@ -10,13 +10,13 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tower_sessions::cookie::time::{Duration, OffsetDateTime};
 use tower_sessions::cookie::{Cookie, SameSite};
 use tower_sessions::session::Id;
-use tower_sessions::{Expiry, Session};
+use tower_sessions::{Expiry, Session as Lazy};
 
-use super::Touched;
 use super::store::Rows;
+use super::{Session, Touched};
 use crate::conf;
 use crate::error::Error;
-use crate::http::{Beside, Request, vary};
+use crate::http::{Beside, Reading, Request, vary};
 use crate::site::Site;
 
 /// On the way out: saves the session if it was changed, and sets its cookie.
@@ -79,8 +79,33 @@ impl Touched {
     pub(super) fn of(site: &Site, id: Option<Id>) -> Self {
         let rows = Arc::new(Rows::new(site.clone()));
         let expiry = expiry(&site.settings().sessions);
-        let session = Session::new(id, Arc::clone(&rows) as Arc<_>, Some(expiry));
-        Self { session, rows, had_cookie: false, by_view: AtomicBool::new(false) }
+        let lazy = Lazy::new(id, Arc::clone(&rows) as Arc<_>, Some(expiry));
+        let session = Session::new(site.clone(), lazy);
+        Self {
+            session,
+            rows,
+            had_cookie: false,
+            by_view: AtomicBool::new(false),
+            is_fresh: AtomicBool::new(false),
+        }
+    }
+}
+
+/// The request with its session as it is stored now; and whether another was read before that, and
+/// the two must agree.
+pub(crate) fn fresh(request: &Request, how: Reading) -> (Request, bool) {
+    if how == Reading::Anew {
+        return (afresh(request), false);
+    }
+    let touched = Touched::beside(request);
+    let was_read = touched.rows.was_read();
+    if !was_read {
+        touched.is_fresh.store(true, Ordering::Relaxed);
+    }
+    if touched.is_fresh.load(Ordering::Relaxed) {
+        (request.clone(), false)
+    } else {
+        (afresh(request), true)
     }
 }
 

@@ -7,23 +7,28 @@
 //! Invariants:
 //! - An untouched session is not made: no query, no cookie, no `Vary`.
 //! - An id the table does not know is never adopted: the visitor gets a fresh one.
+//! - A session that ends takes the connections with it that were opened in it.
 //! - Nothing is saved when the answer is a 5xx; a session deleted meanwhile is not brought back.
 
 mod layer;
+mod marks;
 pub mod models;
+mod session;
 mod store;
 mod tickets;
 
-pub(crate) use layer::{afresh, beside_of, keep, new_session};
+pub(crate) use layer::{afresh, beside_of, fresh, keep, new_session};
+pub(crate) use marks::{bears, mark_of, remember_mark};
 pub use models::clear_expired;
+pub use session::Session;
+pub(crate) use session::dismiss;
 pub(crate) use tickets::admit_ticket;
-pub use tower_sessions::Session;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::apps::App as Install;
-use crate::http::Request;
+use crate::http::{Marker, Request};
 use crate::models::{Meta, Model};
 
 /// The app to install: it brings the table.
@@ -38,6 +43,10 @@ impl Install for App {
     fn models(&self) -> Vec<&'static Meta> {
         vec![models::Session::meta()]
     }
+
+    fn markers(&self) -> Vec<Marker> {
+        vec![marks::marker()]
+    }
 }
 
 /// The session of one request, beside it once somebody asks.
@@ -49,6 +58,8 @@ struct Touched {
     had_cookie: bool,
     /// Whether a view asked for it.
     by_view: AtomicBool,
+    /// It was first read to mark a connection, which can be dismissed since before that.
+    is_fresh: AtomicBool,
 }
 
 impl Request {

@@ -310,6 +310,8 @@ async fn permission_is_asked_at_every_join() {
     assert_eq!(joined["joined"], "staff");
     user.is_staff = false;
     user.save(site.site()).await.unwrap();
+    assert_eq!(ann.receive_json::<Value>().await, json!({ "left": "staff" }));
+    assert_eq!(ann.receive_json::<Value>().await, denied);
     // The same connection, also with a place it was given.
     assert_eq!(join_at(&mut ann, "staff", &joined["at"]).await, denied);
     site.group("staff").send(json!("secret")).await.unwrap();

@@ -10,7 +10,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use hulse::blocking::{blocking, wait};
 use hulse::channels::{Message, Policy, Position, Presence};
-use hulse::contrib::{publish, staticfiles};
+use hulse::contrib::auth::User;
+use hulse::contrib::{auth, publish, sessions, staticfiles};
 use hulse::db::Sql;
 use hulse::http::{Path, Request, Response, header, render};
 use hulse::middleware::RequestId;
@@ -32,6 +33,8 @@ const OTHER_VERSION: &str = "other-version";
 /// As it was when this process started.
 static VERSION: LazyLock<u32> =
     LazyLock::new(|| if FilePath::new(OTHER_VERSION).exists() { 2 } else { 1 });
+/// While this variable is set, there are accounts.
+const ACCOUNTS: &str = "TESTSITE_ACCOUNTS";
 
 fn main() -> ExitCode {
     let is_worker = std::env::args().any(|argument| argument == "worker");
@@ -44,7 +47,42 @@ fn main() -> ExitCode {
     LazyLock::force(&VERSION);
     let project = Project::new("testsite", std::env::temp_dir());
     let project = project.install(staticfiles::App).install(publish::App);
-    hulse_manage::run(project.urls(urls()))
+    let accounts = std::env::var_os(ACCOUNTS).is_some();
+    let project = match accounts {
+        true => project.install(sessions::App).install(auth::App).urls(accounts_urls()),
+        false => project.urls(urls()),
+    };
+    hulse_manage::run(project)
+}
+
+/// The same with accounts: whoever wants to is signed in, under any name.
+fn accounts_urls() -> Urls {
+    Urls::new([
+        include("", urls()),
+        path("sign-in/<slug:name>/", sign_in),
+        path("sign-out/", sign_out),
+        path("say/<slug:group>/<slug:text>/", say_to),
+        include("accounts/", auth::urls()),
+    ])
+}
+
+async fn sign_in(request: Request, Path(name): Path<String>) -> Result<&'static str> {
+    let user = User::create_user(&request, &name, "", None).await?;
+    auth::login(&request, &user).await?;
+    Ok("signed in")
+}
+
+async fn sign_out(request: Request) -> Result<&'static str> {
+    auth::logout(&request).await?;
+    Ok("signed out")
+}
+
+async fn say_to(
+    request: Request,
+    Path((group, text)): Path<(String, String)>,
+) -> Result<&'static str> {
+    request.group(group).send(text).await?;
+    Ok("said")
 }
 
 fn urls() -> Urls {

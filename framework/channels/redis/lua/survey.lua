@@ -5,7 +5,8 @@ if ARGV[7] == '' then names = redis.call('ZRANGE', P .. 'groups', 0, -1) end
 local total = { 0, 0, 0, 0, 0, 0, 0, -1 }
 for _, name in ipairs(names) do
   local held = redis.call('HMGET', P .. 'g:' .. name, 't', 'b', 'x')
-  if held[1] then
+  -- The layer's own groups are nobody's business.
+  if held[1] and string.sub(name, 1, 1) ~= '!' then
     local stream = P .. 'h:' .. name
     local kept = math.min(redis.call('XLEN', stream), MESSAGES)
     local first = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', kept)[kept]
