@@ -14,10 +14,10 @@ use hulse_greenlet::Greenlet;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
-use tracing::{Instrument, Span};
 
 use super::pool::Place;
 use crate::error::Error;
+use crate::http::Carried;
 
 /// A view's stack, bytes: address space, of which memory is used as far as calls have reached.
 /// Rendering a template in a debug build takes the most.
@@ -35,7 +35,7 @@ struct Job {
     view: Box<dyn FnOnce() -> Response + Send>,
     /// Held until the view has ended.
     place: Place,
-    span: Span,
+    carried: Carried,
     /// Dropped by whoever gives up waiting.
     answer: oneshot::Sender<thread::Result<Response>>,
 }
@@ -58,7 +58,7 @@ impl Greenlets {
         view: impl FnOnce() -> Response + Send + 'static,
     ) -> thread::Result<Response> {
         let (answer, answered) = oneshot::channel();
-        let job = Job { view: Box::new(view), place, span: Span::current(), answer };
+        let job = Job { view: Box::new(view), place, carried: Carried::here(), answer };
         let is_queued = self.jobs.send(job).await.is_ok();
         match answered.await {
             Ok(answer) if is_queued => answer,
@@ -82,10 +82,10 @@ fn serve(runtime: &Handle, mut queue: mpsc::Receiver<Job>) {
 
 impl Job {
     async fn run(self) {
-        let Self { view, place: _held_to_the_end, span, mut answer } = self;
+        let Self { view, place: _held_to_the_end, carried, mut answer } = self;
         let ended = match Greenlet::new(STACK_BYTES, view) {
             Ok(greenlet) => tokio::select! {
-                ended = greenlet.instrument(span) => ended,
+                ended = carried.during(greenlet) => ended,
                 // The client has gone: the greenlet is dropped, and its stack unwound.
                 () = answer.closed() => return,
             },

@@ -8,11 +8,11 @@ use std::thread;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::Span;
 
 use super::greenlets::Greenlets;
 use super::wait::MayBlock;
 use crate::error::Error;
+use crate::http::Carried;
 use crate::site::Site;
 
 /// When a client that was turned away may try again, seconds.
@@ -77,10 +77,10 @@ async fn on_a_thread(
     place: Place,
     view: impl FnOnce() -> Response + Send + 'static,
 ) -> thread::Result<Response> {
-    let span = Span::current();
+    let carried = Carried::here();
     let answered = tokio::task::spawn_blocking(move || {
         let (_held_to_the_end, _may_block) = (place, MayBlock::begin());
-        span.in_scope(|| catch_unwind(AssertUnwindSafe(view)))
+        carried.in_scope(|| catch_unwind(AssertUnwindSafe(view)))
     });
     answered.await.unwrap_or_else(|error| {
         Ok(Error::from(error).context("running a blocking view").into_response())

@@ -1,5 +1,8 @@
-//! What belongs to one request and is made when somebody asks for it: its session, its user, its
-//! token.
+//! What belongs to one request: what is known of it from the beginning (its id, its line of the URL
+//! table), and what is made when somebody asks for it (its session, its user, its token).
+//!
+//! One piece of the request's extensions: those are copied with each copy of a request, a box a
+//! value.
 //!
 //! Invariant: a request that asks for nothing makes nothing; the pieces of the stack look on the
 //! way out what there is.
@@ -9,8 +12,15 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use http::Extensions;
+
 /// Kinds of values there may be; the framework's own apps have three.
 const KINDS_MAX: usize = 4;
+/// Kinds of facts: id, captured values, line.
+const FACTS_MAX: usize = 3;
+
+/// Values of different types, one a type, filled from the first place on.
+type Values<const MAX: usize> = [OnceLock<Box<dyn Any + Send + Sync>>; MAX];
 
 /// The place beside a request, in its extensions; shared by all clones of the request.
 #[derive(Clone, Default)]
@@ -18,18 +28,30 @@ pub(crate) struct Beside(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// One value a type, filled from the first place on.
-    values: [OnceLock<Box<dyn Any + Send + Sync>>; KINDS_MAX],
+    values: Values<KINDS_MAX>,
     /// The response has gone, or there will be none: no cookie can reach the browser any more.
     is_answered: AtomicBool,
+    /// What does not change.
+    facts: Values<FACTS_MAX>,
+    /// The first place beside the request, which has the facts, if this is another one.
+    first: Option<Beside>,
 }
 
 impl Beside {
-    /// The place beside a request whose answer is gone.
-    pub(crate) fn answered() -> Self {
-        let beside = Self::default();
-        beside.set_answered();
-        beside
+    /// A new place beside the same request, whose answer is gone.
+    pub(crate) fn renewed(&self) -> Self {
+        let first = Some(self.0.first.as_ref().unwrap_or(self).clone());
+        Self(Arc::new(Inner { first, is_answered: AtomicBool::new(true), ..Inner::default() }))
+    }
+
+    /// Writes down what is known of the request.
+    ///
+    /// # Panics
+    /// There are more kinds of facts than places, which is an error of the framework.
+    pub(crate) fn state<T: Send + Sync + 'static>(&self, fact: T) {
+        let place = self.0.facts.iter().find(|place| place.get().is_none());
+        let stated = place.expect("a place for each kind of fact").set(Box::new(fact));
+        debug_assert!(stated.is_ok(), "facts are stated by one task");
     }
 
     /// From now on nothing that is made can reach the browser.
@@ -58,15 +80,23 @@ impl Beside {
         found.expect("a place for each kind of value")
     }
 
-    /// The value of this type, if somebody has asked for it.
-    pub(crate) fn find<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.0.values.iter().map_while(OnceLock::get).find_map(|value| value.downcast_ref())
+    /// The value of this type, if somebody has asked for it, or the fact.
+    pub(crate) fn find<T: 'static>(&self) -> Option<&T> {
+        let first = self.0.first.as_ref().unwrap_or(self);
+        let facts = first.0.facts.iter().map_while(OnceLock::get);
+        let mut all = facts.chain(self.0.values.iter().map_while(OnceLock::get));
+        all.find_map(|value| value.downcast_ref())
     }
 
     /// Whether both are the place beside one request.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+/// What is known of the request with these extensions.
+pub(crate) fn fact<T: 'static>(extensions: &Extensions) -> Option<&T> {
+    extensions.get::<Beside>()?.find()
 }
 
 impl fmt::Debug for Beside {

@@ -2,19 +2,18 @@
 
 use std::fmt::Write;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::HeaderValue;
 
 use crate::error::{Error, Result};
 
-/// The value of the cookie `name`; of several the last, as in Django.
-pub(super) fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+/// The value of the cookie `name` in these `Cookie` headers; of several the last, as in Django.
+pub(super) fn read<'a>(lines: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a str> {
     let cookies = lines.flat_map(|line| line.split(';'));
-    let mut named = cookies.filter_map(|cookie| {
+    let named = cookies.filter_map(|cookie| {
         let (found, value) = cookie.split_once('=')?;
         (found.trim() == name).then(|| value.trim())
     });
-    let value = named.next_back()?;
+    let value = named.last()?;
     let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
     Some(unquoted.unwrap_or(value))
 }

@@ -78,19 +78,36 @@ impl Headers {
 
     /// The first value of `name`, as text if it is visible ASCII. Makes no map.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        if let Some(map) = self.map.get() {
-            return map.get(name)?.to_str().ok();
+        match self.map.get() {
+            Some(map) => map.get(name)?.to_str().ok(),
+            None => self.values(name).next().and_then(text),
         }
-        let is_it = |(known, _): &(&str, &[u8])| known.eq_ignore_ascii_case(name);
-        let (_, value) = self.pairs().find(is_it)?;
-        let is_visible = |byte: &u8| matches!(byte, b'\t' | 0x20..=0x7E);
-        value.iter().all(is_visible).then(|| std::str::from_utf8(value).ok())?
+    }
+
+    /// All values of `name` that are visible ASCII. Makes no map.
+    pub(super) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        let of_map = self.map.get().map(|map| map.get_all(name).into_iter());
+        let of_map = of_map.into_iter().flatten().filter_map(|value| value.to_str().ok());
+        // Nothing is packed where there was a map at first; else a map holds the same.
+        let packed = self.map.get().is_none().then(|| self.values(name));
+        of_map.chain(packed.into_iter().flatten().filter_map(text))
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let named = self.pairs().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value)
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let mut rest = &self.packed[..];
         std::iter::from_fn(move || Some((take_name(&mut rest)?, take(&mut rest)?)))
     }
+}
+
+/// The value, if it is visible ASCII.
+fn text(value: &[u8]) -> Option<&str> {
+    let is_visible = |byte: &u8| matches!(byte, b'\t' | 0x20..=0x7E);
+    value.iter().all(is_visible).then(|| std::str::from_utf8(value).ok())?
 }
 
 fn put_name(packed: &mut Vec<u8>, name: &str) {
@@ -165,10 +182,12 @@ mod tests {
         let packed = Headers::pack(&headers());
         assert_eq!(packed.text("Host"), Some("a.example"));
         assert_eq!(packed.text("cookie"), Some("a=1"));
+        assert_eq!(packed.texts("cookie").collect::<Vec<_>>(), ["a=1", "b=2"]);
         assert_eq!(packed.text("x-odd"), None, "no ASCII");
         assert_eq!(packed.text("accept"), None);
         assert!(packed.map.get().is_none(), "no map was made for that");
         assert_eq!(packed.map(), &headers());
         assert_eq!(packed.text("HOST"), Some("a.example"));
+        assert_eq!(packed.texts("cookie").collect::<Vec<_>>(), ["a=1", "b=2"]);
     }
 }

@@ -9,6 +9,7 @@ use http::request::Parts;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 
+use super::beside::fact;
 use crate::error::Error;
 use crate::site::Site;
 
@@ -60,7 +61,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Site> for Path<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _site: &Site) -> Result<Self, Error> {
-        let captured = parts.extensions.get::<Captured>().cloned().unwrap_or_default();
+        let captured = fact::<Captured>(&parts.extensions).cloned().unwrap_or_default();
         captured.parse().map(Self)
     }
 }

@@ -13,8 +13,11 @@ tokio::task_local! {
 }
 
 /// Answers with `place` held until the head of the answer is there.
-pub(crate) async fn holding<F: Future>(place: OwnedSemaphorePermit, answer: F) -> F::Output {
-    PLACE.scope(Cell::new(Some(place)), answer).await
+pub(crate) fn holding<F: Future>(
+    place: OwnedSemaphorePermit,
+    answer: F,
+) -> impl Future<Output = F::Output> + use<F> {
+    PLACE.scope(Cell::new(Some(place)), answer)
 }
 
 /// Lets another request in: this one does nothing but wait from here on.

@@ -1,5 +1,6 @@
 //! The request as a view sees it.
 
+use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -44,6 +45,10 @@ struct Head {
     method: Method,
     uri: Uri,
     headers: Headers,
+    beside: Option<Beside>,
+    /// Of a request that is kept for long: taken out of its extensions, whose table would be
+    /// larger than all that is in it.
+    peer: Option<ConnectInfo<SocketAddr>>,
     extensions: Extensions,
 }
 
@@ -55,6 +60,8 @@ impl Request {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             headers: Headers::new(parts.headers.clone()),
+            beside: parts.extensions.get().cloned(),
+            peer: None,
             extensions: parts.extensions.clone(),
         };
         Self { site, head: Arc::new(head) }
@@ -65,16 +72,21 @@ impl Request {
     pub(crate) fn packed(site: Site, mut parts: Parts) -> Self {
         parts.extensions.remove::<OriginalUri>();
         parts.extensions.remove::<Seen>();
+        let (beside, peer) = (parts.extensions.remove(), parts.extensions.remove());
         // What it grew to on the way here is twice what is left; only a new one is small.
         let mut extensions = Extensions::new();
-        extensions.insert(Moved);
-        extensions.extend(parts.extensions);
-        extensions.remove::<Moved>();
+        if !parts.extensions.is_empty() {
+            extensions.insert(Moved);
+            extensions.extend(parts.extensions);
+            extensions.remove::<Moved>();
+        }
         let head = Head {
             method: parts.method,
             // A target that was parsed is parsed again.
             uri: Uri::try_from(parts.uri.to_string()).unwrap_or(parts.uri),
             headers: Headers::pack(&parts.headers),
+            beside,
+            peer,
             extensions,
         };
         Self { site, head: Arc::new(head) }
@@ -82,14 +94,13 @@ impl Request {
 
     /// The same request with another place beside it.
     pub(crate) fn with_beside(&self, beside: Beside) -> Self {
-        let mut head = Head::clone(&self.head);
-        head.extensions.insert(beside);
+        let head = Head { beside: Some(beside), ..Head::clone(&self.head) };
         Self { site: self.site.clone(), head: Arc::new(head) }
     }
 
     /// The place beside it; `None` for a request that did not come through the stack.
     pub(crate) fn beside(&self) -> Option<&Beside> {
-        self.head.extensions.get()
+        self.head.beside.as_ref()
     }
 
     /// What is kept beside it, made by `make` if nobody has asked before.
@@ -141,10 +152,16 @@ impl Request {
         self.head.headers.text(name)
     }
 
+    /// All values of a header that are visible ASCII. Unlike [`Self::headers`] it costs a
+    /// connection that lives long no memory.
+    pub(crate) fn header_texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.head.headers.texts(name)
+    }
+
     /// The value of the cookie `name`.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        super::cookies::read(self.headers(), name)
+        super::cookies::read(self.header_texts("cookie"), name)
     }
 
     /// The first value of `name` in the query, decoded.
@@ -179,7 +196,8 @@ impl Request {
     /// a unix socket, and in tests without a server.
     #[must_use]
     pub fn remote_address(&self) -> Option<IpAddr> {
-        remote_address(&self.head.extensions)
+        let known = self.head.peer.as_ref().map(|ConnectInfo(peer)| peer.ip().to_canonical());
+        known.or_else(|| remote_address(&self.head.extensions))
     }
 
     /// `http` or `https`.
@@ -188,10 +206,12 @@ impl Request {
         if self.is_secure() { "https" } else { "http" }
     }
 
-    /// What a middleware left beside the request: its session, its user, its captured path.
+    /// What a middleware left beside the request: its id, its captured path, what a layer of the
+    /// site put into its extensions.
     #[must_use]
     pub fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<&T> {
-        self.head.extensions.get()
+        let peer = || self.head.peer.as_ref().and_then(|peer| (peer as &dyn Any).downcast_ref());
+        self.head.extensions.get().or_else(|| self.beside()?.find()).or_else(peer)
     }
 }
 

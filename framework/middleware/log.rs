@@ -1,8 +1,8 @@
 //! Every request has an id, in the log and in its answer; and a line in the access log, if that is
 //! on.
 //!
-//! Flow: [`Logged`] takes the id from a trusted proxy or makes one → a span around everything the
-//! request causes → with an access log the answer's body is counted, and the line written at its
+//! Flow: [`Logged`] takes the id from a trusted proxy or makes one → every line that the request
+//! causes names it → with an access log the answer's body is counted, and the line written at its
 //! end.
 
 use std::net::IpAddr;
@@ -17,25 +17,24 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use hyper::body::{Frame, SizeHint};
 use percent_encoding::percent_decode_str;
-use tracing::Span;
 
 use crate::conf;
-use crate::http::{Proxied, remote_address};
+use crate::http::{Beside, Named, Proxied, remote_address};
 
 /// Longest id that is taken over from a proxy, bytes.
 const ID_BYTES_MAX: usize = 100;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a request: that of a trusted proxy's `X-Request-Id`, else 16 hexadecimal digits; in
-/// its extensions, in `X-Request-Id` of the answer and in every log line it causes.
+/// The id of a request: that of a trusted proxy's `X-Request-Id`, else 16 hexadecimal digits;
+/// `request.extension::<RequestId>()`, in `X-Request-Id` of the answer and in every log line it causes.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub Arc<str>);
 
 /// A request on its way, as the log shows it.
 #[derive(Debug)]
-pub struct Logged {
-    span: Span,
+pub(crate) struct Logged {
+    named: Arc<Named>,
     id: Option<HeaderValue>,
     /// For the access log, if it is on.
     line: Option<Line>,
@@ -43,27 +42,26 @@ pub struct Logged {
 
 impl Logged {
     /// Gives the request its id and opens its span.
-    pub fn begin(settings: &conf::Log, request: &mut Parts) -> Self {
+    pub(crate) fn begin(settings: &conf::Log, request: &Parts, beside: &Beside) -> Self {
         let given = given_id(request).map(Arc::from);
         let id: Arc<str> =
             given.unwrap_or_else(|| format!("{:016x}", rand::random::<u64>()).into());
-        let span = tracing::info_span!("request", id = %id, method = %request.method,
-            path = %request.uri.path());
-        let line = settings.access.then(|| Line::new(request, settings.access_query, span.clone()));
+        let named = Named::new(Arc::clone(&id), request);
+        let line = || Line::new(request, settings.access_query, Arc::clone(&named));
+        let line = settings.access.then(line);
         let header = HeaderValue::try_from(&*id).ok();
-        request.extensions.insert(RequestId(id));
-        Self { span, id: header, line }
+        beside.state(RequestId(id));
+        Self { named, id: header, line }
     }
 
-    /// The span of all that is done for the request.
-    #[must_use]
-    pub fn span(&self) -> Span {
-        self.span.clone()
+    /// Does all that is done for the request.
+    pub(crate) fn during<W: Future>(&self, work: W) -> impl Future<Output = W::Output> + use<W> {
+        self.named.during(work)
     }
 
     /// Names the request in its answer; with an access log, has the line written at its end.
     #[must_use]
-    pub fn end(self, mut response: Response) -> Response {
+    pub(crate) fn end(self, mut response: Response) -> Response {
         if let Some(id) = self.id {
             response.headers_mut().insert(HEADER, id);
         }
@@ -85,7 +83,7 @@ fn given_id(request: &Parts) -> Option<&str> {
 /// What the access log says of a request, when it is over.
 #[derive(Debug)]
 struct Line {
-    span: Span,
+    named: Arc<Named>,
     began: Instant,
     method: Method,
     target: String,
@@ -96,7 +94,7 @@ struct Line {
 }
 
 impl Line {
-    fn new(request: &Parts, with_query: bool, span: Span) -> Self {
+    fn new(request: &Parts, with_query: bool, named: Arc<Named>) -> Self {
         let uri = &request.uri;
         let target = match uri.query() {
             Some(query) if with_query => format!("{}?{}", uri.path(), without_tickets(query)),
@@ -104,7 +102,7 @@ impl Line {
             _ => uri.path().to_owned(),
         };
         Self {
-            span,
+            named,
             began: Instant::now(),
             method: request.method.clone(),
             target,
@@ -124,12 +122,12 @@ fn agent(headers: &HeaderMap) -> String {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let Self { span, method, target, status, bytes, agent, .. } = self;
+        let Self { named, method, target, status, bytes, agent, .. } = self;
         let millis = self.began.elapsed().as_secs_f64() * 1000.0;
         let millis = (millis * 10.0).round() / 10.0;
         let remote = self.remote.map_or_else(|| "-".to_owned(), |remote| remote.to_string());
         // Whoever writes it escapes what is no text; a URI and a method hold visible ASCII only.
-        span.in_scope(|| {
+        named.in_scope(|| {
             tracing::info!(target: "hulse::access", status, bytes, millis, remote, agent,
                 "{method} {target}");
         });

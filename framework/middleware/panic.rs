@@ -10,15 +10,20 @@ use crate::error::Error;
 
 /// The answer of `inside`, or of its panic the error that says so: the visitor gets a 500 and the
 /// process goes on.
-pub async fn caught(inside: impl Future<Output = Response> + Send) -> Response {
+///
+/// No `async fn`: that would hold `inside` twice, and all that is around it twice again.
+pub fn caught<F>(inside: F) -> impl Future<Output = Response> + Send + use<F>
+where
+    F: Future<Output = Response> + Send,
+{
     // What a panic leaves half done is the request's own; everything shared recovers from a
     // poisoned lock or holds none.
-    match AssertUnwindSafe(inside).catch_unwind().await {
+    AssertUnwindSafe(inside).catch_unwind().map(|answered| match answered {
         Ok(response) => response,
         Err(payload) => {
             Error::new(format!("the view panicked: {}", words(&*payload))).into_response()
         }
-    }
+    })
 }
 
 fn words(payload: &(dyn Any + Send)) -> &str {

@@ -14,7 +14,6 @@ use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use tower::ServiceExt;
 use tower_service::Service;
-use tracing::Instrument;
 
 use crate::apps::Project;
 use crate::contrib::staticfiles::StaticFiles;
@@ -84,9 +83,12 @@ impl Handler {
     pub async fn answer(self, request: Request) -> Response {
         let (mut parts, body) = request.into_parts();
         let is_head = parts.method == Method::HEAD;
-        let logged = Logged::begin(&self.0.site.settings().log, &mut parts);
-        let inside = caught(self.0.inside(parts, body)).instrument(logged.span());
-        let mut response = logged.end(inside.await);
+        let beside = Beside::default();
+        let logged = Logged::begin(&self.0.site.settings().log, &parts, &beside);
+        parts.extensions.insert(beside.clone());
+        // Not by way of a variable: a future that is moved takes its place twice.
+        let response = logged.during(caught(self.0.inside(parts, body, beside))).await;
+        let mut response = logged.end(response);
         if is_head {
             behead(&mut response);
         }
@@ -97,14 +99,12 @@ impl Handler {
 /// The list. What a request passes on its way in stands in this order, what its answer passes on
 /// the way out in the order behind.
 impl Stack {
-    async fn inside(&self, mut parts: Parts, body: Body) -> Response {
+    async fn inside(&self, parts: Parts, body: Body, beside: Beside) -> Response {
         let (site, settings) = (&self.site, self.site.settings());
         let marked = self.development.as_ref().filter(|page| page.is_wanted(&parts.headers));
-        let beside = Beside::default();
-        parts.extensions.insert(beside.clone());
         let slashed = match self.resolver.resolve(parts.uri.path()) {
             Some(matched) => {
-                matched.put(&mut parts.extensions);
+                matched.state(&beside);
                 None
             }
             None => Slashed::of(settings, &self.resolver, &parts),

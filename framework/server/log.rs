@@ -1,7 +1,7 @@
 //! Where the log goes.
 //!
-//! Flow: the subscriber makes a line of each event → [`Plain`] or [`Json`] → `log_file` if there is
-//! one, else [`Sink`], which writes it to stderr.
+//! Flow: the subscriber makes a line of each event → [`Plain`] or [`Json`], which add the request
+//! that caused it → `log_file` if there is one, else [`Sink`], which writes it to stderr.
 //!
 //! Invariants:
 //! - A line stays a line, whatever a visitor sends.
@@ -24,6 +24,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::conf;
 use crate::error::{Error, Kind, Result};
+use crate::http::Named;
 use crate::server::log_file;
 
 /// How long a line waits for a reader who was in time so far.
@@ -80,7 +81,13 @@ impl MakeWriter<'_> for Json {
 impl Write for Plain {
     /// Takes one whole line: the subscriber writes an event with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        write_line(escaped(&String::from_utf8_lossy(line)).as_bytes());
+        let mut text = escaped(&String::from_utf8_lossy(line));
+        if let Some(named) = Named::current() {
+            // A URI and a method hold visible ASCII only, and so does an id.
+            text.truncate(text.trim_end_matches('\n').len());
+            text.push_str(&format!(" {named}\n"));
+        }
+        write_line(text.as_bytes());
         Ok(line.len())
     }
 
@@ -91,7 +98,13 @@ impl Write for Plain {
 
 impl Write for Json {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        write_line(line);
+        match (Named::current(), line.strip_suffix(b"}\n")) {
+            (Some(named), Some(object)) => {
+                let request = format!(",\"request\":{}}}\n", named.json());
+                write_line(&[object, request.as_bytes()].concat());
+            }
+            _ => write_line(line),
+        }
         Ok(line.len())
     }
 

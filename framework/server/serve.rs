@@ -363,8 +363,8 @@ impl Caller {
                 return busy();
             }
         };
-        let answer = self.serving.handler.clone().answer(request);
-        let mut response = holding(place, answer).await;
+        // Not by way of a variable: a future that is moved takes its place twice.
+        let mut response = holding(place, self.serving.handler.clone().answer(request)).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.watched.upgraded();
         }

@@ -365,9 +365,8 @@ impl Deref for Reply {
 
 /// The subprotocols the client offers, in its order of preference.
 pub(super) fn subprotocols(request: &Request) -> Vec<String> {
-    let headers = request.headers().get_all("sec-websocket-protocol");
-    let texts = headers.iter().filter_map(|value| value.to_str().ok());
-    texts
+    request
+        .header_texts("sec-websocket-protocol")
         .flat_map(|text| text.split(','))
         .map(|offer| offer.trim().to_owned())
         .filter(|offer| !offer.is_empty())

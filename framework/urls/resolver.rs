@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use futures_util::future::BoxFuture;
-use http::Extensions;
 use percent_encoding::percent_decode_str;
 
 use super::pattern::{Part, Pattern};
 use super::{Attached, Route, Target, Urls};
-use crate::http::Captured;
+use crate::http::{Beside, Captured};
 use crate::site::{Reverse, ReversePart, Site};
 
 /// Longest path that is matched at all, bytes after decoding. Longer ones are not found: no site
@@ -146,12 +145,12 @@ impl Matched {
         &self.captured
     }
 
-    /// Leaves itself and what was captured in a request's extensions.
-    pub(crate) fn put(self, extensions: &mut Extensions) {
+    /// States itself and what was captured beside the request.
+    pub(crate) fn state(self, beside: &Beside) {
         if !self.captured.is_empty() {
-            extensions.insert(self.captured.clone());
+            beside.state(self.captured.clone());
         }
-        extensions.insert(self);
+        beside.state(self);
     }
 
     pub(super) fn view(&self) -> View {

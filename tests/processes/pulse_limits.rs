@@ -166,7 +166,7 @@ async fn an_access_line_says_what_happened_and_no_secret() {
     assert_eq!(fields["remote"], "127.0.0.1");
     assert_eq!(fields["agent"], "\"odd\"\tagent");
     assert!(fields["millis"].as_f64().is_some_and(|millis| millis < 5000.0), "{line}");
-    assert_eq!(line["span"]["id"].as_str(), reply.header("x-request-id"));
+    assert_eq!(line["request"]["id"].as_str(), reply.header("x-request-id"));
     assert!(!pulse.log().contains("secret"), "{}", pulse.log());
 }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{COOKIE, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::SET_COOKIE;
+use http::{HeaderValue, StatusCode};
 use tower_sessions::cookie::time::{Duration, OffsetDateTime};
 use tower_sessions::cookie::{Cookie, SameSite};
 use tower_sessions::session::Id;
@@ -44,8 +44,9 @@ pub(crate) async fn keep(site: &Site, beside: &Beside, mut response: Response) -
 /// The request with its session and whatever hangs on it to be read again: for a connection that
 /// outlives changes made elsewhere.
 pub(crate) fn afresh(request: &Request) -> Request {
-    let beside = Beside::answered();
-    beside.get(|| Touched::of(request.site(), Touched::beside(request).session.id()));
+    let touched = Touched::of(request.site(), Touched::beside(request).session.id());
+    let beside = request.beside().map(Beside::renewed).unwrap_or_default();
+    beside.get(|| touched);
     request.with_beside(beside)
 }
 
@@ -68,7 +69,7 @@ impl Touched {
     pub(super) fn beside(request: &Request) -> &Self {
         let touched = request.keep(|request| {
             let name = &request.settings().sessions.cookie_name;
-            let cookie = cookie_value(request.headers(), name);
+            let cookie = request.cookie(name);
             let id = cookie.and_then(|value| value.parse::<Id>().ok());
             Self { had_cookie: cookie.is_some(), ..Self::of(request.site(), id) }
         });
@@ -152,17 +153,6 @@ fn expiry(settings: &conf::Sessions) -> Expiry {
     } else {
         Expiry::OnInactivity(Duration::seconds(settings.cookie_age))
     }
-}
-
-/// The first cookie of this name, as sent.
-fn cookie_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|header| header.to_str().ok())
-        .flat_map(|header| header.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(key, value)| (key == name).then_some(value))
 }
 
 fn fresh_cookie(settings: &conf::Sessions, id: Id, session: &Session) -> Cookie<'static> {

@@ -77,7 +77,7 @@ pub(crate) async fn admit_ticket(
         return Err(permission_denied("the ticket was used already"));
     }
     // Beside another place: the stack on the way out sees nothing of this session.
-    let beside = Beside::answered();
+    let beside = extensions.get().map(Beside::renewed).unwrap_or_default();
     beside.get(|| Touched::of(site, id));
     extensions.insert(beside);
     Ok(())

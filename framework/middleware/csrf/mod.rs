@@ -24,7 +24,7 @@ use http::{Method, StatusCode, header};
 use super::origin::is_allowed_origin;
 use crate::conf;
 use crate::error::Error;
-use crate::http::{Beside, PageName, Request, SetCookie, check_length, vary};
+use crate::http::{Beside, PageName, Request, SetCookie, check_length, fact, vary};
 use crate::site::Site;
 use crate::urls::Matched;
 
@@ -87,7 +87,7 @@ impl Request {
 pub async fn admit(site: &Site, parts: &Parts, body: Body) -> Result<Body, Response> {
     let is_safe =
         matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    let Some(matched) = parts.extensions.get::<Matched>().filter(|_| !is_safe) else {
+    let Some(matched) = fact::<Matched>(&parts.extensions).filter(|_| !is_safe) else {
         return Ok(body);
     };
     check_length(site.settings(), &parts.headers).map_err(Error::into_response)?;
