@@ -27,7 +27,8 @@ const ID_BYTES_MAX: usize = 100;
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The id of a request: that of a trusted proxy's `X-Request-Id`, else 16 hexadecimal digits;
-/// `request.extension::<RequestId>()`, in `X-Request-Id` of the answer and in every log line it causes.
+/// `request.extension::<RequestId>()`, in `X-Request-Id` of the answer and in every log line it
+/// causes.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub Arc<str>);
 

@@ -143,6 +143,9 @@ impl Parcel {
 
     /// What stood beside the request, but for `beside`, which the server gives.
     pub(super) fn extensions(&self, beside: Beside) -> Extensions {
+        if let Some(id) = &self.request_id {
+            beside.state(RequestId(id.as_str().into()));
+        }
         let mut extensions = Extensions::new();
         extensions.insert(beside);
         for mark in &self.marks {
@@ -154,9 +157,6 @@ impl Parcel {
         }
         if let Some(address) = self.address {
             extensions.insert(ConnectInfo(address));
-        }
-        if let Some(id) = &self.request_id {
-            extensions.insert(RequestId(id.as_str().into()));
         }
         extensions
     }

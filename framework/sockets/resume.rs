@@ -69,8 +69,8 @@ pub(crate) async fn take_in(
     let nobody = || Error::new(format!("no WebSocket at {} goes on", uri.path()));
     let matched = resolver.resolve(uri.path()).ok_or_else(nobody)?;
     let resumable = matched.line().attached::<Resumable>().ok_or_else(nobody)?.clone();
-    let mut extensions = parcel.extensions(arrival.beside);
-    matched.put(&mut extensions);
+    matched.state(&arrival.beside);
+    let extensions = parcel.extensions(arrival.beside);
     let request: Request = parcel.request(site.clone(), extensions)?;
     if !(arrival.may)(&request).await {
         return Err(Error::new(format!("{} is closed to who is there", uri.path())));

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
 use super::{Stream, socket, transport};
+use crate::contrib::auth;
 use crate::error::Result;
 use crate::http::{Captured, Request};
 use crate::site::Site;
@@ -62,7 +63,7 @@ impl Streams {
             async move { transport::answer(table, site, request).await }
         };
         // A POST says by its Origin where it comes from, as a handshake does.
-        path(url, view).csrf_exempt().attach(resumable)
+        path(url, view).csrf_exempt().attach(resumable).attach(auth::AsksItself)
     }
 }
 

@@ -12,7 +12,7 @@ use super::origin::{other_method, page, preflight};
 use super::table::Table;
 use super::visit::{STREAMS_MAX, Visit};
 use super::{events, poll, post, socket};
-use crate::contrib::sessions;
+use crate::contrib::{auth, sessions};
 use crate::error::Error;
 use crate::http::{Request, pairs};
 use crate::site::Site;
@@ -44,6 +44,11 @@ pub(super) async fn answer(
     if is_handshake(&parts.headers) {
         if is_ticketed {
             parts.extensions.insert(Vouched);
+        }
+        // Of the ticket's visitor, if there is one; events and polls hear of it stream by stream.
+        if let Err(error) = auth::may_pass(&Request::new(site.clone(), &parts)).await {
+            tracing::warn!(%error, path = parts.uri.path(), "a WebSocket of streams was refused");
+            return error.into_response();
         }
         let request = axum::extract::Request::from_parts(parts, body);
         return socket::answer(table, site, request).await;

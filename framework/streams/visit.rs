@@ -293,7 +293,11 @@ impl Visit {
         let Some(found) = self.table.find(stream) else {
             return Err(Refusal::new(Why::Unknown).stream(stream));
         };
-        let asked = found.ask(auth::afresh(&self.request)).await;
+        let request = auth::afresh(&self.request);
+        let asked = match auth::may_pass(&request).await {
+            Ok(()) => found.ask(request).await,
+            Err(error) => Err(error),
+        };
         asked.map_err(|error| Refusal::of(&error, "asking for").stream(stream))
     }
 

@@ -27,10 +27,14 @@ use crate::urls::{Matched, Route};
 /// What one line of the table, or one include, says.
 #[derive(Clone, Debug, Default)]
 struct Gate {
-    /// What the includes around it and the site demand does not count.
+    /// That the includes around it and the site demand a login does not count.
     is_open: bool,
     demands: Vec<Demanded>,
 }
+
+/// On a line whose view asks the gates itself: only it knows who asks, and it asks again later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AsksItself;
 
 #[derive(Clone)]
 enum Demanded {
@@ -109,10 +113,12 @@ impl Route {
     /// Only for visitors who may do all of these.
     ///
     /// # Panics
-    /// As [`permission_required`](Self::permission_required).
+    /// As [`permission_required`](Self::permission_required); or there are none, which would let
+    /// everybody pass.
     #[must_use]
     #[expect(clippy::panic, reason = "a malformed URL table cannot be served")]
     pub fn permissions_required(self, permissions: &[&str]) -> Self {
+        assert!(!permissions.is_empty(), "{self:?}: no permission is required: name one");
         if let Some(error) = permissions.iter().find_map(|name| check_name(name).err()) {
             panic!("{self:?}: {error}");
         }
@@ -143,8 +149,9 @@ impl Route {
         self.demand(Demanded::Superuser)
     }
 
-    /// For everybody, whatever the setting `auth.login_required` and the includes around it demand.
-    /// What this line itself demands counts.
+    /// For visitors who are not signed in, too, whatever the setting `auth.login_required` says and
+    /// `login_required` of the includes around it. Whatever else they demand counts, and what this
+    /// line itself demands.
     #[must_use]
     pub fn login_not_required(self) -> Self {
         self.attach_changed(|gate: &mut Gate| gate.is_open = true)
@@ -157,32 +164,54 @@ impl Route {
 
 /// Lets a request pass to its view, or answers in the view's place.
 pub(crate) async fn admit(request: &Request) -> Result<(), Response> {
-    let Some(line) = request.extension::<Matched>().map(Matched::line) else { return Ok(()) };
+    let line = request.extension::<Matched>().map(Matched::line);
+    if line.is_some_and(|line| line.all_attached::<AsksItself>().next().is_some()) {
+        return Ok(());
+    }
+    match lacking(request).await {
+        Ok(None) => Ok(()),
+        Ok(Some((user, lacks))) => Err(refuse(request, &user, &lacks)),
+        Err(error) => Err(error.into_response()),
+    }
+}
+
+/// Whether this visitor may pass, for a view that [`AsksItself`].
+///
+/// # Errors
+/// 403, with the reason; or the user cannot be read.
+pub(crate) async fn may_pass(request: &Request) -> Result<()> {
+    match lacking(request).await? {
+        None => Ok(()),
+        Some((user, lacks)) => Err(permission_denied(format!("{user} lacks {lacks}"))),
+    }
+}
+
+/// What keeps the visitor out, if anything does.
+async fn lacking(request: &Request) -> Result<Option<(CurrentUser, String)>> {
+    let Some(line) = request.extension::<Matched>().map(Matched::line) else { return Ok(None) };
     let mut is_private = request.settings().auth.login_required;
     let mut demands = Vec::new();
+    let mut is_open = false;
     for gate in line.all_attached::<Gate>() {
-        demands.extend(&gate.demands);
-        if gate.is_open {
-            is_private = false;
-            break;
-        }
+        let is_counted = |demand: &&Demanded| !is_open || !matches!(demand, Demanded::Login);
+        demands.extend(gate.demands.iter().filter(is_counted));
+        is_open |= gate.is_open;
     }
+    is_private &= !is_open;
     if is_private {
         demands.push(&Demanded::Login);
     }
     if demands.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    let user = request.user().await.map_err(IntoResponse::into_response)?;
+    let user = request.user().await?;
     // From the outside in, so that who is refused hears of the plainest reason.
     for demand in demands.into_iter().rev() {
-        match demand.is_met(&user, request).await {
-            Ok(true) => {}
-            Ok(false) => return Err(refuse(request, &user, &demand.to_string())),
-            Err(error) => return Err(error.into_response()),
+        if !demand.is_met(&user, request).await? {
+            return Ok(Some((user, demand.to_string())));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The answer to who may not: the login page for who is not signed in, else 403. Programs that do

@@ -12,7 +12,7 @@ use super::models::Permission;
 use super::permissions::Permissions;
 use crate::error::Result;
 use crate::migrations::{ModelKey, PostMigrate, ProjectState};
-use crate::models::{Bulk, Conflicts, Meta, Model, Registry};
+use crate::models::{Bulk, Conflicts, DEFAULT_PERMISSIONS, Meta, Model, Registry};
 use crate::site::Site;
 
 /// What a row of a permission is known by: app, model, codename.
@@ -68,7 +68,9 @@ async fn rename(site: &Site, from: &ModelKey, to: &ModelKey) -> Result<()> {
     for mut row in of(old.clone()).all(site).await? {
         row.model.clone_from(&new);
         let action = row.codename.strip_suffix(&old).and_then(|rest| rest.strip_suffix('_'));
-        if let Some(action) = action.map(str::to_owned) {
+        // The names of others are what the model says, whatever they end in.
+        let usual = action.filter(|action| DEFAULT_PERMISSIONS.contains(action));
+        if let Some(action) = usual.map(str::to_owned) {
             row.codename = format!("{action}_{new}");
             row.name = format!("Can {action} {named}");
         }

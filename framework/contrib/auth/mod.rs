@@ -41,7 +41,7 @@ pub use current::{CurrentUser, afresh};
 pub use demands::{
     Action, Add, Change, Delete, Demand, May, Only, SignedIn, Staff, Superuser, View,
 };
-pub(crate) use gates::admit;
+pub(crate) use gates::{AsksItself, admit, may_pass};
 pub(crate) use login::session_of;
 pub use login::{Authenticated, Entrant, authenticate, authenticate_with, login, logout};
 pub use models::{Group, Permission, User};

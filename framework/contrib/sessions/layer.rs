@@ -53,7 +53,8 @@ pub(crate) fn afresh(request: &Request) -> Request {
 /// The place beside a request whose answer is gone, with the session of this id (see
 /// [`id_of`](super::id_of)), not read yet: for a connection that comes from another process.
 pub(crate) fn beside_of(site: &Site, id: Option<&str>) -> Beside {
-    let beside = Beside::answered();
+    let beside = Beside::default();
+    beside.set_answered();
     if let Some(id) = id.and_then(|id| id.parse().ok()) {
         beside.get(|| Touched::of(site, Some(id)));
     }

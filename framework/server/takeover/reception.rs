@@ -143,5 +143,5 @@ impl Reception {
 
 /// What the line of the URL table demands, asked again.
 fn may(request: &Request) -> BoxFuture<'_, bool> {
-    Box::pin(async move { auth::admit(request).await.is_ok() })
+    Box::pin(async move { auth::may_pass(request).await.is_ok() })
 }

@@ -80,6 +80,7 @@ fn project() -> Project {
         path("only/may/", may),
         path("only/numbered/", numbered),
         include("group/", inner).login_required(),
+        include("inside/", Urls::new([path("open/", plain).login_not_required()])).staff_required(),
         socket("ws/open/", Open::default),
         socket("ws/login/", Open::default).login_required(),
         socket("ws/may/", Open::default).permission_required("blog.add_post"),
@@ -174,6 +175,10 @@ async fn an_include_demands_it_of_all_its_lines() {
     all.check("/group/page/", [200, 200, 200, 200]).await;
     all.check("/group/staff/", [403, 403, 200, 200]).await;
     all.check("/group/open/", [200, 200, 200, 200]).await;
+    // Without a login does not mean without the rest.
+    all.nobody.get("/inside/open/").await.assert_status(302);
+    all.ann.get("/inside/open/").await.assert_status(403);
+    all.staff.get("/inside/open/").await.assert_contains("inside");
     // Being open to the world takes away nothing of what the line itself demands.
     all.check("/group/open/write/", [403, 200, 403, 200]).await;
     let closed = all.nobody.try_socket("/group/ws/").await.unwrap_err();

@@ -268,11 +268,22 @@ async fn a_renamed_model_keeps_its_grants() {
         to("0001_initial").await;
         assert!(ann.has_perm(&site, "press.change_story").await.unwrap());
         assert!(!ann.has_perm(&site, "press.change_article").await.unwrap());
+        // One that only ends like the model.
+        let mut own = Permission {
+            name: "Can recall a story".to_owned(),
+            app_label: "press".to_owned(),
+            model: "story".to_owned(),
+            codename: "recall_story".to_owned(),
+            ..Permission::default()
+        };
+        own.save(site.site()).await.unwrap();
         to("0002_rename").await;
+        let own = permission(&site, "press.recall_story").await;
+        assert_eq!((own.model.as_str(), own.name.as_str()), ("article", "Can recall a story"));
         assert!(ann.has_perm(&site, "press.change_article").await.unwrap());
         let change = permission(&site, "press.change_article").await;
         assert_eq!(change.to_string(), "press | article | Can change article");
-        assert_eq!(labels(&site, "press").await.len(), 4);
+        assert_eq!(labels(&site, "press").await.len(), 5);
     }
 }
 

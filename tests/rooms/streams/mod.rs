@@ -2,6 +2,7 @@
 //! comes back.
 
 mod events;
+mod gates;
 mod http;
 mod live;
 mod script;
@@ -58,6 +59,7 @@ fn project() -> Project {
         .install(staticfiles::App)
         .urls(Urls::new([
             streams.at("stream/").name("stream"),
+            gates::streams(),
             socket("raw/", Raw::default),
             path("ticket/", async |request: Request| request.ticket().await),
         ]))
