@@ -108,6 +108,11 @@ async fn resume<C: Consumer>(
         held.0.slot.set_deflated();
     }
     mark_again(socket.request(), socket.connection(), &parcel.marked).await?;
+    // Of another build it may belong to other groups: then its client comes anew.
+    let is_in = |name: &String| parcel.stakes.iter().any(|stake| stake.group() == name);
+    if let Some(name) = consumer.groups(&socket)?.iter().find(|name| !is_in(name)) {
+        return Err(Error::new(format!("it was not in its group {name:?}")));
+    }
     let mut gaps = Vec::new();
     for stake in &parcel.stakes {
         if !held.0.connection.take_over(stake).await? {

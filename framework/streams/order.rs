@@ -79,9 +79,11 @@ impl Order {
         }
     }
 
-    /// The keys of each stream, for another worker.
+    /// The keys of each stream that are waited for still, for another worker.
     pub(super) fn keys(&self) -> BTreeMap<String, VecDeque<String>> {
-        self.streams.iter().map(|(stream, queue)| (stream.clone(), queue.keys.clone())).collect()
+        let now = Instant::now();
+        let waited_for = self.streams.iter().filter(|(_, queue)| queue.until > now);
+        waited_for.map(|(stream, queue)| (stream.clone(), queue.keys.clone())).collect()
     }
 
     /// That of another worker; the first of each stream is waited for from now on.
