@@ -111,7 +111,7 @@ impl Request {
         Some(self.beside()?.get(|| make(self)))
     }
 
-    /// How many values stand beside it.
+    /// Of a packed request: how many values stand beside it that nothing else here tells.
     pub(crate) fn extension_count(&self) -> usize {
         self.head.extensions.len()
     }

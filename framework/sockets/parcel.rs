@@ -14,10 +14,9 @@ use super::handoff::Packed;
 use super::upgrade::Vouched;
 use crate::channels::{Marked, Stake, blob};
 use crate::error::{Error, Result};
-use crate::http::{Beside, Captured, Proxied, Request, Secure};
+use crate::http::{Beside, Proxied, Request, Secure};
 use crate::middleware::RequestId;
 use crate::site::Site;
-use crate::urls::Matched;
 
 /// What giver and taker must agree on.
 const FORMAT: u32 = 1;
@@ -85,14 +84,7 @@ impl Parcel {
         ];
         let marks: Vec<Mark> = marks.into_iter().flatten().collect();
         let request_id = request.extension::<RequestId>().map(|id| id.0.to_string());
-        let of_urls = usize::from(request.extension::<Matched>().is_some())
-            + usize::from(request.extension::<Captured>().is_some());
-        let known = usize::from(address.is_some())
-            + marks.len()
-            + usize::from(request_id.is_some())
-            + usize::from(request.beside().is_some())
-            + of_urls;
-        if request.extension_count() != known {
+        if request.extension_count() != marks.len() {
             return None;
         }
         let mut headers = Vec::new();
