@@ -285,20 +285,18 @@ async fn m11_who_is_no_longer_staff_is_denied_at_the_next_send_and_out_of_the_ro
 }
 
 #[tokio::test]
-async fn who_has_signed_out_has_to_sign_in_and_is_out_of_all_rooms() {
+async fn who_has_signed_out_is_closed_and_has_to_sign_in() {
     let world = World::new().await;
     let ann = world.member("ann").await;
     let mut socket = ann.socket("/chat/stream/").await;
     join(&mut socket, world.lobby).await;
-    join(&mut socket, world.kitchen).await;
     ann.post("/accounts/logout/", &[]).await;
-    say(&mut socket, world.lobby, "hello").await;
-    check(&socket.receive_json().await, &json!({ "error": "USER_HAS_TO_LOGIN" }));
-    check(&socket.receive_json().await, &json!({ "leave": world.lobby.to_string() }));
-    check(&socket.receive_json().await, &json!({ "leave": world.kitchen.to_string() }));
-    // Login comes before the question whether there is such a room.
-    let answer = ask(&mut socket, json!({ "command": "join", "room": 999 })).await;
-    check(&answer, &json!({ "error": "USER_HAS_TO_LOGIN" }));
+    let mut bob = world.in_lobby("bob").await;
+    say(&mut bob, world.lobby, "is she gone?").await;
+    let (said, code, _) = socket.rest().await;
+    assert_eq!(code, 4401);
+    assert!(!said.iter().any(|frame| frame.contains("is she gone?")), "{said:?}");
+    assert_eq!(ann.try_socket("/chat/stream/").await.unwrap_err().status(), 403);
 }
 
 #[tokio::test]
