@@ -9,8 +9,9 @@
 //! one, and the kernel's buffer bounds how many descriptors are on their way.
 //!
 //! Invariants:
-//! - Neither waits for ever for the other: one that dies, hangs or speaks differently has taken
-//!   nothing, and what it did not take is the old one's.
+//! - Neither waits for ever for the other: one that dies, hangs or speaks differently before it
+//!   was let go on has taken nothing, and what it did not take is the old one's. Of those that are
+//!   let go and not taken yet, which the line's buffer bounds, a death costs the connection.
 //! - The end of the line is never a "yes".
 
 mod line;
