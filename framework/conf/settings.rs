@@ -330,7 +330,8 @@ impl Default for Security {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// Every URL needs a login, but those that say `login_not_required` (the login page does).
+    /// Every view needs a login, but those that say `login_not_required` (the login page does).
+    /// Static files, a 404 and the redirect to a missing slash do not.
     pub login_required: bool,
     /// Where a page that needs a login sends the visitor.
     pub login_url: String,

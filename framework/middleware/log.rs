@@ -42,7 +42,7 @@ pub(crate) struct Logged {
 }
 
 impl Logged {
-    /// Gives the request its id and opens its span.
+    /// Gives the request its id, and its name in the log.
     pub(crate) fn begin(settings: &conf::Log, request: &Parts, beside: &Beside) -> Self {
         let given = given_id(request).map(Arc::from);
         let id: Arc<str> =

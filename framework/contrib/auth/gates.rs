@@ -4,7 +4,9 @@
 //! line found and everything else admitted, calls [`admit`] → the view; or the login page, or 403.
 //!
 //! Invariants:
-//! - All demands hold: those of the line and those of every include around it.
+//! - All demands hold: those of the line and those of every include around it. A line that says
+//!   `login_not_required` is free of one demand of those around it, the login, and of no other.
+//! - A view that [`AsksItself`], as streams do, is asked for by [`may_pass`] instead.
 //! - HTTP and WebSocket alike: a refused handshake is a 403 that says why in the log.
 //! - A line without a gate costs nothing: no session is read.
 

@@ -96,7 +96,8 @@ pub(super) fn names(models: &[&'static Meta]) -> impl Iterator<Item = (&'static 
         .flat_map(|meta| meta.all_permissions().map(|(codename, _)| (meta.app, codename)))
 }
 
-/// As templates see it: `perms.blog.add_post`, true or false for all there are.
+/// As templates see it: `perms.blog.add_post`, true or false for all there are. `perms.blog` by
+/// itself is a map, and so counts as true for everybody.
 pub(super) fn table(site: &Site, own: &Permissions) -> BTreeMap<String, BTreeMap<String, bool>> {
     let mut table = BTreeMap::<String, BTreeMap<String, bool>>::new();
     for (app, codename) in names(Registry::of(site).models()) {
