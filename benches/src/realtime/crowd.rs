@@ -43,6 +43,18 @@ struct Shared {
     delays: RefCell<Vec<Duration>>,
 }
 
+/// A socket in the group that reads nothing after its handshake. Dropping it closes it.
+pub(crate) struct Blocked {
+    _stream: Rc<TcpStream>,
+}
+
+impl Blocked {
+    pub(crate) async fn connect(address: &str, cookie: Option<String>) -> Done<Self> {
+        let stream = timeout(WAIT, open(address, &head("/ws/", address, &line(cookie)))).await??;
+        Ok(Self { _stream: stream })
+    }
+}
+
 /// What a client of streams says first, masked with zeros: it joins the group by a name.
 const JOIN: &[u8] = b"\x81\x8c\0\0\0\0{\"join\":\"g\"}";
 
@@ -72,6 +84,11 @@ impl Audience {
     }
 }
 
+/// The header with a visitor's cookies, if there are any.
+fn line(cookie: Option<String>) -> String {
+    cookie.map(|pairs| format!("Cookie: {pairs}\r\n")).unwrap_or_default()
+}
+
 fn head(path: &str, address: &str, cookie: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -83,8 +100,7 @@ fn head(path: &str, address: &str, cookie: &str) -> String {
 
 impl Crowd {
     pub(crate) async fn connect(address: &str, cookie: Option<String>, count: usize) -> Done<Self> {
-        let cookie = cookie.map(|pairs| format!("Cookie: {pairs}\r\n")).unwrap_or_default();
-        let head = head("/ws/", address, &cookie);
+        let head = head("/ws/", address, &line(cookie));
         let mut connecting = JoinSet::new();
         let mut streams = Vec::with_capacity(count);
         for _ in 0..count {

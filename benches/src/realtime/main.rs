@@ -11,8 +11,10 @@
 //! Scenarios, with texts of 64 bytes: `many` 1,000 sockets and 32 messages outstanding; `one` the
 //! same with one; `crowd` 5,000 sockets; `latency` 1,000 sockets and 50 messages/s; `memory`
 //! resident bytes per idle socket (ours with user, session and one group); `full` 19,900 sockets on
-//! one worker; `names` (ours only) 1,000 sockets that joined the group as a stream, beside the 32
-//! that send. All but the last two run unless names are given; `full` wants `ulimit -n 20000`.
+//! one worker; `blocked` as `many`, beside one more socket of the group that reads nothing, and what
+//! the server has grown by; `names` (ours only) 1,000 sockets that joined the group as a stream,
+//! beside the 32 that send. All but the last three run unless names are given; `full` wants
+//! `ulimit -n 20000`.
 //!
 //! The program is the servers too: called with a command it is the site or the axum server.
 
@@ -28,7 +30,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crowd::{Audience, Crowd};
+use crowd::{Audience, Blocked, Crowd};
 use servers::{Kind, Server};
 
 type Done<T = ()> = Result<T, Box<dyn Error>>;
@@ -38,7 +40,7 @@ const DRIVE: Duration = Duration::from_secs(4);
 /// What is measured unless scenarios are named.
 const USUAL: [&str; 5] = ["many", "one", "crowd", "latency", "memory"];
 /// What is measured if it is named.
-const RARE: [&str; 2] = ["full", "names"];
+const RARE: [&str; 3] = ["full", "blocked", "names"];
 /// Sockets that are there before memory is measured: what a process allocates once is no socket's.
 const WARM: usize = 200;
 
@@ -112,6 +114,15 @@ async fn run(scenario: &str, kind: Kind) -> Done<Vec<(&'static str, f64)>> {
             let mut figures = throughput(&server, crowd(32).await?, 32).await?;
             // Each message goes to the audience as well.
             figures.iter_mut().for_each(|(_, value)| *value *= 1_032.0 / 32.0);
+            Ok(figures)
+        }
+        "blocked" => {
+            let crowd = crowd(1_000).await?;
+            let _blocked = Blocked::connect(server.address(), cookie.clone()).await?;
+            let before = server.tree().resident_bytes()?;
+            let mut figures = throughput(&server, crowd, 32).await?;
+            let grown = server.tree().resident_bytes()?.saturating_sub(before);
+            figures.push(("bytes it has grown by", grown as f64));
             Ok(figures)
         }
         "full" => throughput(&server, crowd(19_900).await?, 1).await,
