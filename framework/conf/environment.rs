@@ -43,6 +43,12 @@ impl Environment {
         }
     }
 
+    /// The names of those that are settings.
+    fn setting_names(&self) -> Vec<String> {
+        let names = self.0.iter().map(|(name, _)| name);
+        names.filter(|name| is_setting(name)).cloned().collect()
+    }
+
     /// All that are settings: the plain names first, so that the precise ones win.
     pub(super) fn table(&self) -> Result<Table> {
         let mut table = Table::new();
@@ -51,12 +57,8 @@ impl Environment {
                 tree::merge(&mut table, leaf(name, key, value));
             }
         }
-        for (name, _) in &self.0 {
+        for (name, _) in self.0.iter().filter(|(name, _)| is_setting(name)) {
             let Some(key) = name.strip_prefix(PREFIX) else { continue };
-            let is_below = NO_SETTINGS_BELOW.iter().any(|start| name.starts_with(start));
-            if is_below || NO_SETTINGS.contains(&name.as_str()) {
-                continue;
-            }
             let key = key.to_lowercase().replace("__", ".");
             if let Some(value) = self.get(name)? {
                 tree::merge(&mut table, leaf(name, &key, value));
@@ -64,6 +66,18 @@ impl Environment {
         }
         Ok(table)
     }
+}
+
+fn is_setting(name: &str) -> bool {
+    let is_below = NO_SETTINGS_BELOW.iter().any(|start| name.starts_with(start));
+    let is_prefixed = name.starts_with(PREFIX) && !is_below;
+    PLAIN.iter().any(|(plain, _)| *plain == name) || is_prefixed && !NO_SETTINGS.contains(&name)
+}
+
+/// Variables of this process that are settings, secrets among them: not for a process that gets its
+/// settings another way, nor for what that one starts.
+pub(crate) fn setting_variables() -> Vec<String> {
+    Environment::read().setting_names()
 }
 
 fn leaf(name: &str, key: &str, value: &str) -> Table {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::conf::environment::Environment;
+use crate::conf::frozen::Written;
 use crate::conf::read;
 use crate::conf::sections::Sections;
 use crate::conf::settings::Settings;
@@ -41,12 +42,12 @@ impl Override {
     /// The setting `key` (`server.workers`) has this value because of `flag` (`--workers`).
     pub fn new(key: &'static str, flag: &'static str, value: impl Into<String>) -> Self {
         let value = Value::Loose(value.into());
-        Self { key, node: Node::new(value, Origin::Flag(flag)) }
+        Self { key, node: Node::new(value, Origin::Flag(flag.into())) }
     }
 
     /// The same, for a flag that is given several times.
     pub fn list(key: &'static str, flag: &'static str, values: &[String]) -> Self {
-        let origin = Origin::Flag(flag);
+        let origin = Origin::Flag(flag.into());
         let item = |v: &String| Node::new(Value::Loose(v.clone()), origin.clone());
         let value = Value::Array(values.iter().map(item).collect());
         Self { key, node: Node::new(value, origin) }
@@ -92,7 +93,9 @@ pub(super) fn load_from(
     for flag in flags {
         tree::merge(&mut table, tree::at(flag.key, flag.node));
     }
+    let written = Written::new(table.clone());
     let mut settings: Settings = read::settings(table, &sections)?;
+    settings.written = written;
     let base = found.as_deref().and_then(Path::parent).unwrap_or(here);
     settings.base = std::path::absolute(here.join(base))
         .map_err(|error| Error::because(Kind::Settings, "finding the settings' folder", error))?;

@@ -3,7 +3,7 @@
 //! Flow: `load` finds `settings.toml` → reads it, then `settings.<env>.toml` → lays the environment
 //! and the flags over it → one [`tree`] whose every leaf knows where it came from → `read` makes
 //! [`Settings`] and the apps' [`Sections`] of it → `check` looks at values that do not fit
-//! together.
+//! together. A server hands them to its workers as they are in force (`frozen`).
 //!
 //! Invariants:
 //! - The only room that reads the environment.
@@ -13,6 +13,7 @@
 mod check;
 mod environment;
 mod file;
+mod frozen;
 mod load;
 mod mail;
 mod nearest;
@@ -42,6 +43,8 @@ pub use settings::{
 pub use superuser::{Superuser, login_name};
 pub use tree::Origin;
 
+pub(crate) use environment::setting_variables;
+pub(crate) use frozen::thaw;
 pub(crate) use service::{SERVICE_VARIABLES, ServiceManager};
 
 use crate::error::{Error, Kind};

@@ -56,7 +56,7 @@ pub struct Server {
     /// WebSockets a worker holds at once; 0 is as many as connections. More are answered with 503.
     pub sockets_max: usize,
     /// Requests a worker answers at once. Who waits for others to say something (a WebSocket, a
-    /// stream, a long poll) does not count.
+    /// stream, a long poll) does not count, nor does a request while its body is waited for.
     pub requests_max: usize,
     /// Requests that may wait for others to be answered; more are answered with 503.
     pub requests_queue: usize,

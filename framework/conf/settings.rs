@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::conf::frozen::Written;
 use crate::conf::mail::Mail;
 use crate::conf::sections::{ReadSections, Section};
 use crate::conf::server::{Log, Server};
@@ -30,6 +31,9 @@ pub struct Settings {
     /// The apps' sections.
     #[serde(skip)]
     pub(super) sections: ReadSections,
+    /// What was written, before it had types.
+    #[serde(skip)]
+    pub(super) written: Written,
     /// Shows helpful error pages, serves to localhost. Never on a public server.
     pub debug: bool,
     /// Signs sessions and tokens. Required unless `debug`. Also `SECRET_KEY` in the environment.

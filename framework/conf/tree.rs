@@ -13,7 +13,7 @@ pub enum Origin {
     /// An environment variable.
     Variable(Arc<str>),
     /// A flag of the command line.
-    Flag(&'static str),
+    Flag(Arc<str>),
 }
 
 impl Origin {
@@ -82,6 +82,15 @@ pub(super) fn at(key: &str, node: Node) -> Table {
             let origin = node.origin.clone();
             Table::from([(first.to_owned(), Node::new(Value::Table(at(rest, node)), origin))])
         }
+    }
+}
+
+/// Takes the node at the dotted `key` out of the table.
+pub(super) fn take(table: &mut Table, key: &str) -> Option<Node> {
+    let Some((first, rest)) = key.split_once('.') else { return table.remove(key) };
+    match &mut table.get_mut(first)?.value {
+        Value::Table(inner) => take(inner, rest),
+        _ => None,
     }
 }
 

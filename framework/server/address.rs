@@ -5,16 +5,19 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::net::{AddressFamily, sockopt};
+use rustix::fs::Mode;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, sockopt};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 use crate::error::{Error, Kind, Result};
+use crate::server::private_file::{Identity, lock};
 
 /// Connections the kernel holds for us until a worker accepts them. std's 128 made 200
 /// simultaneous connects wait for a second.
@@ -85,15 +88,16 @@ pub(super) enum Listener {
 #[derive(Debug)]
 pub(super) struct SocketFile {
     pub(super) path: PathBuf,
+    /// The file that was bound: another one of this name is somebody else's.
+    identity: Option<Identity>,
     /// Of a successor it becomes true with its "ready", for all its files at once.
     is_ours: Arc<AtomicBool>,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.is_ours.load(Ordering::Relaxed) {
-            // Gone already is as good.
-            drop(fs::remove_file(&self.path));
+        if let Some(identity) = self.identity.filter(|_| self.is_ours.load(Ordering::Relaxed)) {
+            identity.remove(&self.path);
         }
     }
 }
@@ -120,20 +124,37 @@ impl Address {
             }
             Self::Unix(path) => {
                 let path = base.join(path);
-                Ok(bind_unix(&path).map_err(failed)?)
+                Ok(bind_unix(&path, Who::Anybody).map_err(failed)?)
             }
             Self::Descriptor(number) => take_descriptor(*number).map_err(failed),
         }
     }
 }
 
+/// Whom a socket file lets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// As the umask says.
+    Anybody,
+    /// Only this user: mode 0600.
+    Owner,
+}
+
 /// Binds a socket file; one that a dead process left behind is replaced.
-pub(super) fn bind_unix(path: &Path) -> std::io::Result<Listener> {
+pub(super) fn bind_unix(path: &Path, who: Who) -> std::io::Result<Listener> {
+    // Until it listens, another that starts would take it for a dead one's.
+    let _folder = lock(path);
     remove_stale(path);
-    let listener = UnixListener::bind(path)?;
-    let file = SocketFile { path: path.to_owned(), is_ours: Arc::new(true.into()) };
-    rustix::net::listen(&listener, BACKLOG)?;
-    Ok(Listener::Unix(listener, file))
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    if who == Who::Owner {
+        // What is bound has the mode of the socket: there is no moment in which others get in.
+        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    }
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    let (identity, is_ours) = (Identity::of(path), Arc::new(true.into()));
+    let file = SocketFile { path: path.to_owned(), identity, is_ours };
+    Ok(Listener::Unix(UnixListener::from(socket), file))
 }
 
 /// A copy of a listening socket that was handed down. The descriptor itself stays open: whoever
@@ -154,11 +175,16 @@ pub(super) fn listener_of(socket: OwnedFd, is_ours: Arc<AtomicBool>) -> std::io:
     }
     let listener = UnixListener::from(socket);
     let path = listener.local_addr()?.as_pathname().map(Path::to_owned).unwrap_or_default();
-    Ok(Listener::Unix(listener, SocketFile { path, is_ours }))
+    let identity = Identity::of(&path);
+    Ok(Listener::Unix(listener, SocketFile { path, identity, is_ours }))
 }
 
-/// Removes the socket file at `path` if nobody listens on it any more.
+/// Removes the socket file at `path` if nobody listens on it any more; anything else stays.
 pub(super) fn remove_stale(path: &Path) {
+    let is_socket = |found: fs::Metadata| found.file_type().is_socket();
+    if !fs::symlink_metadata(path).is_ok_and(is_socket) {
+        return;
+    }
     let refused = |e: std::io::Error| e.kind() == ErrorKind::ConnectionRefused;
     if UnixStream::connect(path).is_err_and(refused) {
         drop(fs::remove_file(path));

@@ -11,11 +11,13 @@ use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::apps::Project;
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::server::control::{self, Counts, Groups, Leave, Order, PROTOCOL, Report, Start, Voice};
 use crate::server::figures::Snapshot;
-use crate::server::log_file;
+use crate::server::in_force::InForce;
+use crate::server::{log, log_file};
 
 /// How long a child outlives its arbiter at most: what is begun may finish, but the site may be
 /// started again meanwhile.
@@ -23,6 +25,9 @@ pub(super) const ORPHAN_SECONDS_MAX: u64 = 3;
 
 /// Orders that may wait; the arbiter has at most a few under way.
 const ORDERS_MAX: usize = 32;
+
+/// How often a child says that it lives, at least.
+const BEAT_MAX: Duration = Duration::from_secs(1);
 
 /// The exit code of a child that had to end itself.
 const ORPHANED: i32 = 1;
@@ -53,8 +58,18 @@ pub(super) enum Heard {
     Orphaned,
 }
 
-/// Takes the control socket from stdin, and the start with its sockets from there.
-pub(super) fn begin(settings: &Settings) -> Result<(Control, Start, Vec<OwnedFd>)> {
+/// What a child begins with.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) control: Control,
+    pub(super) start: Start,
+    /// Those in force in its release.
+    pub(super) settings: Settings,
+    pub(super) sockets: Vec<OwnedFd>,
+}
+
+/// Takes the control socket from stdin, and the start with settings and sockets from there.
+pub(super) fn begin(project: &Project) -> Result<Begun> {
     let stdin = std::io::stdin().as_fd().try_clone_to_owned()?;
     let socket = Arc::new(UnixStream::from(stdin));
     // A program that a view starts must not find the control socket on its stdin.
@@ -67,10 +82,8 @@ pub(super) fn begin(settings: &Settings) -> Result<(Control, Start, Vec<OwnedFd>
     let (heard, orders) = mpsc::channel(ORDERS_MAX);
     let listening = Arc::clone(&socket);
     thread::Builder::new().name("control".into()).spawn(move || listen(&listening, &heard))?;
-    let beat = Duration::from_secs(settings.server.timeout).div_f32(4.0);
-    let beat = beat.min(Duration::from_secs(1));
     let (voice, counts) = (Voice::default(), Box::new(Counts::default));
-    let control = Control { socket, voice, orders, counts, figures: None, beat };
+    let mut control = Control { socket, voice, orders, counts, figures: None, beat: BEAT_MAX };
     if start.protocol != PROTOCOL {
         let words = "this program speaks to its arbiter in another way than the one that runs: \
                      stop the site and start it again";
@@ -78,7 +91,19 @@ pub(super) fn begin(settings: &Settings) -> Result<(Control, Start, Vec<OwnedFd>
         control.failed(&error);
         return Err(error);
     }
-    Ok((control, start, sockets))
+    let mut sockets = sockets.into_iter();
+    let settings = settings(project, sockets.next());
+    let settings = settings.inspect_err(|error| control.failed(error))?;
+    control.beat = Duration::from_secs(settings.server.timeout).div_f32(4.0).min(BEAT_MAX);
+    Ok(Begun { control, start, settings, sockets: sockets.collect() })
+}
+
+/// The settings in force; the log goes where they say.
+fn settings(project: &Project, handed: Option<OwnedFd>) -> Result<Settings> {
+    let handed = handed.ok_or_else(|| Error::of(Kind::Server, "the child got no settings"))?;
+    let settings = InForce::read(handed, &project.sections())?;
+    log::start_log(&settings.log)?;
+    Ok(settings)
 }
 
 /// Passes orders on. It is a thread, so that also a child whose runtime hangs ends with its
@@ -140,6 +165,19 @@ impl Control {
     /// Tells why it cannot start.
     pub(super) fn failed(&self, error: &Error) {
         self.report(&Report::Failed(error.to_string()));
+    }
+
+    /// Does `work`, which may take longer than a start may take in silence.
+    pub(super) async fn while_working<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut beat = interval(self.beat);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = beat.tick() => self.report(&Report::Alive(Counts::default())),
+            }
+        }
     }
 
     /// Says "alive" every beat and ends with what is heard.

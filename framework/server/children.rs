@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::conf::SERVICE_VARIABLES;
+use crate::conf::{SERVICE_VARIABLES, setting_variables};
 use crate::error::{Error, Kind, Result};
 use crate::server::arbiter::Event;
 use crate::server::control::{self, Counts, Leave, Order, Start};
@@ -100,8 +100,12 @@ impl Program {
 /// Makes children and waits for each in a task of its own.
 #[derive(Debug)]
 pub(super) struct Nursery {
-    /// The command line of this process, its name first.
+    /// The command line of this process, its name first: a successor's.
     arguments: Vec<OsString>,
+    /// What a child's begins with, behind the name.
+    command: Vec<OsString>,
+    /// Variables that are settings. A child has its own ways to these.
+    settings: Vec<String>,
     events: mpsc::Sender<Event>,
     /// One a child; it ends with the child.
     tasks: JoinSet<()>,
@@ -115,6 +119,8 @@ pub(super) struct Birth<'a> {
     pub(super) program: &'a Program,
     pub(super) generation: u64,
     pub(super) requests_max: u64,
+    /// How long it may say nothing until it is ready.
+    pub(super) start_wait: Duration,
 }
 
 /// A living child. Dropping this lets it live.
@@ -133,6 +139,8 @@ pub(super) struct Running {
     pub(super) counts: Counts,
     /// After so many requests it is replaced.
     pub(super) requests_max: u64,
+    /// How long it may say nothing until it is ready.
+    pub(super) start_wait: Duration,
     /// Why it cannot start, as it said.
     pub(super) complaint: Option<String>,
     /// Dropping it tells the child that the arbiter is gone.
@@ -141,8 +149,13 @@ pub(super) struct Running {
 }
 
 impl Nursery {
-    pub(super) fn new(arguments: Vec<OsString>, events: mpsc::Sender<Event>) -> Self {
-        Self { arguments, events, tasks: JoinSet::new(), last_id: 0 }
+    pub(super) fn new(
+        arguments: Vec<OsString>,
+        command: Vec<OsString>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let settings = setting_variables();
+        Self { arguments, command, settings, events, tasks: JoinSet::new(), last_id: 0 }
     }
 
     /// A number never used for a child.
@@ -179,11 +192,14 @@ impl Nursery {
                 command.env_remove(name);
             }
         }
-        command.args(self.arguments.iter().skip(1));
         if is_successor {
-            command.arg("--successor");
+            command.args(self.arguments.iter().skip(1)).arg("--successor");
         } else {
-            command.args(["--child", birth.role.word()]);
+            // Neither its command line nor its environment tells a secret, also to what it starts.
+            for name in &self.settings {
+                command.env_remove(name);
+            }
+            command.args(&self.command).args(["--child", birth.role.word()]);
         }
         command.stdin(OwnedFd::from(theirs)).kill_on_drop(!is_successor);
         let child = command.spawn().map_err(failed)?;
@@ -199,6 +215,7 @@ impl Nursery {
             seat: start.seat,
             counts: Counts::default(),
             requests_max: birth.requests_max,
+            start_wait: birth.start_wait,
             complaint: None,
             control,
             kill: CancellationToken::new(),

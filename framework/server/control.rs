@@ -1,7 +1,7 @@
 //! What the arbiter and its children tell each other, over the socketpair that is a child's stdin.
 //!
-//! Flow: arbiter → child: one [`Start`] with descriptors beside it (a worker's: the board, then
-//! the listening sockets; the store's: its socket), later [`Order`]s.
+//! Flow: arbiter → child: one [`Start`] with descriptors beside it (the settings in force; then a
+//! worker's: the board and the listening sockets; the store's: its socket), later [`Order`]s.
 //! Child → arbiter: [`Report`]s. End of file means that the other one is gone.
 //!
 //! A message is a kind byte, a length (u32, little endian) and that many bytes. After a reload the
@@ -28,13 +28,14 @@ use crate::server::figures::Snapshot;
 use crate::server::upgrade::Legacy;
 
 /// What an arbiter and a child of different builds must agree on; the store's link counts too.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// Most listening sockets handed to a child. The kernel takes 253 descriptors in one message.
 pub(super) const LISTENERS_MAX: usize = 64;
 
-/// Most descriptors in a message: the listening sockets, and the board or the control socket.
-const DESCRIPTORS_MAX: usize = LISTENERS_MAX + 2;
+/// Most descriptors in a message: the listening sockets, the settings, and the board or the
+/// metrics' and the control socket.
+const DESCRIPTORS_MAX: usize = LISTENERS_MAX + 3;
 
 /// Longest message, bytes; a path and an error's words fit.
 const MESSAGE_BYTES_MAX: usize = 65_536;

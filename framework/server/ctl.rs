@@ -7,10 +7,10 @@
 //! - The socket is this user's alone (mode 0600): who may open it may stop the site.
 //! - Bounded: conversations, a line, and the wait for it.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::DirBuilder;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::os::unix::net::UnixStream as Blocking;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::server::address::{self, Listener, SocketFile};
+use crate::server::address::{self, Listener, SocketFile, Who};
 use crate::server::arbiter::Event;
 
 /// Conversations at once; who comes beyond waits.
@@ -126,8 +126,12 @@ impl Desk {
         if let Some(folder) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         }
-        let bound = match address::bind_unix(&path) {
+        let bound = match address::bind_unix(&path, Who::Owner) {
             Ok(bound) => bound,
+            Err(error) if error.kind() == ErrorKind::AddrInUse && !is_socket(&path) => {
+                let words = format!("{shown} is a file and no control socket: --control another");
+                return Err(Error::of(Kind::Server, words));
+            }
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
                 let words = format!("another server answers on {shown}");
                 // Nobody asked for this one: two servers of one folder are two ports.
@@ -140,7 +144,6 @@ impl Desk {
             }
             Err(error) => return Err(failed(error)),
         };
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
         Self::new(bound)
     }
 
@@ -179,8 +182,14 @@ async fn converse(stream: UnixStream, events: mpsc::Sender<Event>) -> Option<()>
         if read == 0 || !line.ends_with('\n') {
             return None;
         }
-        let answer = match serde_json::from_str(&line) {
-            Ok(request) => ask(&events, request).await?,
+        let request = serde_json::from_str(&line);
+        let is_stop = matches!(request, Ok(Request::Stop));
+        let answer = match request {
+            Ok(request) => tokio::select! {
+                answer = ask(&events, request) => answer?,
+                // Who is gone takes no place from others. What was asked for is done all the same.
+                () = has_hung_up(&mut reading) => return None,
+            },
             Err(error) => Err(format!("not understood: {error}")),
         };
         let answer = match answer {
@@ -189,11 +198,23 @@ async fn converse(stream: UnixStream, events: mpsc::Sender<Event>) -> Option<()>
         };
         let answer = format!("{answer}\n");
         timeout(LINE_WAIT, writing.write_all(answer.as_bytes())).await.ok()?.ok()?;
-        if line.contains("\"stop\"") {
+        if is_stop {
             // The end of the connection says that the process has ended.
-            std::future::pending::<()>().await;
+            has_hung_up(&mut reading).await;
+            return None;
         }
     }
+}
+
+/// Waits for the other side's end. What it says meanwhile is left where it is.
+async fn has_hung_up(reading: &mut (impl AsyncBufRead + Unpin)) {
+    if !matches!(reading.fill_buf().await, Ok([]) | Err(_)) {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 async fn ask(events: &mpsc::Sender<Event>, request: Request) -> Option<Result<Value, String>> {

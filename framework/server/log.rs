@@ -13,8 +13,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Stderr, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags};
@@ -28,7 +29,11 @@ use crate::http::Named;
 use crate::server::log_file;
 
 /// How long a line waits for a reader who was in time so far.
-const READER_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+const READER_WAIT: Duration = Duration::from_millis(20);
+
+/// How long all lines of a second wait together. What a reader who is slow and not dead costs those
+/// who are served is this at most: a twentieth of their time.
+const SECOND_WAIT: Duration = Duration::from_millis(50);
 
 /// Bytes a pipe takes as a whole or not at all.
 const PIECE_BYTES: usize = 4096;
@@ -125,6 +130,33 @@ fn write_line(line: &[u8]) {
 struct Sink {
     to: To,
     lost: AtomicU64,
+    patience: Mutex<Patience>,
+}
+
+/// What is left of a second's time to wait.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    since: Instant,
+    waited: Duration,
+}
+
+impl Patience {
+    fn new(now: Instant) -> Self {
+        Self { since: now, waited: Duration::ZERO }
+    }
+
+    /// How long a line may wait at `now`.
+    fn wait(&mut self, now: Instant) -> Duration {
+        if now.duration_since(self.since) >= Duration::from_secs(1) {
+            *self = Self::new(now);
+        }
+        SECOND_WAIT.saturating_sub(self.waited).min(READER_WAIT)
+    }
+
+    /// A line has waited so long.
+    fn spend(&mut self, waited: Duration) {
+        self.waited += waited;
+    }
 }
 
 #[derive(Debug)]
@@ -139,20 +171,28 @@ enum To {
 impl Sink {
     fn get() -> &'static Self {
         static SINK: OnceLock<Sink> = OnceLock::new();
-        SINK.get_or_init(|| Self { to: To::stderr(), lost: AtomicU64::new(0) })
+        SINK.get_or_init(|| Self::new(To::stderr()))
+    }
+
+    fn new(to: To) -> Self {
+        let patience = Mutex::new(Patience::new(Instant::now()));
+        Self { to, lost: AtomicU64::new(0), patience }
     }
 
     fn line(&self, line: &[u8]) {
         let lost = self.lost.load(Ordering::Relaxed);
+        let mut patience = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
         // A reader who did not take the last one is not waited for.
-        let wait = if lost == 0 { READER_WAIT } else { Timespec::default() };
+        let wait = if lost == 0 { patience.wait(begun) } else { Duration::ZERO };
         // In one piece: a pipe with room for these words alone would say them for every line.
         let words = format!("{lost} lines of the log were lost: nobody read it\n");
         let words = if lost == 0 { "" } else { words.as_str() };
-        let _before = match self.to.write(&[words.as_bytes(), line].concat(), &wait) {
+        let _before = match self.to.write(&[words.as_bytes(), line].concat(), wait) {
             Ok(()) => self.lost.fetch_sub(lost, Ordering::Relaxed),
             Err(_) => self.lost.fetch_add(1, Ordering::Relaxed),
         };
+        patience.spend(begun.elapsed());
     }
 }
 
@@ -173,7 +213,7 @@ impl To {
     }
 
     /// Writes a line in pieces; an error if one of them is not taken in time.
-    fn write(&self, line: &[u8], wait: &Timespec) -> io::Result<()> {
+    fn write(&self, line: &[u8], wait: Duration) -> io::Result<()> {
         if let Self::Other(stderr) = self {
             return stderr.lock().write_all(line);
         }
@@ -183,7 +223,9 @@ impl To {
         Ok(())
     }
 
-    fn write_piece(&self, mut piece: &[u8], wait: &Timespec) -> io::Result<()> {
+    fn write_piece(&self, mut piece: &[u8], wait: Duration) -> io::Result<()> {
+        let nanoseconds = wait.subsec_nanos().into();
+        let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: nanoseconds };
         while !piece.is_empty() {
             let written = match self {
                 Self::Pipe(file) => (&*file).write(piece),
@@ -197,7 +239,7 @@ impl To {
                 Ok(written) => piece = &piece[written..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let mut fds = [PollFd::new(self, PollFlags::OUT)];
-                    if poll(&mut fds, Some(wait))? == 0 {
+                    if poll(&mut fds, Some(&wait))? == 0 {
                         return Err(error);
                     }
                 }
@@ -249,11 +291,25 @@ mod tests {
     }
 
     #[test]
+    fn lines_wait_for_a_reader_only_so_long_in_a_second() {
+        let begun = Instant::now();
+        let mut patience = Patience::new(begun);
+        let waits = |patience: &mut Patience, after: u64| {
+            let wait = patience.wait(begun + Duration::from_millis(after));
+            patience.spend(wait);
+            wait.as_millis()
+        };
+        let first: Vec<_> = (0..5).map(|line| waits(&mut patience, line * 20)).collect();
+        assert_eq!(first, [20, 20, 10, 0, 0]);
+        assert_eq!((waits(&mut patience, 999), waits(&mut patience, 1000)), (0, 20));
+    }
+
+    #[test]
     fn what_nobody_reads_is_counted_and_said_later() {
         let (reader, writer) = io::pipe().unwrap();
         let writer = File::from(std::os::fd::OwnedFd::from(writer));
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
-        let sink = Sink { to: To::Pipe(writer), lost: AtomicU64::new(0) };
+        let sink = Sink::new(To::Pipe(writer));
         let line = format!("{}\n", "x".repeat(999));
         let begun = std::time::Instant::now();
         for _ in 0..10_000 {

@@ -25,12 +25,14 @@ mod ctl;
 mod development;
 mod figures;
 mod handler;
+mod in_force;
 mod log;
 mod log_file;
 mod manager;
 mod monitor;
 mod pid_file;
 mod prepare;
+mod private_file;
 mod privileges;
 mod runworker;
 mod serve;
@@ -90,11 +92,13 @@ pub struct Options {
     pub pid_file: Option<PathBuf>,
     /// Take over from the arbiter that has started this process.
     pub is_successor: bool,
-    /// The command line of this process, its name first: what a child is started with, and
-    /// `--child` with its role.
+    /// The command line of this process, its name first: what a successor is started with.
     pub arguments: Vec<OsString>,
     /// Where the words of a build go, with `server.reload`.
     pub say: Say,
+    /// The words of it that lead to this command: what a child is started with, and `--child` with
+    /// its role. Its settings it is handed.
+    pub command: Vec<OsString>,
 }
 
 impl Options {
@@ -131,26 +135,23 @@ pub fn pulse(
     let identity = privileges::wanted(settings)?;
     let mut predecessor = options.is_successor.then(Predecessor::meet).transpose()?;
     let pid_path = options.pid_file.clone();
-    let mut pid_file = match predecessor {
-        None => pid_path.as_deref().map(PidFile::write).transpose()?,
-        Some(_) => None,
-    };
+    let mut pid_file = PidFile::begin(pid_path.as_deref(), predecessor.is_some())?;
     let mut bound = predecessor.as_mut().map_or_else(Vec::new, Predecessor::take_binds);
     let metrics = prepare::bind_metrics(settings, &mut bound)?;
     let (binds, listeners) = prepare::bind(settings, &manager.descriptors, bound)?;
     // There is no other thread yet.
     identity.map_or(Ok(()), |identity| prepare::become_user(settings, &identity, &listeners))?;
     child::runtime(1)?.block_on(async {
-        let signals = Signals::new()?;
+        let mut signals = Signals::new()?;
         let desk = match predecessor.as_mut().and_then(|before| before.control.take()) {
             Some(bound) => Desk::new(bound)?,
             None => Desk::open(settings)?,
         };
-        let handed_over = CancellationToken::new();
-        let monitor = Monitor::default();
-        let urls =
-            listeners.iter().map(|listener| listener.url(tls)).collect::<Result<Vec<_>>>()?;
-        prepare::database(project, settings, &options).await.map_err(not_begun)?;
+        let (handed_over, monitor) = (CancellationToken::new(), Monitor::default());
+        let urls = listeners.iter().map(|it| it.url(tls)).collect::<Result<Vec<_>>>()?;
+        if !is_prepared(project, settings, &options, &mut signals).await? {
+            return Ok(());
+        }
         let (store_path, store) = prepare::store(data_store, settings)?.unzip();
         let plan = Plan {
             workers,
@@ -183,16 +184,32 @@ pub fn pulse(
         if let Some(dev) = Developer::of(project, settings, &options, &plan, sender.clone())? {
             beside.spawn(dev.run());
         }
-        let nursery = Nursery::new(options.arguments, sender);
-        let arbiter = Arbiter::new(plan, nursery, settings, load);
+        let nursery = Nursery::new(options.arguments, options.command, sender);
+        let arbiter = Arbiter::new(plan, nursery, settings, load)?;
         let mut ready = || {
             urls.iter().for_each(|url| listening(url));
-            if let Some(predecessor) = &predecessor {
-                pid_file = predecessor.take_over(pid_path.as_deref());
-            }
+            let take_over = |before: &Predecessor| before.take_over(pid_path.as_deref());
+            pid_file = pid_file.take().or(predecessor.as_ref().and_then(take_over));
         };
         arbiter.run(&mut events, &mut ready).await
     })
+}
+
+/// Sees to the database; `false` if a signal wants the end before that is done.
+async fn is_prepared(
+    project: &Project,
+    settings: &Settings,
+    options: &Options,
+    signals: &mut Signals,
+) -> Result<bool> {
+    let stop = tokio::select! {
+        prepared = prepare::database(project, settings, options) => {
+            return prepared.map(|()| true).map_err(not_begun);
+        }
+        stop = signals.stop() => stop,
+    };
+    tracing::info!(?stop, "stopped before it began");
+    Ok(false)
 }
 
 /// Whatever keeps the server from starting is an error of the server.
@@ -200,15 +217,15 @@ fn not_begun(error: Error) -> Error {
     if error.exit_code() == 2 { error } else { Error::of(Kind::Server, error.to_string()) }
 }
 
-/// What a process does that [`pulse`] started as `role`. What goes wrong at the start is told to
-/// the arbiter too.
+/// What a process does that [`pulse`] started as `role`, with the settings it is handed. What goes
+/// wrong at the start is told to the arbiter too.
 ///
 /// # Errors
 /// It cannot start.
-pub fn child(project: &Project, settings: Settings, role: Role) -> Result<()> {
+pub fn child(project: &Project, role: Role) -> Result<()> {
     match role {
-        Role::Worker => worker::work(project, settings),
-        Role::Store => store::keep(&settings),
+        Role::Worker => worker::work(project),
+        Role::Store => store::keep(project),
         Role::Successor => Err(Error::usage("a successor is no child: it is started by USR2")),
     }
 }

@@ -1,7 +1,7 @@
 //! What is made sure of once, before any child is started.
 
-use std::fs::{self, DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::apps::Project;
@@ -11,7 +11,7 @@ use crate::db::Database;
 use crate::error::{Error, Kind, Result};
 use crate::migrations::{self, Graph};
 use crate::server::Options;
-use crate::server::address::{self, Address, Listener};
+use crate::server::address::{self, Address, Listener, Who};
 use crate::server::control::LISTENERS_MAX;
 use crate::server::log_file;
 use crate::server::privileges::{self, Identity};
@@ -180,8 +180,7 @@ fn bind_store(settings: &Settings) -> Result<(PathBuf, Listener)> {
         }
     }
     let path = folder.join(store_socket(std::process::id()));
-    let listener = address::bind_unix(&path).map_err(|e| failed(&path, e))?;
-    fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(|e| failed(&path, e))?;
+    let listener = address::bind_unix(&path, Who::Owner).map_err(|e| failed(&path, e))?;
     Ok((path, listener))
 }
 

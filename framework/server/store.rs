@@ -1,17 +1,17 @@
 //! The store's process: `channels` does the work, on the socket it was handed.
 
+use crate::apps::Project;
 use crate::channels;
-use crate::conf::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::server::child::{self, Heard};
+use crate::server::child::{self, Begun, Heard};
 use crate::server::signals::Signals;
 
 /// It computes nothing on other threads.
 const BLOCKING_THREADS: usize = 1;
 
 /// The store's life.
-pub(super) fn keep(settings: &Settings) -> Result<()> {
-    let (mut control, _, sockets) = child::begin(settings)?;
+pub(super) fn keep(project: &Project) -> Result<()> {
+    let Begun { mut control, settings, sockets, .. } = child::begin(project)?;
     child::runtime(BLOCKING_THREADS)?.block_on(async {
         // A terminal's INT and a service manager's TERM go to the whole group. They pass unheard:
         // workers that drain still need the store, and the arbiter says when they no longer do.

@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::server::Options;
 use crate::server::accept::{Acceptor, Socket};
 use crate::server::balance::{Board, Share};
-use crate::server::child::{self, Control, Heard, ORPHAN_SECONDS_MAX};
+use crate::server::child::{self, Begun, Control, Heard, ORPHAN_SECONDS_MAX};
 use crate::server::control::{Counts, Leave, Preparation, Start};
 use crate::server::development::Release;
 use crate::server::handler::Handler;
@@ -37,12 +37,16 @@ const OTHER_THREADS: usize = 8;
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// The worker's life.
-pub(super) fn work(project: &Project, settings: Settings) -> Result<()> {
-    let (mut control, start, sockets) = child::begin(&settings)?;
+pub(super) fn work(project: &Project) -> Result<()> {
+    let Begun { mut control, start, settings, sockets } = child::begin(project)?;
     let blocking = settings.server.thread_workers + settings.auth.hashing_threads + OTHER_THREADS;
     child::runtime(blocking)?.block_on(async {
         // A service manager may send to all what is meant for the arbiter, also while this begins.
         let mut signals = Signals::new()?;
+        // Migrations take the time they take.
+        let prepared = prepare_database(project, &settings, start.database);
+        let prepared = control.while_working(prepared).await;
+        prepared.inspect_err(|error| control.failed(error))?;
         let begun = begin(project, settings, &start, sockets).await;
         let (site, acceptor, sockets) = begun.inspect_err(|error| control.failed(error))?;
         let reception = Reception::new(&site, project.resolver(), &acceptor);
@@ -59,7 +63,6 @@ async fn begin(
     let mut descriptors = descriptors.into_iter();
     let board = descriptors.next().map(Board::from_fd);
     let board = board.ok_or_else(|| Error::of(Kind::Server, "the worker got no board"))?;
-    prepare_database(project, &settings, start.database).await?;
     let layer = prepare::layer(&settings, start.store.as_deref())?;
     let connections_max = settings.server.connections_max;
     let site = project.open(settings, layer).await?;

@@ -1,7 +1,7 @@
 //! `manage ctl`: looking at a running server and telling it what to do.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Output;
@@ -183,11 +183,59 @@ async fn what_is_no_question_is_answered_and_what_is_too_long_hung_up_on() {
     let mut stream = connect();
     stream.write_all(&vec![b'x'; 4096]).unwrap();
     let mut rest = Vec::new();
-    let _reset = stream.read_to_end(&mut rest);
-    assert!(String::from_utf8_lossy(&rest).lines().all(|line| line.contains("\"ok\":false")));
+    // What it did not read makes the end a reset; a wait without an end is none.
+    let ended = stream.read_to_end(&mut rest).map_err(|error| error.kind());
+    assert!(matches!(ended, Ok(_) | Err(ErrorKind::ConnectionReset)), "{ended:?}");
+    assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
     // Silent ones take no place for ever, and nobody's place beyond theirs.
     let silent: Vec<UnixStream> = (0..16).map(|_| connect()).collect();
     pulse.manage(&["ctl", "ping"], &[]).await;
     drop(silent);
     assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn what_is_no_socket_of_its_own_is_left_where_it_is() {
+    let folder = site_folder_of(Program::Testsite);
+    let surroundings = Surroundings { program: Program::Testsite, ..Surroundings::default() };
+    let file = folder.path().join("precious.txt");
+    fs::write(&file, "precious").unwrap();
+    let mut command = site_command(folder.path(), &surroundings);
+    command.args(["pulse", "-b", "127.0.0.1:0", "--migrate", "--control"]).arg(&file);
+    let (code, words) = said(&command.output().await.unwrap());
+    assert_eq!(code, Some(2), "{words}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+
+    // Another's socket, which has come to the same place.
+    let mut pulse = Pulse::start_testsite(&["-w", "1", "-b", "unix:site.sock"]).await;
+    let paths = ["site.sock", ".hulse/control.sock"].map(|name| pulse.folder().join(name));
+    let others = paths.clone().map(|path| {
+        fs::remove_file(&path).unwrap();
+        UnixListener::bind(&path).unwrap()
+    });
+    pulse.signal(Signal::TERM);
+    assert_eq!(pulse.ended().await.code(), Some(0));
+    assert!(paths.iter().all(|path| path.exists()), "{paths:?}");
+    drop(others);
+}
+
+#[tokio::test]
+async fn a_place_at_the_socket_is_free_once_its_taker_is_gone() {
+    let pulse = Pulse::start_testsite(&["-w", "1"]).await;
+    // A reload that takes its time.
+    fs::write(pulse.folder().join("hang-at-start"), "").unwrap();
+    let connect = || UnixStream::connect(pulse.folder().join(".hulse/control.sock")).unwrap();
+    for _ in 0..40 {
+        let mut stream = connect();
+        stream.write_all(b"{\"do\":\"reload\"}\n").unwrap();
+    }
+    // And who asks for something else, whose words have "stop" in them, may ask on.
+    let stream = connect();
+    stream.set_read_timeout(Some(WAIT)).unwrap();
+    (&stream).write_all(b"{\"do\":\"ping\",\"why\":\"stop\"}\n{\"do\":\"ping\"}\n").unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    for _ in 0..2 {
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.contains("\"ok\":true"), "{line}");
+    }
 }

@@ -33,6 +33,7 @@ mod pulse_stop;
 mod pulse_tls;
 mod pulse_wire;
 mod redis;
+mod release;
 mod reload;
 mod revocation;
 mod runserver;

@@ -214,3 +214,21 @@ async fn what_is_in_force_can_be_printed_without_secrets() {
     assert!(said.contains("server.timeout = 10  # default\n"), "{said}");
     assert!(!said.contains("hunter2"));
 }
+
+#[tokio::test]
+async fn a_link_where_the_pid_belongs_is_replaced_and_not_followed() {
+    let folder = site_folder_of(Program::Testsite);
+    let (file, victim) = (folder.path().join("site.pid"), folder.path().join("victim.txt"));
+    fs::write(&victim, "precious\n").unwrap();
+    std::os::unix::fs::symlink(&victim, &file).unwrap();
+    let pulse = Pulse::start_testsite(&["-w", "1", "-p", file.to_str().unwrap()]).await;
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious\n");
+    assert!(fs::symlink_metadata(&file).unwrap().is_file());
+    let written = fs::read_to_string(&file).unwrap();
+    assert_eq!(written.trim(), pulse.arbiter().as_raw_nonzero().to_string());
+    // One of another server, which has come to the same place, stays.
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, &written).unwrap();
+    assert_eq!(pulse.stop().await, 0);
+    assert!(file.exists());
+}

@@ -39,6 +39,14 @@ fn ids(workers: &[Pid]) -> BTreeSet<i32> {
     workers.iter().map(|worker| worker.as_raw_nonzero().get()).collect()
 }
 
+/// The workers of this generation that serve.
+fn ready_workers(status: &Value, generation: usize) -> Vec<i64> {
+    let children = status["children"].as_array().unwrap().iter();
+    let serve = children.filter(|child| child["role"] == "worker" && child["state"] == "ready");
+    let new = serve.filter(|child| child["generation"] == generation);
+    new.map(|child| child["process"].as_i64().unwrap()).collect()
+}
+
 /// One reload, from outside; what was said.
 async fn reload(pulse: &Pulse) -> String {
     pulse.manage(&["ctl", "reload"], &[]).await
@@ -65,11 +73,9 @@ async fn reloads_under_load_fail_no_request_and_refuse_nobody() {
         slowest = slowest.max(begun.elapsed());
         let status = pulse.status().await;
         assert_eq!(status["generation"], 2 + number);
-        for child in status["children"].as_array().unwrap() {
-            let process = i32::try_from(child["process"].as_i64().unwrap()).unwrap();
-            let is_new = child["role"] == "worker" && child["state"] == "ready";
-            assert!(!is_new || !before.contains(&process), "{child}");
-        }
+        let ready = ready_workers(&status, 2 + number);
+        assert_eq!(ready.len(), 2, "{status}");
+        assert!(ready.iter().all(|id| !before.contains(&i32::try_from(*id).unwrap())), "{status}");
     }
     timeout(Duration::from_secs(600), crowd.answered(requests)).await.unwrap();
     let seen = crowd.go().await;
@@ -155,7 +161,10 @@ async fn workers_that_die_at_their_start_leave_the_old_ones() {
 
     fs::remove_file(pulse.folder().join("die-at-start")).unwrap();
     reload(&pulse).await;
-    assert!(ids(&pulse.workers()).is_disjoint(&workers) || pulse.workers().len() > 2);
+    let status = pulse.status().await;
+    let ready: Vec<i64> = ready_workers(&status, 2);
+    assert_eq!(ready.len(), 2, "{status}");
+    assert!(ready.iter().all(|id| !workers.iter().any(|old| i64::from(*old) == *id)), "{status}");
     assert_eq!(pulse.stop().await, 0);
 }
 

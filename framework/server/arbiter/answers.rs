@@ -62,7 +62,7 @@ impl Arbiter<'_> {
             Request::Status => answer.tell(self.status()),
             Request::Connections => answer.tell(self.connections()),
             Request::Groups => self.ask_groups(answer),
-            Request::Reload => self.begin_reload(Some(answer)),
+            Request::Reload => self.begin_reload(vec![answer]),
             Request::Scale { workers } => match self.scale(workers) {
                 Ok(()) => answer.tell(json!({ "workers": workers })),
                 Err(words) => answer.fail(words),

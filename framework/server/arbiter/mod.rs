@@ -16,7 +16,6 @@ mod reload;
 mod times;
 
 use std::io::IsTerminal;
-use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -36,6 +35,7 @@ use crate::server::balance::{Board, SEATS_MAX};
 use crate::server::children::{Birth, Nursery, Program, Role, Running};
 use crate::server::control::{Leave, Order, PROTOCOL, Preparation, Report, Start};
 use crate::server::ctl::{Answer, Request};
+use crate::server::in_force::InForce;
 use crate::server::log_file;
 use crate::server::manager::Manager;
 use crate::server::monitor::{Life, Monitor};
@@ -153,17 +153,25 @@ impl<'a> Arbiter<'a> {
         nursery: Nursery,
         settings: &Settings,
         load: &'a dyn Fn() -> Result<Settings>,
-    ) -> Self {
+    ) -> Result<Self> {
+        let release = Release {
+            generation: 1,
+            program: Program::default(),
+            settings: InForce::new(settings, settings, &[])?,
+            // It was seen to before.
+            database: Preparation::Nothing,
+            start_wait: plan.times.start,
+        };
         let store = plan.store.is_some().then(|| Place::new(Role::Store, 0));
         let workers = (1..=plan.workers).map(|number| Place::new(Role::Worker, number));
-        Self {
+        Ok(Self {
             places: store.into_iter().chain(workers).collect(),
             plan,
             load,
             nursery,
             phase: Phase::Starting,
             leaving: Vec::new(),
-            release: Release { generation: 1, program: Program::default() },
+            release,
             held: Held::new(settings),
             reload: None,
             successor: None,
@@ -174,7 +182,7 @@ impl<'a> Arbiter<'a> {
             start_deaths: 0,
             failure: None,
             has_terminal: std::io::stdin().is_terminal(),
-        }
+        })
     }
 
     /// Runs until the last child has ended; `ready` is called once, when all serve.
@@ -254,7 +262,7 @@ impl<'a> Arbiter<'a> {
             Signalled::Reload if self.has_terminal && !std::io::stdin().is_terminal() => {
                 return self.stop(Stop::Gracefully);
             }
-            Signalled::Reload => return self.begin_reload(None),
+            Signalled::Reload => return self.begin_reload(Vec::new()),
             Signalled::Reopen => return self.reopen_log(),
             Signalled::Upgrade => return self.begin_upgrade(),
             Signalled::More => self.scale(workers + 1),
@@ -305,9 +313,10 @@ impl<'a> Arbiter<'a> {
         // The workers have their own copies, and drop them once they have emptied the queue.
         self.plan.listeners.clear();
         for place in self.places.iter().filter(|place| place.role == Role::Worker) {
-            place.child.iter().for_each(|child| child.drain(leave));
-            // It serves nobody yet.
-            place.next.iter().for_each(Running::kill);
+            for child in place.children() {
+                // One that is not ready serves nobody, and might hear of it late.
+                if child.is_ready { child.drain(leave) } else { child.kill() }
+            }
         }
         for leaving in &mut self.leaving {
             leaving.kill_at = leaving.kill_at.min(kill_at);
@@ -335,6 +344,7 @@ impl<'a> Arbiter<'a> {
                 child.is_ready = true;
                 let (process, took) = (child.process, child.started.elapsed());
                 tracing::info!(process, ?took, "{name} is ready");
+                self.prepared(post);
                 match post {
                     Post::Next(index) => self.promote(index),
                     Post::Successor => self.hand_over(),
@@ -429,7 +439,8 @@ impl<'a> Arbiter<'a> {
         }
         for leaving in &self.leaving {
             let child = &leaving.child;
-            if now >= leaving.kill_at || now >= self.plan.times.silent_at(child) {
+            let is_late = now >= leaving.kill_at || now >= self.plan.times.silent_at(child);
+            if is_late && !child.is_killed() {
                 tracing::warn!(process = child.process, "{leaving} does not end, killing it");
                 child.kill();
             }
@@ -445,7 +456,7 @@ impl<'a> Arbiter<'a> {
         for place in &mut self.places {
             let name = place.to_string();
             for child in place.child.iter_mut().chain(&mut place.next) {
-                if now >= times.silent_at(child) {
+                if now >= times.silent_at(child) && !child.is_killed() {
                     tracing::error!(process = child.process, "{name} is silent, killing it");
                     child.complaint.get_or_insert_with(|| "it said nothing in time".to_owned());
                     child.kill();
@@ -490,28 +501,30 @@ impl<'a> Arbiter<'a> {
     /// Starts a child for a place.
     pub(super) fn spawn(&mut self, index: usize, release: &Release) -> Result<Running> {
         let Place { role, number, .. } = self.places[index];
-        let is_first = release.generation == 1;
         let start = Start {
             protocol: PROTOCOL,
             number,
             seat: if role == Role::Worker { self.free_seat() } else { 0 },
             store: self.plan.store_path.clone(),
-            database: if is_first { Preparation::Nothing } else { self.plan.database },
+            database: release.database,
             release: format!("{}-{}", std::process::id(), release.generation),
             ..Start::default()
         };
-        let sockets: Vec<_> = match role {
-            Role::Worker => iter::once(self.plan.board.as_fd())
-                .chain(self.plan.listeners.iter().map(AsFd::as_fd))
-                .collect(),
-            Role::Store => self.plan.store.iter().map(AsFd::as_fd).collect(),
-            Role::Successor => Vec::new(),
-        };
+        let mut sockets = vec![release.settings.as_fd()];
+        match role {
+            Role::Worker => {
+                sockets.push(self.plan.board.as_fd());
+                sockets.extend(self.plan.listeners.iter().map(AsFd::as_fd));
+            }
+            Role::Store => sockets.extend(self.plan.store.iter().map(AsFd::as_fd)),
+            Role::Successor => {}
+        }
         let birth = Birth {
             role,
             program: &release.program,
             generation: release.generation,
             requests_max: self.plan.times.requests_max(),
+            start_wait: release.start_wait,
         };
         self.nursery.spawn(&birth, &start, &sockets)
     }

@@ -1,17 +1,25 @@
 //! Where children are: the places the site wants filled, and those who leave them.
 
 use std::fmt;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::server::backoff::Backoff;
 use crate::server::children::{Program, Role, Running};
+use crate::server::control::Preparation;
+use crate::server::in_force::InForce;
 
 /// What children are started as: those of a reload are of another generation.
 #[derive(Clone, Debug)]
 pub(in crate::server) struct Release {
     pub(in crate::server) generation: u64,
     pub(in crate::server) program: Program,
+    pub(in crate::server) settings: InForce,
+    /// What its next worker does about the database: only the first one of a reload has to.
+    pub(in crate::server) database: Preparation,
+    /// How long a child may take until it is ready.
+    pub(in crate::server) start_wait: Duration,
 }
 
 /// The place of one child.

@@ -17,11 +17,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::conf::Settings;
-use crate::server::arbiter::place::{Leaving, Place, Release};
+use crate::server::arbiter::place::{Leaving, Place, Post, Release};
 use crate::server::arbiter::{Arbiter, Phase, Times};
 use crate::server::children::{Role, Running};
-use crate::server::control::Leave;
+use crate::server::control::{Leave, Preparation};
 use crate::server::ctl::Answer;
+use crate::server::in_force::InForce;
 use crate::server::prepare::{self, DataStore};
 
 /// Workers that may be leaving at once; a reload waits for them to end.
@@ -60,23 +61,27 @@ pub(in crate::server) struct Reload {
 /// The settings a reload cannot take, as they are in force.
 #[derive(Debug)]
 pub(in crate::server) struct Held {
-    values: BTreeMap<String, Value>,
+    settings: Box<Settings>,
     workers: usize,
+}
+
+/// The values of those in `settings`.
+fn held(settings: &Settings) -> BTreeMap<String, Value> {
+    let mut values = settings.values();
+    values.retain(|key, _| HELD.iter().any(|held| key.starts_with(held)));
+    values
 }
 
 impl Held {
     pub(in crate::server) fn new(settings: &Settings) -> Self {
-        let mut values = settings.values();
-        values.retain(|key, _| HELD.iter().any(|held| key.starts_with(held)));
-        Self { values, workers: settings.server.workers }
+        Self { settings: Box::new(settings.clone()), workers: settings.server.workers }
     }
 
     /// Those that are different in `settings`, and where they were written.
     fn changed(&self, settings: &Settings) -> Vec<String> {
-        let new = Self::new(settings);
-        let keys = self.values.keys().chain(new.values.keys());
-        let mut changed: Vec<&String> =
-            keys.filter(|key| self.values.get(*key) != new.values.get(*key)).collect();
+        let (old, new) = (held(&self.settings), held(settings));
+        let keys = old.keys().chain(new.keys());
+        let mut changed: Vec<&String> = keys.filter(|key| old.get(*key) != new.get(*key)).collect();
         changed.sort();
         changed.dedup();
         let written = |key: &String| match settings.origin(key) {
@@ -89,25 +94,25 @@ impl Held {
 
 impl Arbiter<'_> {
     /// Starts a reload; who waits is answered at its end.
-    pub(in crate::server) fn begin_reload(&mut self, answer: Option<Answer>) {
+    pub(in crate::server) fn begin_reload(&mut self, answers: Vec<Answer>) {
         if let Some(reload) = &mut self.reload {
             tracing::info!("a reload is under way; there will be another one after it");
-            reload.again.get_or_insert_default().extend(answer);
+            reload.again.get_or_insert_default().extend(answers);
             return;
         }
         match self.read_anew() {
-            Ok((release, settings)) => self.reload_to(release, settings, answer),
+            Ok((release, settings)) => self.reload_to(release, settings, answers),
             Err(words) => {
                 tracing::error!("cannot reload, all goes on as it was: {words}");
-                answer.into_iter().for_each(|answer| answer.fail(words.clone()));
+                answers.into_iter().for_each(|answer| answer.fail(words.clone()));
             }
         }
     }
 
-    fn reload_to(&mut self, release: Release, settings: Settings, answer: Option<Answer>) {
+    fn reload_to(&mut self, release: Release, settings: Settings, waiting: Vec<Answer>) {
         tracing::info!(generation = release.generation, "reloading");
         self.plan.manager.reloading();
-        let (waiting, begun) = (answer.into_iter().collect(), Instant::now());
+        let begun = Instant::now();
         let settings = Box::new(settings);
         self.reload = Some(Reload { release, settings, begun, waiting, again: None });
         // Whoever keeps dying may do so because of what is now mended.
@@ -136,7 +141,25 @@ impl Arbiter<'_> {
         }
         let newest = self.places.iter().flat_map(Place::children).map(|child| child.generation);
         let newest = newest.max().unwrap_or(1).max(self.release.generation);
-        Ok((Release { generation: newest + 1, program }, settings))
+        // Workers and store go on being of one mind about messages.
+        let in_force = InForce::new(&settings, &self.held.settings, &HELD);
+        let release = Release {
+            generation: newest + 1,
+            program,
+            settings: in_force.map_err(|error| error.to_string())?,
+            database: self.plan.database,
+            start_wait: Times::new(&settings).start,
+        };
+        Ok((release, settings))
+    }
+
+    /// A child is ready: the database is as its release wants it.
+    pub(in crate::server) fn prepared(&mut self, post: Post) {
+        let Some(generation) = self.running(post).map(|child| child.generation) else { return };
+        let reload = self.reload.as_mut().map(|reload| &mut reload.release);
+        if let Some(release) = reload.filter(|release| release.generation == generation) {
+            release.database = Preparation::Nothing;
+        }
     }
 
     /// Starts the next new worker, or ends the reload.
@@ -201,11 +224,8 @@ impl Arbiter<'_> {
     }
 
     fn reload_again(&mut self, again: Option<Vec<Answer>>) {
-        let Some(again) = again else { return };
-        self.begin_reload(None);
-        match &mut self.reload {
-            Some(reload) => reload.waiting.extend(again),
-            None => again.into_iter().for_each(|answer| answer.fail("it could not begin")),
+        if let Some(again) = again {
+            self.begin_reload(again);
         }
     }
 

@@ -41,6 +41,6 @@ impl Times {
 
     /// When a child that says nothing more is taken for hung.
     pub(in crate::server) fn silent_at(&self, child: &Running) -> Instant {
-        child.heard + if child.is_ready { self.timeout } else { self.start }
+        child.heard + if child.is_ready { self.timeout } else { child.start_wait }
     }
 }

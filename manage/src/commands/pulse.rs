@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use hulse::conf::{Override, Settings};
+use hulse::conf::Override;
 use hulse::server::{self, Options, Role, Say};
 use hulse::{Error, Result};
 
@@ -106,13 +106,12 @@ pub(super) enum ChildRole {
 impl Pulse {
     #[expect(clippy::print_stdout, reason = "this crate is the one that prints")]
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode> {
-        let flags = self.overrides();
-        let settings = context.settings_with(flags.clone())?;
         if let Some(role) = self.child {
-            return Ok(child(context, settings, role));
+            return Ok(child(context, role));
         }
+        let flags = self.overrides();
         if self.print_config {
-            println!("{}", settings.report());
+            println!("{}", context.settings_with(flags)?.report());
             return Ok(ExitCode::SUCCESS);
         }
         let options = Options {
@@ -121,6 +120,7 @@ impl Pulse {
             pid_file: self.pid_file,
             is_successor: self.successor,
             arguments: arguments(),
+            command: vec!["pulse".into()],
             say: Say::new(murmur),
         };
         let load = || context.settings_with(flags.clone());
@@ -180,11 +180,11 @@ fn listening(url: &str) {
 }
 
 /// A child tells the arbiter what goes wrong, which prints it.
-pub(super) fn child(context: &Context, settings: Settings, role: ChildRole) -> ExitCode {
+pub(super) fn child(context: &Context, role: ChildRole) -> ExitCode {
     let role = match role {
         ChildRole::Worker => Role::Worker,
         ChildRole::Store => Role::Store,
     };
-    let ended = server::child(context.project(), settings, role);
+    let ended = server::child(context.project(), role);
     ended.map_or_else(|error: Error| ExitCode::from(error.exit_code()), |()| ExitCode::SUCCESS)
 }

@@ -42,11 +42,11 @@ pub(crate) struct Runserver {
 
 impl Runserver {
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode> {
+        if let Some(role) = self.child {
+            return Ok(child(context, role));
+        }
         let flags = self.overrides(context)?;
         let settings = context.settings_with(flags.clone())?;
-        if let Some(role) = self.child {
-            return Ok(child(context, settings, role));
-        }
         if settings.server.reload {
             tell("Watching for file changes\n");
         }
@@ -59,6 +59,7 @@ impl Runserver {
             allow_unmigrated: true,
             is_successor: self.successor,
             arguments: arguments(),
+            command: vec!["runserver".into()],
             say: Say::new(murmur),
             ..Options::default()
         };
