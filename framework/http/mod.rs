@@ -39,7 +39,7 @@ pub use marks::{Marker, Markers, Reading};
 pub(crate) use marks::{is_still, mark, mark_again};
 pub(crate) use named::{Carried, Named};
 pub use path::{Captured, Path};
-pub(crate) use place::{give_up_place, holding};
+pub(crate) use place::{give_up_place, holding, keep_place};
 pub use processors::{Processor, Processors, render, render_to_string};
 pub use redirect::{is_safe_next, redirect};
 pub use request::{Proxied, Request, Secure};

@@ -53,8 +53,8 @@ const LAST_REQUESTS_REPLACED: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Socket {
     listening: AsyncFd<Listening>,
-    /// The host of who names none, as HTTP/1.0 allows.
-    host: HeaderValue,
+    /// The host of who names none, as HTTP/1.0 allows; `None`: the address he has reached.
+    host: Option<HeaderValue>,
 }
 
 #[derive(Debug)]
@@ -90,11 +90,15 @@ impl AsRawFd for Listening {
 }
 
 impl Listening {
-    fn host(&self) -> Result<HeaderValue> {
-        match self {
-            Self::Tcp(listener) => Ok(HeaderValue::try_from(listener.local_addr()?.to_string())?),
-            Self::Unix(_) => Ok(HeaderValue::from_static("localhost")),
+    fn host(&self) -> Result<Option<HeaderValue>> {
+        let address = match self {
+            Self::Tcp(listener) => listener.local_addr()?,
+            Self::Unix(_) => return Ok(Some(HeaderValue::from_static("localhost"))),
+        };
+        if address.ip().is_unspecified() {
+            return Ok(None);
         }
+        Ok(Some(HeaderValue::try_from(address.to_string())?))
     }
 
     fn accept(&self) -> io::Result<Io> {
@@ -179,15 +183,18 @@ impl Acceptor {
     fn serve(&self, stream: Stream, socket: &Socket) {
         let serving = Arc::clone(&self.serving);
         let course = Arc::clone(&self.course);
-        self.connections.spawn(serve(serving, stream, socket.host.clone(), course));
+        let host = socket.host.clone().or_else(|| stream.host());
+        let host = host.unwrap_or_else(|| HeaderValue::from_static("localhost"));
+        self.connections.spawn(serve(serving, stream, host, course));
     }
 
     /// Waits for a connection. The next `hurry` ones are not left to others.
     async fn accept_one(&self, socket: &Socket, hurry: &mut usize) -> io::Result<Stream> {
-        let places = Arc::clone(&self.places);
-        let permit = places.acquire_owned().await.expect("the semaphore is never closed");
         loop {
             let mut ready = socket.listening.readable().await?;
+            // Only for who is there: another socket of this worker may need the last place.
+            let places = Arc::clone(&self.places);
+            let permit = places.acquire_owned().await.expect("the semaphore is never closed");
             let is_left_to_others = *hurry == 0 && self.course.share.is_ahead();
             if is_left_to_others {
                 sleep(OTHERS_FIRST).await;

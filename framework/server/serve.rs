@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -40,7 +42,7 @@ use crate::server::visitors::crowd::{Addresses, Full, Gate, Of};
 use crate::server::visitors::proxies::{self, is_one_of};
 use crate::server::visitors::proxy_protocol;
 use crate::server::visitors::syntax::{self, Refused};
-use crate::server::visitors::watch::{Watch, Watched};
+use crate::server::visitors::watch::{Cut, Watch, Watched};
 use crate::sockets::TakeOver;
 
 /// Longest request head, bytes, and the size a connection's read buffer grows to.
@@ -69,7 +71,7 @@ const METHODS: HeaderValue =
 pub(super) struct Serving {
     handler: Handler,
     terms: Terms,
-    gate: Gate,
+    gate: Arc<Gate>,
     addresses: Arc<Addresses>,
     tls: Option<Arc<ServerConfig>>,
     /// Proxies whose headers are believed, and which headers.
@@ -98,7 +100,7 @@ impl Serving {
         Ok(Self {
             handler,
             terms: Terms::new(settings),
-            gate: Gate::new(server),
+            gate: Arc::new(Gate::new(server)),
             addresses: Addresses::new(server.connections_per_address),
             proxies: server.proxy_headers.clone(),
             forwarding: server.forwarding,
@@ -159,9 +161,18 @@ pub(super) async fn serve(
     course: Arc<Course>,
 ) {
     let (watched, finishing) = (Arc::clone(stream.watched()), course.finishing.clone());
-    let Some(peer) = admit(&serving, &mut stream).await else { return };
+    // Nobody is let in any more who has not said yet who he is.
+    let admitted = tokio::select! {
+        admitted = admit(&serving, &mut stream) => admitted,
+        () = finishing.cancelled() => None,
+    };
+    let Some(peer) = admitted else { return };
     let is_proxy = is_one_of(&serving.proxies, peer.map(|peer| peer.ip()));
-    let Some(stream) = secured(&serving, stream).await else { return };
+    let secured = tokio::select! {
+        secured = secured(&serving, stream) => secured,
+        () = finishing.cancelled() => None,
+    };
+    let Some(stream) = secured else { return };
     let (is_secure, is_h2) = (stream.is_secure(), stream.is_h2());
     let of = Arc::clone(&watched);
     let caller = Caller { serving, watched: of, peer, is_secure, is_proxy, host, course };
@@ -225,10 +236,22 @@ async fn talk<C>(
 {
     tokio::pin!(connection);
     let cut = || poll_fn(|cx| watched.poll_cut(cx));
+    // A request may be in the kernel already: the runtime looks there, and then it goes first.
+    let over = async {
+        let is_over = tokio::select! {
+            why = cut() => why == Cut::KeepAlive,
+            () = finishing.cancelled() => true,
+        };
+        yield_now().await;
+        is_over
+    };
     let ended = tokio::select! {
+        biased;
         ended = &mut connection => ended,
-        _why = cut() => return,
-        () = finishing.cancelled() => {
+        is_over = over => {
+            if !is_over {
+                return;
+            }
             finish(connection.as_mut());
             tokio::select! {
                 ended = &mut connection => ended,
@@ -257,8 +280,14 @@ async fn admit(serving: &Serving, stream: &mut Stream) -> Option<Option<SocketAd
         return Some(peer);
     }
     serving.figures.crowded();
+    // What he has sent is read, and thrown away: else the kernel would throw the answer away.
+    stream.watched().linger();
+    let told = async {
+        stream.write_all(CROWDED).await?;
+        stream.shutdown().await
+    };
     // That nobody reads it is no matter.
-    let _gone = timeout(CROWDED_WAIT, stream.write_all(CROWDED)).await;
+    let _gone = timeout(CROWDED_WAIT, told).await;
     None
 }
 
@@ -269,7 +298,13 @@ async fn announced_by(stream: &mut Stream) -> Option<Option<SocketAddr>> {
         said = proxy_protocol::read(stream) => said,
         _why = poll_fn(|cx| watched.poll_cut(cx)) => return None,
     };
-    let tell = |error| tracing::warn!(%error, ?proxy, "no PROXY protocol from a listed proxy");
+    let tell = |error: std::io::Error| match error.kind() {
+        // Somebody looks whether the port is open.
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
+            tracing::debug!(%error, ?proxy, "a proxy has said nothing");
+        }
+        _ => tracing::warn!(%error, ?proxy, "no PROXY protocol from a listed proxy"),
+    };
     said.map_err(tell).ok()
 }
 
@@ -321,7 +356,8 @@ impl Caller {
             return Ok((Request::from_parts(head, Body::empty()), None));
         }
         let fate = Fate::default();
-        let body = Question::new(body, self.serving.terms, fate.clone());
+        let gate = Arc::clone(&self.serving.gate);
+        let body = Question::new(body, self.serving.terms, fate.clone(), gate);
         Ok((Request::from_parts(head, Body::new(body)), Some(fate)))
     }
 
@@ -360,6 +396,9 @@ impl Caller {
             Ok(place) => place,
             Err(Full) => {
                 self.serving.figures.shed();
+                if fate.is_some() {
+                    self.watched.linger();
+                }
                 return busy();
             }
         };
@@ -374,10 +413,15 @@ impl Caller {
             Some(Done::NotYet) => self.watched.linger(),
             Some(Done::Failed(how)) => {
                 self.watched.linger();
-                if how == Failed::Slow {
-                    self.serving.figures.slow_body();
+                match how {
+                    Failed::Slow => self.serving.figures.slow_body(),
+                    Failed::Late => self.serving.figures.shed(),
+                    Failed::TooLong | Failed::Broken => {}
                 }
                 let (is_error, refused) = (response.status().as_u16() >= 400, refused(how));
+                if is_error && how == Failed::Late {
+                    return busy();
+                }
                 if is_error {
                     return refuse(&refused);
                 }
@@ -402,12 +446,15 @@ fn refused(how: Failed) -> Refused {
         Failed::Broken => {
             Refused { status: StatusCode::BAD_REQUEST, words: "the request's body is malformed" }
         }
+        Failed::Late => Refused { status: StatusCode::SERVICE_UNAVAILABLE, words: BUSY },
     }
 }
 
+const BUSY: &str = "the server is busy";
+
 /// Nobody is kept waiting who would wait too long.
 fn busy() -> Response<Body> {
-    let mut response = Response::new(Body::from("the server is busy\n"));
+    let mut response = Response::new(Body::from(format!("{BUSY}\n")));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::HeaderValue;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -90,6 +91,19 @@ impl Stream {
             Io::Tcp(_, peer) | Io::Tls(_, peer) => Some(*peer),
             Io::Unix(_) => None,
         }
+    }
+
+    /// The address it has reached, as a host.
+    pub(super) fn host(&self) -> Option<HeaderValue> {
+        let address = match &self.io {
+            Io::Tcp(stream, _) => stream.local_addr().ok()?,
+            Io::Tls(stream, _) => stream.get_ref().0.local_addr().ok()?,
+            Io::Unix(_) => return None,
+        };
+        HeaderValue::try_from(
+            SocketAddr::new(address.ip().to_canonical(), address.port()).to_string(),
+        )
+        .ok()
     }
 
     /// The same connection, encrypted; a unix socket's stays as it is.

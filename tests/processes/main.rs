@@ -27,6 +27,7 @@ mod pulse_database;
 mod pulse_faults;
 mod pulse_limits;
 mod pulse_metrics;
+mod pulse_places;
 mod pulse_slow;
 mod pulse_start;
 mod pulse_stop;

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use hulse_tests::{Pulse, Wire};
+use rustix::process::{Signal, kill_process};
 use tokio::time::interval;
 
 /// Small values of every patience, seconds.
@@ -162,4 +163,40 @@ async fn a_websocket_that_does_not_answer_pings_is_dropped() {
     assert_eq!(wire.reply().await.unwrap().status, 101);
     let took = timed(wire.closed()).await;
     assert!(took > Duration::from_secs(2) && took < Duration::from_secs(8), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_there_when_its_connection_has_idled_long_enough_is_answered() {
+    const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let pulse = Pulse::start_testsite(&["-w", "1", "--keep-alive", "1"]).await;
+    let worker = pulse.workers()[0];
+    let mut answered = 0;
+    while answered < 60 {
+        let mut idle = Vec::new();
+        // Connections of every age.
+        let mut beat = interval(Duration::from_millis(30));
+        for _ in 0..60 {
+            beat.tick().await;
+            let mut wire = Wire::connect(pulse.address()).await;
+            wire.send(GET).await;
+            assert_eq!(wire.reply().await.unwrap().status, 200);
+            idle.push(wire);
+        }
+        kill_process(worker, Signal::STOP).unwrap();
+        let stat = format!("/proc/{}/stat", worker.as_raw_nonzero());
+        while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+            beat.tick().await;
+        }
+        // Who is not closed now must not be closed without an answer.
+        idle.retain_mut(|wire| wire.reply_now().is_none() && !wire.has_ended());
+        for wire in &mut idle {
+            wire.send(GET).await;
+        }
+        kill_process(worker, Signal::CONT).unwrap();
+        for wire in &mut idle {
+            let reply = wire.reply().await.map(|reply| reply.status);
+            assert_eq!(reply, Some(200), "after {answered}");
+            answered += 1;
+        }
+    }
 }

@@ -175,6 +175,33 @@ fn bodies() -> Vec<(&'static str, String, u16, Then)> {
     ]
 }
 
+/// Bytes that another server would take for a request of its own, behind what is doubtful.
+fn smuggled() -> Vec<(&'static str, String, u16, Then)> {
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let five = "5\r\nhello\r\n0\r\n\r\n";
+    vec![
+        // Whoever in front went by the length would take the rest for another visitor's request.
+        (
+            "length, then chunked, with a request behind it",
+            upload(&format!("Content-Length: 90\r\n{chunked}"), &format!("{five}{}", get(HOST))),
+            200,
+            Closed,
+        ),
+        (
+            "chunked, then length, with a request behind it",
+            upload(&format!("{chunked}Content-Length: 5\r\n"), &format!("{five}{}", get(HOST))),
+            200,
+            Closed,
+        ),
+        (
+            "length twice, with a request behind the shorter",
+            upload("Content-Length: 5\r\nContent-Length: 60\r\n", &format!("hello{}", get(HOST))),
+            400,
+            Closed,
+        ),
+    ]
+}
+
 fn lengths() -> Vec<(&'static str, String, u16, Then)> {
     vec![
         (
@@ -221,7 +248,7 @@ async fn judge(address: &str, request: &str, status: u16, then: Then) -> Option<
 #[tokio::test]
 async fn every_request_has_one_verdict_and_a_doubtful_one_closes() {
     let mut pulse = Pulse::start_testsite(&["-w", "1"]).await;
-    let rows = [plain(), targets(), bodies(), lengths()].concat();
+    let rows = [plain(), targets(), bodies(), smuggled(), lengths()].concat();
     let judged = rows.iter().map(|(name, request, status, then)| {
         let address = pulse.address();
         async move {

@@ -104,7 +104,7 @@ impl Wire {
     pub async fn is_closed(&mut self) -> bool {
         let mut piece = [0; 1024];
         let read = timeout(CLOSED, self.stream.read(&mut piece)).await;
-        matches!(read, Ok(Ok(0) | Err(_)))
+        self.read.is_empty() && matches!(read, Ok(Ok(0) | Err(_)))
     }
 
     /// Waits until the other side closes the connection, and throws away what it says.

@@ -4,8 +4,12 @@
 //! little or too much; its [`Fate`] says which → `serve` answers 408 or 413. The answer's body is
 //! an [`Answer`], whose end tells the connection that it may wait for another request.
 //!
-//! Invariant: a clock runs only while somebody wants to read and the client has sent nothing, so
-//! a view that takes its time costs no upload.
+//! Invariants:
+//! - A clock runs only while somebody wants to read and the client has sent nothing, so a view that
+//!   takes its time costs no upload.
+//! - A request that is waited for holds no place among those that are answered: it gives its own up
+//!   and gets another one with the end of its body, as if it had only just come. So bodies that
+//!   come slowly, on purpose or not, keep nobody out.
 
 use std::error::Error;
 use std::fmt;
@@ -17,10 +21,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::conf::Settings;
+use crate::http::{give_up_place, keep_place};
+use crate::server::visitors::crowd::{Full, Gate};
 use crate::server::visitors::watch::Watched;
 
 /// What a body may cost.
@@ -47,6 +55,8 @@ pub(in crate::server) enum Failed {
     TooLong = 2,
     /// It is no chunked body, or was cut off.
     Broken = 3,
+    /// It has come, and too many are being answered.
+    Late = 5,
 }
 
 /// How a body is doing.
@@ -73,6 +83,7 @@ impl Fate {
             fate if fate == Failed::Slow as u8 => Done::Failed(Failed::Slow),
             fate if fate == Failed::TooLong as u8 => Done::Failed(Failed::TooLong),
             fate if fate == Failed::Broken as u8 => Done::Failed(Failed::Broken),
+            fate if fate == Failed::Late as u8 => Done::Failed(Failed::Late),
             _ => Done::NotYet,
         }
     }
@@ -93,12 +104,19 @@ impl Terms {
     }
 }
 
+/// A place among the requests that are answered, on its way.
+type Entering = BoxFuture<'static, Result<OwnedSemaphorePermit, Full>>;
+
 /// A request's body.
-#[derive(Debug)]
 pub(in crate::server) struct Question {
     body: Incoming,
     terms: Terms,
     fate: Fate,
+    gate: Arc<Gate>,
+    /// Whether the request has given its place up.
+    is_outside: bool,
+    /// The last of it, and the place it waits for.
+    last: Option<(Option<Frame<Bytes>>, Entering)>,
     bytes: u64,
     /// Time spent waiting for the client.
     waited: Duration,
@@ -107,8 +125,45 @@ pub(in crate::server) struct Question {
 }
 
 impl Question {
-    pub(in crate::server) fn new(body: Incoming, terms: Terms, fate: Fate) -> Self {
-        Self { body, terms, fate, bytes: 0, waited: Duration::ZERO, waiting: None }
+    pub(in crate::server) fn new(
+        body: Incoming,
+        terms: Terms,
+        fate: Fate,
+        gate: Arc<Gate>,
+    ) -> Self {
+        let (bytes, waited, waiting) = Default::default();
+        let (is_outside, last) = (false, None);
+        Self { body, terms, fate, gate, is_outside, last, bytes, waited, waiting }
+    }
+
+    /// All is there: the view goes on with it once there is a place for the request again.
+    fn poll_last(
+        &mut self,
+        last: Option<Frame<Bytes>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Bad>>> {
+        if !self.is_outside {
+            self.fate.set(WHOLE);
+            return Poll::Ready(last.map(Ok));
+        }
+        let gate = Arc::clone(&self.gate);
+        self.last = Some((last, Box::pin(async move { gate.enter().await })));
+        self.poll_enter(cx)
+    }
+
+    fn poll_enter(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Bad>>> {
+        let Some((last, entering)) = &mut self.last else { return Poll::Ready(None) };
+        let entered = ready!(entering.as_mut().poll(cx));
+        let last = last.take();
+        (self.last, self.is_outside) = (None, false);
+        match entered {
+            Ok(place) => {
+                keep_place(place);
+                self.fate.set(WHOLE);
+                Poll::Ready(last.map(Ok))
+            }
+            Err(Full) => Poll::Ready(Some(Err(self.fail(Failed::Late, "the server is busy")))),
+        }
     }
 
     fn fail(&self, how: Failed, words: &'static str) -> Bad {
@@ -140,7 +195,11 @@ impl HttpBody for Question {
         if matches!(this.fate.get(), Done::Failed(_)) {
             return Poll::Ready(None);
         }
+        if this.last.is_some() {
+            return this.poll_enter(cx);
+        }
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            this.is_outside |= give_up_place();
             ready!(this.poll_over(cx));
             return Poll::Ready(Some(Err(this.fail(Failed::Slow, "the body comes too slowly"))));
         };
@@ -148,11 +207,11 @@ impl HttpBody for Question {
             this.waited += since.elapsed();
         }
         match frame {
-            None => this.fate.set(WHOLE),
+            None => this.poll_last(None, cx),
             Some(Err(error)) => {
                 tracing::debug!(%error, "a body cannot be read");
                 let bad = this.fail(Failed::Broken, "the body is malformed or was cut off");
-                return Poll::Ready(Some(Err(bad)));
+                Poll::Ready(Some(Err(bad)))
             }
             Some(Ok(frame)) => {
                 this.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -161,20 +220,25 @@ impl HttpBody for Question {
                     return Poll::Ready(Some(Err(bad)));
                 }
                 if this.body.is_end_stream() {
-                    this.fate.set(WHOLE);
+                    return this.poll_last(Some(frame), cx);
                 }
-                return Poll::Ready(Some(Ok(frame)));
+                Poll::Ready(Some(Ok(frame)))
             }
         }
-        Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.last.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question").field("body", &self.body).finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,9 @@
 //!
 //! Read for it: RFC 9112 §2 to §6, nginx's and gunicorn's verdicts. hyper 1.12 itself refuses what
 //! is no head (bare CR, NUL, space before a colon, folded lines), lengths that differ, and closes
-//! after a length beside a transfer coding; it looks at no Host and takes `chunked, chunked`.
+//! after a length beside a transfer coding (whose header it drops, so nobody here can refuse it;
+//! RFC 9112 §6.1 has it answered by the chunks and closed, and so it is); it looks at no Host and
+//! takes `chunked, chunked`.
 
 use std::net::Ipv6Addr;
 

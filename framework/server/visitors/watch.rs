@@ -158,7 +158,11 @@ impl Watch {
                 if let Some(why) = connection.is_over(self.patience, now) {
                     connection.cut(why);
                     self.figures.cut(why);
-                    return false;
+                    // A last request that is there is answered yet, and watched as any other.
+                    if why == Cut::KeepAlive {
+                        connection.enter(Phase::New);
+                    }
+                    return why == Cut::KeepAlive;
                 }
                 connection.phase() != Phase::Upgraded
             });
@@ -251,10 +255,10 @@ impl Watched {
         self.lingers.load(Ordering::Relaxed) || self.phase() == Phase::Head
     }
 
-    /// Ready once it is cut.
+    /// Ready once it is cut, and told once.
     pub(in crate::server) fn poll_cut(&self, cx: &Context<'_>) -> Poll<Cut> {
         self.waker.register(cx.waker());
-        match self.cut.load(Ordering::Relaxed) {
+        match self.cut.swap(0, Ordering::Relaxed) {
             cut if cut == Cut::Header as u8 => Poll::Ready(Cut::Header),
             cut if cut == Cut::KeepAlive as u8 => Poll::Ready(Cut::KeepAlive),
             cut if cut == Cut::Write as u8 => Poll::Ready(Cut::Write),
