@@ -3,13 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::Project;
-use crate::conf::Settings;
+use super::{Project, deploy};
+use crate::conf::{self, Settings};
 use crate::models::{ConstraintKind, Meta};
 
-/// Characters a secret key should have, and how many different ones (Django's `security.W009`).
-const KEY_CHARS_MIN: usize = 50;
-const KEY_UNLIKE_MIN: usize = 5;
+/// What a `Referrer-Policy` may be (Referrer Policy, W3C).
+const REFERRER_POLICIES: [&str; 8] = [
+    "no-referrer",
+    "no-referrer-when-downgrade",
+    "origin",
+    "origin-when-cross-origin",
+    "same-origin",
+    "strict-origin",
+    "strict-origin-when-cross-origin",
+    "unsafe-url",
+];
+/// What a `Cross-Origin-Opener-Policy` may be (HTML, 7.1.3).
+const OPENER_POLICIES: [&str; 4] =
+    ["same-origin", "same-origin-allow-popups", "noopener-allow-popups", "unsafe-none"];
 
 /// Something a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,15 +35,19 @@ pub struct Check {
     pub hint: Option<String>,
 }
 
-/// How bad a finding is; from `Error` on a site does not start.
+/// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
+    /// For whoever looks for something.
+    Debug,
     /// Worth knowing.
     Info,
     /// Probably not meant.
     Warning,
     /// Cannot work.
     Error,
+    /// Does harm.
+    Critical,
 }
 
 impl Check {
@@ -44,6 +59,25 @@ impl Check {
     /// Something that is probably not meant.
     pub fn warning(id: &'static str, message: impl Into<String>) -> Self {
         Self { level: Level::Warning, id, message: message.into(), hint: None }
+    }
+
+    /// What it is about, to pick it by with `--tag`: what stands before the dot of its id, in one
+    /// word for what belongs together.
+    #[must_use]
+    pub fn tag(&self) -> &'static str {
+        match self.id.split('.').next().unwrap_or(self.id) {
+            "fields" => "models",
+            "static" => "staticfiles",
+            // Django's id of a trusted origin without a scheme.
+            "4_0" => "security",
+            tag => tag,
+        }
+    }
+
+    /// Whether the setting `silenced_system_checks` names it.
+    #[must_use]
+    pub fn is_silenced(&self, settings: &Settings) -> bool {
+        settings.silenced_system_checks.iter().any(|id| id == self.id)
     }
 
     /// With what to do about it.
@@ -58,9 +92,11 @@ impl Check {
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let level = match self.level {
+            Level::Debug => "debug",
             Level::Info => "info",
             Level::Warning => "warning",
             Level::Error => "error",
+            Level::Critical => "critical",
         };
         write!(f, "{level} {}: {}", self.id, self.message)?;
         match &self.hint {
@@ -82,6 +118,26 @@ impl Project {
         found.extend(self.apps().iter().flat_map(|app| app.project_checks(self)));
         found.sort_by_key(|check| std::cmp::Reverse(check.level));
         found
+    }
+
+    /// The same, and what is careless on a server that others can reach.
+    #[must_use]
+    pub fn check_deploy(&self, settings: &Settings) -> Vec<Check> {
+        let mut found = self.check(settings);
+        found.extend(deploy::check_settings(settings));
+        found.extend(self.apps().iter().flat_map(|app| app.deploy_checks(settings)));
+        found.sort_by_key(|check| (std::cmp::Reverse(check.level), check.id));
+        found
+    }
+
+    /// What findings can be about ([`Check::tag`]): the framework's rooms and the apps.
+    #[must_use]
+    pub fn check_tags(&self) -> BTreeSet<&'static str> {
+        let apps = self.apps().iter().map(|app| app.label());
+        ["apps", "mail", "models", "security", "staticfiles", "urls"]
+            .into_iter()
+            .chain(apps)
+            .collect()
     }
 
     fn check_apps(&self) -> Vec<Check> {
@@ -188,14 +244,13 @@ fn is_label(label: &str) -> bool {
             .all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_')
 }
 
-/// What concerns a site that others can reach.
+/// Settings that cannot work.
 fn check_settings(settings: &Settings) -> Vec<Check> {
     let mut found = Vec::new();
     for origin in &settings.csrf.trusted_origins {
         if !origin.contains("://") {
             let words = format!("csrf.trusted_origins has {origin:?}, without a scheme");
-            found
-                .push(Check::error("csrf.E001", words).hint(format!("write \"https://{origin}\"")));
+            found.push(Check::error("4_0.E001", words).hint(format!("write \"https://{origin}\"")));
         }
     }
     let url = &settings.static_files.url;
@@ -203,27 +258,26 @@ fn check_settings(settings: &Settings) -> Vec<Check> {
         let words = format!("static.url is {url:?}; it has to end with a slash");
         found.push(Check::error("static.E001", words));
     }
-    if settings.debug {
-        return found;
-    }
-    if is_weak(settings.secret_key.expose()) {
-        let words = "secret_key is short or easily guessed";
-        let hint = format!("take {KEY_CHARS_MIN} random characters or more");
-        found.push(Check::warning("security.W009", words).hint(hint));
-    }
-    if settings.secret_key_fallbacks.iter().any(|key| is_weak(key.expose())) {
-        let words = "one of secret_key_fallbacks is short or easily guessed";
-        found.push(Check::warning("security.W025", words));
-    }
-    if settings.allowed_hosts.is_empty() {
-        let words = "allowed_hosts is empty: every request will be refused";
-        let hint = "name the hosts this site answers to: allowed_hosts = [\"example.com\"]";
-        found.push(Check::warning("security.W020", words).hint(hint));
-    }
+    found.extend(check_policies(&settings.security));
     found
 }
 
-fn is_weak(key: &str) -> bool {
-    let unlike: BTreeSet<char> = key.chars().collect();
-    key.chars().count() < KEY_CHARS_MIN || unlike.len() < KEY_UNLIKE_MIN
+/// Headers whose words no browser knows: it would ignore them.
+fn check_policies(security: &conf::Security) -> Vec<Check> {
+    let mut found = Vec::new();
+    let policy = &security.referrer_policy;
+    let unknown = policy.split(',').map(str::trim).find(|one| !REFERRER_POLICIES.contains(one));
+    if let Some(unknown) = unknown.filter(|_| !policy.is_empty()) {
+        let words = format!("security.referrer_policy has {unknown:?}, which no browser knows");
+        let hint = format!("there are: {}", REFERRER_POLICIES.join(", "));
+        found.push(Check::error("security.E023", words).hint(hint));
+    }
+    let policy = security.cross_origin_opener_policy.as_str();
+    if !policy.is_empty() && !OPENER_POLICIES.contains(&policy) {
+        let words =
+            format!("security.cross_origin_opener_policy is {policy:?}, which no browser knows");
+        let hint = format!("there are: {}", OPENER_POLICIES.join(", "));
+        found.push(Check::error("security.E024", words).hint(hint));
+    }
+    found
 }

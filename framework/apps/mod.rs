@@ -5,6 +5,7 @@
 
 mod assets;
 mod check;
+mod deploy;
 mod migrations;
 mod open;
 #[cfg(test)]
@@ -66,6 +67,12 @@ pub trait App: Send + Sync + 'static {
 
     /// What it finds wrong with itself and its settings.
     fn checks(&self, settings: &Settings) -> Vec<Check> {
+        let _ = settings;
+        Vec::new()
+    }
+
+    /// What it finds careless on a server that others can reach, for `manage check --deploy`.
+    fn deploy_checks(&self, settings: &Settings) -> Vec<Check> {
         let _ = settings;
         Vec::new()
     }

@@ -1,5 +1,5 @@
 use super::{App, Project};
-use crate::conf::{Secret, Settings};
+use crate::conf::{ContentPolicy, MailBackend, Secret, Settings};
 use crate::urls::{Urls, include, path};
 
 struct Named(&'static str);
@@ -51,23 +51,72 @@ fn urls_that_hide_each_other_are_found() {
 }
 
 #[test]
-fn careless_settings_are_found_outside_debug() {
+fn settings_that_cannot_work_are_found() {
     let project = project();
-    assert_eq!(found(&project, |s| s.secret_key = Secret::new("short")), ["security.W009"]);
-    assert_eq!(found(&project, |s| s.secret_key = Secret::new("ab".repeat(30))), ["security.W009"]);
-    assert_eq!(
-        found(&project, |s| s.secret_key_fallbacks = vec![Secret::new("old")]),
-        ["security.W025"]
-    );
-    assert_eq!(found(&project, |s| s.allowed_hosts.clear()), ["security.W020"]);
     assert_eq!(
         found(&project, |s| s.csrf.trusted_origins = vec!["a.example".into()]),
-        ["csrf.E001"]
+        ["4_0.E001"]
     );
+    assert_eq!(
+        found(&project, |s| s.security.referrer_policy = "same-origin, never".into()),
+        ["security.E023"]
+    );
+    assert!(
+        found(&project, |s| s.security.referrer_policy = "no-referrer, origin".into()).is_empty()
+    );
+    assert_eq!(
+        found(&project, |s| s.security.cross_origin_opener_policy = "same_origin".into()),
+        ["security.E024"]
+    );
+}
+
+/// What `check --deploy` finds in settings that are careful but for what `change` changes.
+fn found_deployed(change: impl FnOnce(&mut Settings)) -> Vec<&'static str> {
+    let mut settings = Settings::default();
+    settings.secret_key = Secret::new("0123456789".repeat(5));
+    settings.allowed_hosts = vec!["example.com".into()];
+    settings.csrf.cookie_secure = true;
+    settings.security.ssl_redirect = true;
+    settings.security.hsts_seconds = 31_536_000;
+    settings.security.hsts_include_subdomains = true;
+    settings.security.hsts_preload = true;
+    change(&mut settings);
+    project().check_deploy(&settings).iter().map(|check| check.id).collect()
+}
+
+#[test]
+fn each_carelessness_has_django_s_id() {
+    let check = |change: fn(&mut Settings), id: &str| {
+        assert_eq!(found_deployed(change), [id]);
+    };
+    assert!(found_deployed(|_| {}).is_empty());
+    check(|s| s.security.x_frame_options.clear(), "security.W002");
+    check(|s| s.security.hsts_seconds = 0, "security.W004");
+    check(|s| s.security.hsts_include_subdomains = false, "security.W005");
+    check(|s| s.security.content_type_nosniff = false, "security.W006");
+    check(|s| s.security.ssl_redirect = false, "security.W008");
+    check(|s| s.secret_key = Secret::new("short"), "security.W009");
+    check(|s| s.secret_key = Secret::new("ab".repeat(30)), "security.W009");
+    let django = |s: &mut Settings| {
+        s.secret_key = Secret::new(format!("django-insecure-{}", "0123456789".repeat(5)));
+    };
+    check(django, "security.W009");
+    check(|s| s.csrf.cookie_secure = false, "security.W016");
+    check(|s| s.debug = true, "security.W018");
+    check(|s| s.security.x_frame_options = "SAMEORIGIN".into(), "security.W019");
+    check(|s| s.allowed_hosts.clear(), "security.W020");
+    check(|s| s.security.hsts_preload = false, "security.W021");
+    check(|s| s.security.referrer_policy.clear(), "security.W022");
+    check(|s| s.mail.backend = Some(MailBackend::Console), "mail.E001");
+    check(|s| s.security.csp = ContentPolicy::none(), "security.W101");
+    check(|s| s.secret_key_fallbacks = vec![Secret::new("old")], "security.W025");
+}
+
+#[test]
+fn carelessness_is_no_finding_of_a_check_without_deploy() {
     let careless = |settings: &mut Settings| {
-        settings.debug = true;
-        settings.secret_key = Secret::default();
+        settings.secret_key = Secret::new("short");
         settings.allowed_hosts.clear();
     };
-    assert!(found(&project, careless).is_empty());
+    assert!(found(&project(), careless).is_empty());
 }

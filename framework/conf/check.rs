@@ -1,6 +1,7 @@
 //! Values that have the right type and still cannot work.
 
 use hulse_greenlet::GREENLETS_MAX;
+use regex::Regex;
 
 use crate::conf::settings::Settings;
 use crate::error::{Error, Kind, Result};
@@ -64,6 +65,12 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
     let url = &settings.static_files.url;
     if !(url.len() > 1 && url.starts_with('/') && url.ends_with('/')) {
         return wrong(settings, "static.url", "must begin and end with a slash");
+    }
+    for expression in &settings.security.redirect_exempt {
+        if Regex::new(expression).is_err() {
+            let words = format!("has {expression:?}, which is no regular expression");
+            return wrong(settings, "security.redirect_exempt", &words);
+        }
     }
     if !["text", "json"].contains(&settings.log.format.as_str()) {
         return wrong(settings, "log.format", "is neither text nor json");

@@ -11,6 +11,7 @@
 //! - An error says where the value was written. No secret is ever shown.
 
 mod check;
+pub mod csp;
 mod environment;
 mod file;
 mod frozen;
@@ -21,6 +22,7 @@ mod peer;
 mod read;
 mod report;
 mod sections;
+mod security;
 mod server;
 mod service;
 mod settings;
@@ -30,15 +32,17 @@ mod tests;
 mod tree;
 
 pub use chrono_tz::Tz;
+pub use csp::ContentPolicy;
 pub use load::{Override, Sources, load};
 pub use mail::{Mail, MailBackend, MailSecurity};
 pub use nearest::nearest;
 pub use peer::Peer;
 pub use sections::{Section, Sections};
+pub use security::Security;
 pub use server::{Forwarding, Log, Server};
 pub use settings::{
-    Auth, Capacities, Channels, Csrf, Databases, FetchMode, Http, Secret, Security, Sessions,
-    Settings, StaticFiles, StoreUrl,
+    Auth, Capacities, Channels, Csrf, Databases, FetchMode, Http, Secret, Sessions, Settings,
+    StaticFiles, StoreUrl,
 };
 pub use superuser::{Superuser, login_name};
 pub use tree::Origin;

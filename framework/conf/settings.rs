@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::conf::frozen::Written;
 use crate::conf::mail::Mail;
 use crate::conf::sections::{ReadSections, Section};
+use crate::conf::security::Security;
 use crate::conf::server::{Log, Server};
 use crate::conf::tree::Origin;
 
@@ -43,6 +44,8 @@ pub struct Settings {
     /// Host names this site answers to; `.example.com` means it and its subdomains, `*` any.
     /// In debug an empty list means localhost.
     pub allowed_hosts: Vec<String>,
+    /// Findings of `manage check` that are known and meant, by their ids: `security.W021`.
+    pub silenced_system_checks: Vec<String>,
     /// The zone whose clocks and calendar tell the day and hour of a moment, by its IANA name:
     /// `Europe/Berlin`. Moments themselves are kept in UTC.
     #[serde(deserialize_with = "time_zone")]
@@ -301,31 +304,6 @@ impl Default for Csrf {
             cookie_age: 31_449_600,
             cookie_secure: false,
             trusted_origins: Vec::new(),
-        }
-    }
-}
-
-/// Security headers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Security {
-    /// `X-Frame-Options`; empty turns it off.
-    pub x_frame_options: String,
-    /// `X-Content-Type-Options: nosniff`.
-    pub content_type_nosniff: bool,
-    /// `Referrer-Policy`; empty turns it off.
-    pub referrer_policy: String,
-    /// `Cross-Origin-Opener-Policy`; empty turns it off.
-    pub cross_origin_opener_policy: String,
-}
-
-impl Default for Security {
-    fn default() -> Self {
-        Self {
-            x_frame_options: "DENY".into(),
-            content_type_nosniff: true,
-            referrer_policy: "same-origin".into(),
-            cross_origin_opener_policy: "same-origin".into(),
         }
     }
 }

@@ -343,3 +343,29 @@ fn patterns_keep_the_order_in_which_they_are_written() {
     let refused = World::with(none).load().unwrap_err().to_string();
     assert!(refused.contains("channels.capacities.z* must be more than 0"), "{refused}");
 }
+
+#[test]
+fn a_content_policy_is_a_table_or_the_header_s_text() {
+    let csp = |world: World| world.load().unwrap().security.csp.text(Some("n0"));
+    let table = "debug = true\n[security.csp]\nscript-src = [\"'self'\", \"'nonce'\"]\n\
+                 default-src = [\"'none'\"]\nupgrade-insecure-requests = []";
+    let expected = "script-src 'self' 'nonce-n0'; default-src 'none'; upgrade-insecure-requests";
+    assert_eq!(csp(World::with(table)), expected);
+    let text = "default-src 'self';  img-src 'self' data: ;";
+    let world = World::with(table).variable("HULSE_SECURITY__CSP", text);
+    assert_eq!(csp(world), "default-src 'self'; img-src 'self' data:");
+    let off = World::with("debug = true\n[security]\ncsp = \"\"");
+    assert!(off.load().unwrap().security.csp.is_empty());
+    check_error(
+        "debug = true\n[security.csp]\nimg-src = [\"'self'; script-src *\"]",
+        "here/settings.toml:2: security.csp: \"'self'; script-src *\" is no source of img-src",
+    );
+}
+
+#[test]
+fn a_path_that_is_no_regular_expression_is_refused() {
+    check_error(
+        "debug = true\n[security]\nredirect_exempt = [\"(\"]",
+        "here/settings.toml:3: security.redirect_exempt has \"(\", which is no regular expression",
+    );
+}

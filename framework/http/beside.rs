@@ -1,5 +1,6 @@
 //! What belongs to one request: what is known of it from the beginning (its id, its line of the URL
-//! table), and what is made when somebody asks for it (its session, its user, its token).
+//! table), and what is made when somebody asks for it (its session, its user, its token, its
+//! nonce).
 //!
 //! One piece of the request's extensions: those are copied with each copy of a request, a box a
 //! value.
@@ -14,8 +15,8 @@ use std::sync::{Arc, OnceLock};
 
 use http::Extensions;
 
-/// Kinds of values there may be; the framework's own apps have three.
-const KINDS_MAX: usize = 4;
+/// Kinds of values there may be; the framework's own have four.
+const KINDS_MAX: usize = 5;
 /// Kinds of facts: id, captured values, line.
 const FACTS_MAX: usize = 3;
 

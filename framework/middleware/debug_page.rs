@@ -38,10 +38,11 @@ pub(super) fn html(request: &Request, status: StatusCode, error: &Error) -> Stri
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta name=\"robots\" content=\"none\">\
-         <title>{title} at {path}</title><style>{STYLE}</style></head><body>\
+         <title>{title} at {path}</title><style nonce=\"{nonce}\">{STYLE}</style></head><body>\
          <header><p class=\"status\">{title}</p><h1>{message}</h1>\
          <p class=\"where\"><b>{method}</b> {target}</p></header><main>",
         path = escaped(request.path()),
+        nonce = request.csp_nonce().unwrap_or_default(),
         message = escaped(&headline(request, status, error)),
         method = escaped(request.method().as_str()),
         target = escaped(request.path()),

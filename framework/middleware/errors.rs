@@ -84,12 +84,15 @@ async fn page_of_site(request: &Request, status: StatusCode, name: &str) -> Opti
         "errors/error.html".to_owned(),
     ];
     for candidate in candidates.iter().filter(|candidate| templates.has(candidate)) {
-        let context = context! {
+        let mut context = context! {
             status: status.as_u16(),
             reason: status.canonical_reason().unwrap_or("Error"),
             // What a visitor can quote, and the log has too.
             request_id: request.extension::<RequestId>().map(|id| id.0.to_string()),
         };
+        if templates.mentions(candidate, "csp_nonce") {
+            context.insert("csp_nonce", &request.csp_nonce());
+        }
         // After a server error nothing is asked of the database any more.
         let rendered = match status.is_server_error() {
             true => templates.render(candidate, &context),

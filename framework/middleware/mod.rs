@@ -1,7 +1,7 @@
 //! The pieces of the ordered stack; `server/handler` puts them in order.
 //!
-//! Flow: a request passes [`caught`] → [`Logged`] → [`errors`] → [`Security`] → [`hosts`] →
-//! [`Slashed`] → [`csrf`] → [`errors`] again → its view; the answer passes them backwards.
+//! Flow: a request passes [`caught`] → [`Logged`] → [`hosts`] → [`Security`] (to https) → [`csrf`]
+//! → its view; the answer [`errors`] → [`csrf`] → [`Slashed`] → [`errors`] again → [`Security`].
 //!
 //! Invariants:
 //! - Each piece is what it does on the way in, on the way out, or both: plain functions of what
@@ -9,6 +9,7 @@
 //! - A piece refuses with an `Error`; [`errors`] alone turns it into a page.
 //! - Outside debug no page tells more than its status.
 
+mod csp;
 pub mod csrf;
 mod debug_page;
 mod errors;

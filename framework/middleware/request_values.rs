@@ -1,4 +1,5 @@
-//! What every template may use of the request: `request`, `csrf_token`, `csrf_input`.
+//! What every template may use of the request: `request`, `csrf_token`, `csrf_input`,
+//! `csp_nonce`.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,11 @@ pub fn request_values() -> impl Iterator<Item = Processor> {
             r#"<input type="hidden" name="csrfmiddlewaretoken" value="{token}">"#
         )))
     });
-    [request, token, input].into_iter()
+    let nonce = Processor::new("csp_nonce", async |request: Request| {
+        let nonce = request.csp_nonce();
+        Ok(Value::from(nonce.ok_or_else(|| Error::new("making a CSP nonce: outside the stack"))?))
+    });
+    [request, token, input, nonce].into_iter()
 }
 
 fn no_csrf() -> Error {

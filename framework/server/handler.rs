@@ -122,8 +122,8 @@ impl Stack {
         if let Some(slashed) = slashed {
             response = slashed.instead(settings, response);
         }
-        self.security.add(response.headers_mut());
-        let response = errors(&seen, response).await;
+        let mut response = errors(&seen, response).await;
+        self.security.add(&seen, response.headers_mut());
         match marked {
             Some(page) => page.mark(response),
             None => response,
@@ -133,6 +133,9 @@ impl Stack {
     /// What may answer in place of a view.
     async fn admit(&self, parts: &Parts, body: Body) -> Result<Body, Response> {
         hosts(self.site.settings(), parts).map_err(IntoResponse::into_response)?;
+        if let Some(response) = self.security.redirect(parts) {
+            return Err(response);
+        }
         match self.files.serve(parts).await {
             Some(response) => Err(response),
             None => csrf::admit(&self.site, parts, body).await,

@@ -9,7 +9,9 @@
 mod accounts;
 mod background;
 mod blocking;
+mod check;
 mod crowd;
+mod csp;
 mod ctl;
 mod djchat;
 mod djchat_page;

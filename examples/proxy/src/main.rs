@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use futures_util::StreamExt;
-use hulse::conf::Section;
+use hulse::conf::{ContentPolicy, Section};
 use hulse::http::{HeaderMap, HeaderName, IntoResponse, StatusCode, any, header};
 use hulse::middleware::RequestId;
 use hulse::prelude::*;
@@ -60,7 +60,9 @@ fn main() -> std::process::ExitCode {
 }
 
 fn project() -> Project {
-    let urls = ["", "<path:any>"].map(|route| path(route, any(forward)).csrf_exempt());
+    // Forms and pages are the other server's: so are their tokens and their policy.
+    let line = |route| path(route, any(forward)).csrf_exempt().csp_override(ContentPolicy::none());
+    let urls = ["", "<path:any>"].map(line);
     Project::new("proxy", env!("CARGO_MANIFEST_DIR")).section::<Upstream>().urls(Urls::new(urls))
 }
 

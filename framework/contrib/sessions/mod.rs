@@ -27,7 +27,8 @@ pub(crate) use tickets::admit_ticket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::apps::App as Install;
+use crate::apps::{App as Install, Check};
+use crate::conf::Settings;
 use crate::http::{Marker, Request};
 use crate::models::{Meta, Model};
 
@@ -46,6 +47,16 @@ impl Install for App {
 
     fn markers(&self) -> Vec<Marker> {
         vec![marks::marker()]
+    }
+
+    fn deploy_checks(&self, settings: &Settings) -> Vec<Check> {
+        if settings.sessions.cookie_secure {
+            return Vec::new();
+        }
+        let words = "sessions.cookie_secure is false: over http anybody on the way reads the \
+                     session cookie, and is that visitor from then on";
+        let hint = "set sessions.cookie_secure = true, once the site is served over https";
+        vec![Check::warning("security.W010", words).hint(hint)]
     }
 }
 

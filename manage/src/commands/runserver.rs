@@ -114,7 +114,8 @@ fn bind(addrport: Option<&str>, ipv6: bool) -> Result<String> {
 
 /// Says what is wrong with the project. It is served all the same: that is how one mends it.
 fn check(context: &Context, settings: &Settings) {
-    let found = context.project().check(settings);
+    let mut found = context.project().check(settings);
+    found.retain(|check| !check.is_silenced(settings));
     for check in &found {
         tell(format!("{check}\n"));
     }

@@ -98,6 +98,7 @@ fn urls() -> Urls {
         Streams::new([stream("chat/<slug:room>", chat)]).at("stream/"),
         socket("echo/", || Echo),
         path("live/", live),
+        path("nonce/", inline),
         path("live.js", async || ([(header::CONTENT_TYPE, "text/javascript")], LIVE_SCRIPT)),
         path("rows/", rows).name("rows"),
         path("rows/<int:number>/", insert).name("insert"),
@@ -177,6 +178,18 @@ async fn live() -> Response {
         response.headers_mut().insert(name, value.parse().expect("a header"));
     }
     response
+}
+
+/// Two scripts in the page: one of the site's, one that somebody wrote into it.
+async fn inline(request: Request) -> axum::response::Html<String> {
+    let nonce = request.csp_nonce().unwrap_or_default();
+    axum::response::Html(format!(
+        "<!doctype html><link rel=icon href=data:,><title>inline</title>\
+         <script nonce=\"{nonce}\">window.refused = []; document.addEventListener(\
+         'securitypolicyviolation', (event) => refused.push(event.effectiveDirective))</script>\
+         <script>window.injected = true</script>\
+         <img src=/nothing.png onerror=\"window.injected = true\">"
+    ))
 }
 
 /// What a test drives: `start`, then `chat`, `heard`, `states`.
