@@ -16,6 +16,7 @@ mod ctl;
 mod djchat;
 mod djchat_page;
 mod fixtures;
+mod hostile;
 mod inspectdb;
 mod kill;
 mod liveblog;

@@ -13,6 +13,7 @@ mod csp;
 mod csrf;
 mod db;
 mod fixtures;
+mod hostile;
 mod http;
 mod inspectdb;
 mod middleware;
