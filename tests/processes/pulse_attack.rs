@@ -1,9 +1,11 @@
 //! Attacks and crowds with figures. In short form; `HULSE_TEST_LONG` is the full size.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use hulse_tests::{Pulse, Wire};
+use hulse_tests::{Holder, Pulse, Visitor, Wire};
 use rustix::process::Pid;
 use tokio::time::interval;
 
@@ -50,31 +52,13 @@ async fn bystanders(pulse: &Pulse, time: Duration) -> Duration {
 
 #[tokio::test]
 async fn slow_senders_do_not_slow_the_others_down() {
-    take_descriptors();
     let attackers = sized(300, 2000);
     let pulse = Pulse::start_testsite(&["-w", "2", "--header-timeout", "30"]).await;
     let time = Duration::from_secs(3);
     let alone = bystanders(&pulse, time).await;
-    let mut slow = Vec::new();
-    for _ in 0..attackers {
-        let mut wire = Wire::connect(pulse.address()).await;
-        wire.send("POST /upload/ HTTP/1.1\r\nHost: localhost\r\nX: ").await;
-        slow.push(wire);
-    }
     // Each sends a byte a second.
-    let attack = async {
-        let mut beat = interval(Duration::from_secs(1));
-        loop {
-            beat.tick().await;
-            for wire in &mut slow {
-                wire.send("y").await;
-            }
-        }
-    };
-    let attacked = tokio::select! {
-        attacked = bystanders(&pulse, time) => attacked,
-        () = attack => unreachable!("it goes on for ever"),
-    };
+    let _slow = Holder::start(pulse.address(), attackers, "slow").await;
+    let attacked = bystanders(&pulse, time).await;
     println!("{attackers} slow senders: p99 {alone:?} without, {attacked:?} with them");
     // Both share two cores with other tests: below a few milliseconds a factor says nothing.
     let noise = Duration::from_millis(20);
@@ -92,43 +76,124 @@ fn resident(process: Pid) -> usize {
     of("Private_Dirty:")
 }
 
-/// Opens that many connections that have said `words` and were answered.
-async fn connections(pulse: &Pulse, count: usize, words: &str, status: u16) -> Vec<Wire> {
-    let mut open = Vec::new();
-    while open.len() < count {
-        let some = (0..100.min(count - open.len())).map(|_| async {
-            let mut wire = Wire::connect(pulse.address()).await;
-            wire.send(words).await;
-            assert_eq!(wire.reply().await.expect("an answer").status, status);
-            wire
-        });
-        open.extend(join_all(some).await);
-    }
-    open
-}
-
 #[tokio::test]
 async fn idle_connections_and_sockets_cost_little_memory() {
-    take_descriptors();
     let count = sized(400, 10_000);
     let pulse = Pulse::start_testsite(&["-w", "4"]).await;
     // What a worker makes once, it has made.
-    drop((
-        connections(&pulse, 100, GET, 200).await,
-        connections(&pulse, 100, HANDSHAKE, 101).await,
-    ));
+    for kind in ["idle", "sockets"] {
+        drop(Holder::start(pulse.address(), 100, kind).await);
+    }
     let all = || pulse.workers().into_iter().map(resident).sum::<usize>();
     let before = all();
-    let idle = connections(&pulse, count, GET, 200).await;
+    let _idle = Holder::start(pulse.address(), count, "idle").await;
     let with_idle = all();
-    let sockets = connections(&pulse, count, HANDSHAKE, 101).await;
+    let _sockets = Holder::start(pulse.address(), count, "sockets").await;
     let with_sockets = all();
     let each = |more: usize, less: usize| more.saturating_sub(less) / count;
     let (of_idle, of_socket) = (each(with_idle, before), each(with_sockets, with_idle));
     println!("{count} idle connections: {of_idle} bytes each; {count} sockets: {of_socket} each");
     // Few of them pay for pages that more would share.
     assert!(of_idle < 24 * 1024 && of_socket < 40 * 1024, "{of_idle}, {of_socket}");
-    assert_eq!(idle.len() + sockets.len(), 2 * count);
+    assert!(pulse.connections().len() >= 2 * count);
+    bystanders(&pulse, Duration::from_millis(200)).await;
+}
+
+/// Readers that do not read, of one group.
+const DEAF: usize = 20;
+/// Bytes of a message to them, and how many there are: 32 MB a reader.
+const SAID_BYTES: usize = 32 * 1024;
+const SAID: usize = 1000;
+
+#[tokio::test]
+async fn readers_that_do_not_read_are_cut_off_and_cost_no_memory() {
+    let pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let mut deaf = Vec::new();
+    for _ in 0..DEAF {
+        deaf.push(open_socket(&pulse, "/feed/crowd/").await);
+    }
+    let ports: BTreeSet<u16> = deaf.iter().map(Wire::port).collect();
+    let mut speaker = Visitor::new(pulse.address()).socket("/room/crowd/nobody/now/").await;
+    speaker.frame().await.unwrap();
+    bystanders(&pulse, Duration::from_millis(300)).await;
+    let all = || pulse.workers().into_iter().chain(pulse.store()).map(resident).sum::<usize>();
+    let (before, most) = (all(), Cell::new(0));
+    let text = "x".repeat(SAID_BYTES);
+    let speak = async {
+        for number in 0..SAID {
+            speaker.send(&text).await;
+            // What it says comes back to it, and where it is.
+            while !speaker.frame().await.unwrap().starts_with("at ") {}
+            if number % 50 == 0 {
+                most.set(most.get().max(all()));
+            }
+        }
+    };
+    let listen = bystanders(&pulse, Duration::from_secs(3));
+    let ((), p99) = tokio::join!(speak, listen);
+    let mut beat = interval(Duration::from_millis(100));
+    let begun = Instant::now();
+    while pulse.connections().iter().any(|(_, port)| ports.contains(port)) {
+        beat.tick().await;
+        assert!(begun.elapsed() < Duration::from_secs(60), "some are still there");
+    }
+    let grown = most.get().saturating_sub(before);
+    println!(
+        "{DEAF} deaf readers of {} MB: {} KB more, p99 of others {p99:?}, all cut off",
+        SAID * SAID_BYTES / 1_000_000,
+        grown / 1024
+    );
+    assert!(grown < 64 << 20, "{grown} bytes");
+    assert!(p99 < Duration::from_millis(250), "{p99:?}");
+}
+
+/// A WebSocket that has been accepted.
+async fn open_socket(pulse: &Pulse, path: &str) -> Wire {
+    let mut wire = Wire::connect(pulse.address()).await;
+    wire.send(HANDSHAKE.replace("/echo/", path)).await;
+    assert_eq!(wire.reply().await.expect("an answer").status, 101);
+    wire
+}
+
+/// How many descriptors a process has open.
+fn descriptors(process: Pid) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero())).unwrap().count()
+}
+
+#[tokio::test]
+async fn clients_that_come_and_drop_leave_nothing_behind() {
+    take_descriptors();
+    let rounds = sized(20, 200);
+    let pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let visit = |reset: bool| {
+        let pulse = &pulse;
+        async move {
+            let wire = open_socket(pulse, "/feed/storm/").await;
+            let stream = wire.into_stream();
+            if reset {
+                stream.set_zero_linger().unwrap();
+            }
+        }
+    };
+    join_all((0..100).map(|_| visit(false))).await;
+    let files = || pulse.workers().into_iter().map(descriptors).sum::<usize>();
+    let held = || pulse.workers().into_iter().map(resident).sum::<usize>();
+    let mut beat = interval(Duration::from_millis(20));
+    while !pulse.connections().is_empty() {
+        beat.tick().await;
+    }
+    let before = (files(), held());
+    for _ in 0..rounds {
+        join_all((0..100).map(|number| visit(number % 2 == 0))).await;
+    }
+    let begun = Instant::now();
+    while files() > before.0 {
+        beat.tick().await;
+        assert!(begun.elapsed() < Duration::from_secs(10), "{} descriptors", files());
+    }
+    let grown = held().saturating_sub(before.1);
+    println!("{} sockets came and went: {} KB more", rounds * 100, grown / 1024);
+    assert!(grown < 16 << 20, "{grown} bytes");
     bystanders(&pulse, Duration::from_millis(200)).await;
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use hulse_tests::{Network, Program, Pulse, Surroundings, Visitor, Wire, databases};
 use tempfile::TempDir;
 use tokio::time::interval;
@@ -119,5 +120,69 @@ async fn while_the_database_is_away_other_pages_answer_and_the_site_is_not_ready
     }
     assert_eq!(visitor.get("/rows/2/").await.status, 200);
     println!("database away: ready and writing {:?} after it is back", begun.elapsed());
+    // As when it is started anew: all connections are gone, new ones are taken.
+    network.cut();
+    let begun = Instant::now();
+    while visitor.get("/rows/3/").await.status != 200 {
+        beat.tick().await;
+        assert!(begun.elapsed() < Duration::from_secs(8));
+    }
+    println!("database restarted: writing {:?} after", begun.elapsed());
     assert_eq!(pulse.workers(), workers, "no worker has ended");
+}
+
+#[tokio::test]
+async fn a_long_write_delays_writers_and_none_is_lost() {
+    let mut pulse = Pulse::start_testsite(&["-w", "4"]).await;
+    let mut visitor = Visitor::new(pulse.address());
+    assert_eq!(visitor.get("/rows/0/").await.status, 200);
+    let address = pulse.address().to_owned();
+    let holding = tokio::spawn(async move { Visitor::new(&address).get("/lock/3000/").await });
+    pulse.said("lock begins").await;
+    let begun = Instant::now();
+    let writers = (1..=20).map(|number| {
+        let mut writer = visitor.at(pulse.address());
+        async move { writer.get(&format!("/rows/{number}/")).await.status }
+    });
+    let reader = async {
+        assert_eq!(visitor.at(pulse.address()).get("/count/").await.body, "1");
+        assert!(begun.elapsed() < Duration::from_secs(2), "readers wait for no writer");
+    };
+    let (statuses, ()) = tokio::join!(join_all(writers), reader);
+    assert!(begun.elapsed() > Duration::from_secs(1), "they have waited: {:?}", begun.elapsed());
+    assert_eq!(statuses, [200; 20]);
+    assert_eq!(holding.await.unwrap().status, 200);
+    assert_eq!(visitor.get("/count/").await.body, "22");
+}
+
+#[tokio::test]
+async fn writers_who_wait_too_long_are_told_so_and_nobody_else_notices() {
+    let environment = vec![("HULSE_DATABASE__WAIT_SECONDS".to_owned(), "1".to_owned())];
+    let surroundings = Surroundings { program: Program::Testsite, environment, database: None };
+    let mut pulse = Pulse::start_in(surroundings, &["-w", "2"]).await;
+    let mut visitor = Visitor::new(pulse.address());
+    assert_eq!(visitor.get("/rows/0/").await.status, 200);
+    let mut socket = visitor.socket("/room/r/ann/now/").await;
+    socket.frame().await.unwrap();
+    let address = pulse.address().to_owned();
+    let holding = tokio::spawn(async move { Visitor::new(&address).get("/lock/6000/").await });
+    pulse.said("lock begins").await;
+    let begun = Instant::now();
+    // Each on a connection of its own: both workers are asked.
+    let writers = (1..=8).map(|number| {
+        let mut writer = visitor.at(pulse.address());
+        async move { writer.get(&format!("/rows/{number}/")).await.status }
+    });
+    let statuses = join_all(writers).await;
+    assert_eq!(statuses, [503; 8], "{}", pulse.log());
+    let told = begun.elapsed();
+    assert!(told < Duration::from_secs(5), "{told:?}");
+    assert_eq!(visitor.get("/count/").await.body, "1");
+    socket.send("still here").await;
+    while socket.frame().await.unwrap() != "still here" {}
+    assert!(!holding.is_finished(), "all that was while it held the lock");
+    assert_eq!(holding.await.unwrap().status, 200);
+    assert_eq!(visitor.get("/rows/9/").await.status, 200);
+    println!("a write lock of 6 s: writers told after {told:?}");
+    assert_eq!(visitor.get("/count/").await.body, "3");
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -218,6 +219,90 @@ async fn faults(pulse: &Pulse) {
     // It may have been replaced by now.
     let _gone = kill_process(stopped, Signal::CONT);
     let_run(Duration::from_secs(2)).await;
+}
+
+/// What may happen at any moment.
+const KINDS: [&str; 6] = [
+    "worker killed",
+    "all workers killed",
+    "store killed",
+    "worker stopped",
+    "store stopped",
+    "reload",
+];
+
+/// Faults drawn by a number that is printed, and taken from `HULSE_SEED` if that is set.
+#[expect(clippy::print_stdout, reason = "the seed of the run")]
+async fn random_faults(pulse: &Pulse) {
+    let seed = std::env::var("HULSE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let mut random = seed.unwrap_or_else(|| RandomState::new().hash_one(0));
+    println!("HULSE_SEED={random}");
+    let mut draw = |below: usize| {
+        // Knuth's MMIX generator; its high bits are the good ones.
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    let_run(Duration::from_secs(1)).await;
+    for _ in 0..if is_long() { 60 } else { 5 } {
+        let kind = KINDS[draw(KINDS.len())];
+        let workers = pulse.workers();
+        let worker = workers.get(draw(workers.len().max(1))).copied();
+        let victims = match kind {
+            "all workers killed" => workers,
+            "store killed" | "store stopped" => pulse.store().into_iter().collect(),
+            "reload" => Vec::new(),
+            _ => worker.into_iter().collect(),
+        };
+        let signal = if kind.ends_with("stopped") { Signal::STOP } else { Signal::KILL };
+        for victim in &victims {
+            // It may be gone by itself: an old one of a reload.
+            let _gone = kill_process(*victim, signal);
+        }
+        if kind == "reload" {
+            let said = pulse.try_manage(&["ctl", "reload"], &[]).await;
+            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        }
+        let_run(Duration::from_millis(200 + draw(1000) as u64)).await;
+        for victim in victims {
+            let _gone = kill_process(victim, Signal::CONT);
+        }
+        let_run(Duration::from_millis(draw(1500) as u64)).await;
+    }
+    let_run(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn through_random_faults_every_message_comes_once_and_in_order() {
+    let pulse = Pulse::start_testsite(&["-w", "3"]).await;
+    storm(&pulse, random_faults(&pulse)).await;
+}
+
+/// Who lost their connections all at once.
+const CROWD: usize = 300;
+const CROWD_LONG: usize = 1000;
+
+#[tokio::test]
+async fn a_crowd_that_returns_at_once_is_back_soon() {
+    let count = if is_long() { CROWD_LONG } else { CROWD };
+    let pulse = Pulse::start_testsite(&["-w", "4"]).await;
+    let mut clients: Vec<_> = (0..count).map(|i| Client::new(&pulse, i % ROOMS, i)).collect();
+    let sockets = join_all(clients.iter_mut().map(Client::connect)).await;
+    for worker in pulse.workers() {
+        kill_process(worker, Signal::KILL).unwrap();
+    }
+    let begun = Instant::now();
+    let back = clients.iter_mut().zip(sockets).map(|(client, mut socket)| async move {
+        assert!(next(&mut socket).await.is_none(), "its worker was killed");
+        client.connect().await;
+        begun.elapsed()
+    });
+    let mut took = join_all(back).await;
+    took.sort();
+    let (half, last) = (took[count / 2], took[count - 1]);
+    println!("{count} clients are back: half of them after {half:?}, all after {last:?}");
+    assert!(last < Duration::from_secs(5), "{last:?}");
+    assert!(clients.iter().all(|client| client.gaps == 0 && client.came == 2));
 }
 
 /// How often the workers are replaced.

@@ -9,6 +9,7 @@
 
 mod browser;
 mod databases;
+mod holder;
 mod process;
 mod redis;
 mod visitor;
@@ -16,6 +17,7 @@ mod wire;
 
 pub use browser::{Browser, Screen, Window};
 pub use databases::{TestDatabase, databases};
+pub use holder::Holder;
 pub use process::{Program, Pulse, Surroundings, site_command, site_folder, site_folder_of};
 pub use redis::{Network, RedisServer, redis_servers};
 pub use visitor::{Answer, Visitor, VisitorSocket};

@@ -444,7 +444,7 @@ fn examples() -> &'static Path {
 }
 
 /// target/debug/deps/processes-0123 → target/debug
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let test = std::env::current_exe().expect("this test's program");
     test.ancestors().nth(2).expect("a target folder").to_owned()
 }

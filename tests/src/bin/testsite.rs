@@ -102,6 +102,8 @@ fn urls() -> Urls {
         path("live.js", async || ([(header::CONTENT_TYPE, "text/javascript")], LIVE_SCRIPT)),
         path("rows/", rows).name("rows"),
         path("rows/<int:number>/", insert).name("insert"),
+        path("count/", count),
+        path("lock/<int:milliseconds>/", lock),
         path("plain/<int:number>/", blocking(plain)),
         path("overflow/", blocking(overflow)),
         path("ask/<slug:channel>/<slug:text>/", ask).name("ask"),
@@ -387,6 +389,11 @@ fn overflow() -> String {
 /// How many rows there are.
 async fn rows(request: Request) -> Result<String> {
     make_table(&request).await?;
+    count(request).await
+}
+
+/// The same, without a thought of writing.
+async fn count(request: Request) -> Result<String> {
     let rows = request.db().fetch(Sql::raw("SELECT COUNT(*) FROM written")).await?;
     let count: i64 = rows[0].get(0)?;
     Ok(count.to_string())
@@ -401,6 +408,19 @@ async fn insert(request: Request, Path(number): Path<i64>) -> Result<&'static st
     })
     .await?;
     Ok("written\n")
+}
+
+/// Writes a row and keeps others from writing for so long.
+async fn lock(request: Request, Path(milliseconds): Path<u64>) -> Result<&'static str> {
+    let site = request.site();
+    site.atomic(async |site| {
+        site.db().execute(Sql::raw("INSERT INTO written VALUES (0)")).await?;
+        say("lock begins");
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        Ok(())
+    })
+    .await?;
+    Ok("released\n")
 }
 
 async fn make_table(request: &Request) -> Result<()> {
