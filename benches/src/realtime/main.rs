@@ -11,9 +11,9 @@
 //! Scenarios, with texts of 64 bytes: `many` 1,000 sockets and 32 messages outstanding; `one` the
 //! same with one; `crowd` 5,000 sockets; `latency` 1,000 sockets and 50 messages/s; `memory`
 //! resident bytes per idle socket (ours with user, session and one group); `full` 19,900 sockets on
-//! one worker; `blocked` as `many`, beside one more socket of the group that reads nothing, and what
-//! the server has grown by; `names` (ours only) 1,000 sockets that joined the group as a stream,
-//! beside the 32 that send. All but the last three run unless names are given; `full` wants
+//! one worker; `blocked` as `many`, beside one more socket of the group that reads nothing, and
+//! what the server has grown by; `names` (ours only) 1,000 sockets that joined the group as a
+//! stream, beside the 32 that send. All but the last three run unless names are given; `full` wants
 //! `ulimit -n 20000`.
 //!
 //! The program is the servers too: called with a command it is the site or the axum server.
