@@ -1,7 +1,7 @@
 //! What is careless on a server that others can reach: `manage check --deploy`, with Django's ids.
 //!
-//! Django's that mean nothing here: W001, W003, W011 to W015 (the pieces are always in the stack,
-//! the session cookie is never a script's), E026, W027 (settings are typed, the nonce is there),
+//! Django's that mean nothing here: W001, W003, W011, W012, W014, W015 (the pieces are always in
+//! the stack), E026, W027 (settings are typed, the nonce is there),
 //! E101, E102 (a refusal has a template, no view). W101 is none of Django's.
 
 use std::collections::BTreeSet;

@@ -54,6 +54,7 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
         ("server.ping_interval", server.ping_interval),
         ("database.connections_max", settings.database.connections_max.into()),
         ("channels.capacity", settings.channels.capacity as u64),
+        ("sessions.cookie_age", settings.sessions.cookie_age.try_into().unwrap_or(0)),
     ];
     if let Some((key, _)) = above_zero.iter().find(|(_, value)| *value == 0) {
         return wrong(settings, key, "must be more than 0");
@@ -62,6 +63,7 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
     if let Some((pattern, _)) = capacities.iter().find(|(_, capacity)| *capacity == 0) {
         return wrong(settings, &format!("channels.capacities.{pattern}"), "must be more than 0");
     }
+    check_sessions(settings)?;
     let url = &settings.static_files.url;
     if !(url.len() > 1 && url.starts_with('/') && url.ends_with('/')) {
         return wrong(settings, "static.url", "must begin and end with a slash");
@@ -74,6 +76,22 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
     }
     if !["text", "json"].contains(&settings.log.format.as_str()) {
         return wrong(settings, "log.format", "is neither text nor json");
+    }
+    Ok(())
+}
+
+fn check_sessions(settings: &Settings) -> Result<()> {
+    let sessions = &settings.sessions;
+    if !sessions.cookie_path.starts_with('/') {
+        return wrong(settings, "sessions.cookie_path", "must begin with a slash");
+    }
+    let is_of_host = sessions.cookie_path == "/" && sessions.cookie_domain.is_empty();
+    if sessions.cookie_name.starts_with("__Host-") && !is_of_host {
+        let words = "begins with __Host-, which browsers take for the path / and no domain only";
+        return wrong(settings, "sessions.cookie_name", words);
+    }
+    if sessions.absolute_age < 0 {
+        return wrong(settings, "sessions.absolute_age", "is below 0");
     }
     Ok(())
 }

@@ -41,8 +41,8 @@ pub use sections::{Section, Sections};
 pub use security::Security;
 pub use server::{Forwarding, Log, Server};
 pub use settings::{
-    Auth, Capacities, Channels, Csrf, Databases, FetchMode, Http, Secret, Sessions, Settings,
-    StaticFiles, StoreUrl,
+    Auth, Capacities, Channels, Csrf, Databases, FetchMode, Http, SameSite, Secret, SessionEngine,
+    Sessions, Settings, StaticFiles, StoreUrl,
 };
 pub use superuser::{Superuser, login_name};
 pub use tree::Origin;

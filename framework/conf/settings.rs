@@ -258,27 +258,82 @@ impl Default for StaticFiles {
     }
 }
 
-/// Session cookies.
+/// Sessions and their cookie.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting by itself")]
 pub struct Sessions {
-    /// Name of the cookie.
-    pub cookie_name: String,
-    /// Lifetime of a session after its last change, seconds (two weeks).
+    /// Where sessions are kept.
+    pub engine: SessionEngine,
+    /// Lifetime of a session after it was last used, seconds (two weeks). When it was only read its
+    /// end is put off once five minutes of it, or a tenth, have gone.
     pub cookie_age: i64,
-    /// Sends the cookie over https only.
-    pub cookie_secure: bool,
+    /// How old a session may get however much it is used, counted from the login, seconds; 0: as
+    /// old as it likes.
+    pub absolute_age: i64,
     /// The cookie ends with the browser.
     pub expire_at_browser_close: bool,
+    /// Puts the end of a session off with every request that brings its cookie: a query or two
+    /// each.
+    pub save_every_request: bool,
+    /// Name of the cookie.
+    pub cookie_name: String,
+    /// The domain whose hosts the browser sends the cookie to; empty: the one that set it.
+    pub cookie_domain: String,
+    /// The path below which the browser sends the cookie.
+    pub cookie_path: String,
+    /// Sends the cookie over https only.
+    pub cookie_secure: bool,
+    /// Keeps the cookie from scripts.
+    pub cookie_httponly: bool,
+    /// Which requests from other sites' pages the cookie goes with.
+    pub cookie_samesite: SameSite,
+}
+
+/// Where sessions are kept. Django's names are taken too: `db`, `cache`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionEngine {
+    /// In a table: they survive everything.
+    #[default]
+    #[serde(alias = "db")]
+    Database,
+    /// In the data store: no query, and gone when the store forgets (`pulse://` does with its
+    /// process, Redis with its memory, and both when they are full).
+    #[serde(alias = "cache")]
+    Cached,
+    /// In the cookie itself, signed: nothing is kept. Everybody can read his own, it holds 3,800
+    /// bytes, and a copy is good until it ends, also behind a logout.
+    SignedCookies,
+}
+
+/// Which requests from other sites' pages a cookie goes with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SameSite {
+    /// Links that lead here.
+    #[default]
+    Lax,
+    /// None.
+    Strict,
+    /// All of them; over https only.
+    None,
 }
 
 impl Default for Sessions {
     fn default() -> Self {
         Self {
-            cookie_name: "sessionid".into(),
+            engine: SessionEngine::default(),
             cookie_age: 1_209_600,
-            cookie_secure: false,
+            absolute_age: 0,
             expire_at_browser_close: false,
+            save_every_request: false,
+            cookie_name: "sessionid".into(),
+            cookie_domain: String::new(),
+            cookie_path: "/".into(),
+            cookie_secure: false,
+            cookie_httponly: true,
+            cookie_samesite: SameSite::default(),
         }
     }
 }

@@ -118,7 +118,7 @@ impl Stack {
         if let Err(error) = csrf::send_cookie(&settings.csrf, &beside, &mut response) {
             response = error.into_response();
         }
-        response = sessions::keep(site, &beside, response).await;
+        response = sessions::keep(&seen, response).await;
         if let Some(slashed) = slashed {
             response = slashed.instead(settings, response);
         }

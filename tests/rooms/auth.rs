@@ -28,7 +28,7 @@ async fn plain() -> &'static str {
 }
 
 async fn note(request: Request) -> Result<&'static str> {
-    request.session().insert("note", "kept").await?;
+    request.session().set("note", "kept").await?;
     Ok("noted")
 }
 
@@ -47,7 +47,7 @@ struct Whoami;
 impl Consumer for Whoami {
     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
         let user = socket.request().user().await?;
-        socket.request().session().insert("seen", true).await?;
+        socket.request().session().set("seen", true).await?;
         socket.accept().await?;
         socket.send(format!("{} {}", user.username, user.is_authenticated())).await
     }

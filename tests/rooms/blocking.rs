@@ -65,10 +65,10 @@ fn fall() -> &'static str {
 
 #[expect(clippy::needless_pass_by_value, reason = "a view is given what it takes")]
 fn count(request: Request, Path(more): Path<i64>) -> Result<String> {
-    request.session().id();
+    drop(request.session().id());
     let users = wait(User::objects().count(&request))? as i64;
     let visits: i64 = wait(request.session().get("visits"))?.unwrap_or_default();
-    wait(request.session().insert("visits", visits + 1))?;
+    wait(request.session().set("visits", visits + 1))?;
     Ok(format!("{} {visits}", users + more))
 }
 

@@ -22,6 +22,7 @@ mod models;
 mod publish;
 mod revocation;
 mod security;
+mod session_engines;
 mod sessions;
 mod site;
 mod sockets;

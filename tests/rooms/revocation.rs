@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hulse::channels::GroupName;
 use hulse::contrib::auth::{self, Group, Permission, User};
 use hulse::contrib::sessions;
 use hulse::http::{Request, permission_denied, post};
@@ -303,6 +304,14 @@ async fn streams_are_asked_again_one_by_one() {
     is_dismissed(socket).await;
 }
 
+/// Waits until somebody takes part in a group.
+async fn is_heard(site: &TestSite, group: &str) {
+    let group = GroupName::new(group).unwrap();
+    while site.layer().group_channels(&group).await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn a_poll_that_waits_is_told_of_a_logout() {
     let site = site().await;
@@ -312,9 +321,7 @@ async fn a_poll_that_waits_is_told_of_a_logout() {
     let at = first.json::<Value>()[0]["at"].as_str().unwrap().to_owned();
     let url = format!("/stream/?join=staff&at={at}");
     let (waiting, _) = tokio::join!(timeout(CLOSED, client.get(&url).into_future()), async {
-        while site.layer().statistics().connections == 0 {
-            tokio::task::yield_now().await;
-        }
+        is_heard(&site, "staff").await;
         client.clone().post("/accounts/logout/", &[]).await.assert_redirects("/");
         site.group("staff").send("secret").await.unwrap();
     });
@@ -358,9 +365,7 @@ async fn events_end_with_the_session() {
     let client = signed_in(&site, &ann).await;
     let reading = client.get("/stream/?join=open").header("accept", "text/event-stream");
     let reading = tokio::spawn(timeout(CLOSED, reading.into_future()));
-    while site.layer().statistics().connections == 0 {
-        tokio::task::yield_now().await;
-    }
+    is_heard(&site, "news").await;
     say(&site, "before").await;
     client.clone().post("/accounts/logout/", &[]).await.assert_redirects("/");
     say(&site, "after").await;

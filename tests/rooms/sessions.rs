@@ -13,7 +13,7 @@ use hulse_tests::databases;
 async fn remember(request: Request) -> Result<String> {
     let session = request.session();
     let visits: u32 = session.get("visits").await?.unwrap_or_default();
-    session.insert("visits", visits + 1).await?;
+    session.set("visits", visits + 1).await?;
     Ok(format!("visit {}", visits + 1))
 }
 
@@ -27,12 +27,12 @@ async fn plain() -> &'static str {
 }
 
 async fn fail(request: Request) -> Result<String> {
-    request.session().insert("visits", 99).await?;
+    request.session().set("visits", 99).await?;
     Err(Error::new("broken"))
 }
 
 async fn forget(request: Request) -> Result<&'static str> {
-    request.session().remove::<u32>("visits").await?;
+    request.session().pop::<u32>("visits").await?;
     Ok("forgotten")
 }
 
@@ -43,7 +43,7 @@ async fn flush(request: Request) -> Result<&'static str> {
 
 /// Changes the session, but not before another request has deleted its row.
 async fn late(request: Request) -> Result<&'static str> {
-    request.session().insert("late", true).await?;
+    request.session().set("late", true).await?;
     Session::objects().delete(&request).await?;
     Ok("late")
 }

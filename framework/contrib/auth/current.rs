@@ -160,7 +160,7 @@ impl Request {
 }
 
 /// Whether no cookie can reach the browser any more.
-fn is_answered(request: &Request) -> bool {
+pub(super) fn is_answered(request: &Request) -> bool {
     request.beside().is_some_and(Beside::is_answered)
 }
 
@@ -188,11 +188,9 @@ async fn load(request: &Request) -> Result<Option<User>> {
     let Some((user, fit)) = find(request).await? else { return Ok(None) };
     match fit {
         HashFit::Current => Ok(Some(user)),
-        // A new id that no cookie brings to the browser would log it out.
-        HashFit::OldKey if is_answered(request) => Ok(Some(user)),
+        // Under the same id: another would end what the browser asks for beside this.
         HashFit::OldKey => {
-            session.cycle_id().await?;
-            session.insert(SESSION_HASH, user.session_hash(request.settings())).await?;
+            session.set(SESSION_HASH, user.session_hash(request.settings())).await?;
             Ok(Some(user))
         }
         HashFit::None => {

@@ -5,7 +5,9 @@ use std::ops::Deref;
 use chrono::{SubsecRound, Utc};
 
 use super::backends::{Backends, Credentials};
-use super::current::{CurrentUser, SESSION_BACKEND, SESSION_HASH, SESSION_USER, become_user};
+use super::current::{
+    CurrentUser, SESSION_BACKEND, SESSION_HASH, SESSION_USER, become_user, is_answered,
+};
 use super::models::User;
 use super::signals::{UserLoggedIn, UserLoggedOut, UserLoginFailed};
 use crate::contrib::sessions::{self, Session};
@@ -121,9 +123,14 @@ async fn enter(request: &Request, entrant: Entrant<'_>) -> Result<()> {
         Some(id) if id != user.id.to_string() || !crate::signing::is_same(&given, &hash) => {
             session.flush().await?;
         }
-        _ if session.id().is_some() => session.cycle_id().await?,
+        _ if session.id().is_some() => {
+            let cycled = session.cycle_id().await;
+            // What it remembered went with who has ended it meanwhile: this is a new one.
+            if session.is_gone() { session.flush().await? } else { cycled? }
+        }
         _ => {}
     }
+    session.begin_anew();
     remember(request, session, entrant).await?;
     request.rotate_csrf_token();
     let now = Utc::now().trunc_subsecs(6);
@@ -142,8 +149,12 @@ async fn enter(request: &Request, entrant: Entrant<'_>) -> Result<()> {
 /// The database cannot be reached.
 pub(super) async fn stay_signed_in(request: &Request, user: User) -> Result<()> {
     let session = request.session();
-    session.cycle_id().await?;
-    session.insert(SESSION_HASH, user.session_hash(request.settings())).await?;
+    session.set(SESSION_HASH, user.session_hash(request.settings())).await?;
+    if is_answered(request) {
+        session.save().await?;
+    } else {
+        session.cycle_id().await?;
+    }
     become_user(request, user.into());
     Ok(())
 }
@@ -170,7 +181,7 @@ pub async fn logout(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// The id of a new session in which `user` is signed in: for tests.
+/// The cookie of a new session in which `user` is signed in: for tests.
 ///
 /// # Errors
 /// As [`login`].
@@ -178,7 +189,7 @@ pub(crate) async fn session_of(site: &Site, user: &User) -> Result<String> {
     let session = sessions::new_session(site);
     remember(site, &session, user.into()).await?;
     session.save().await?;
-    Ok(session.id().map(|id| id.to_string()).unwrap_or_default())
+    Ok(session.cookie())
 }
 
 async fn remember(site: &Site, session: &Session, entrant: Entrant<'_>) -> Result<()> {
@@ -187,9 +198,9 @@ async fn remember(site: &Site, session: &Session, entrant: Entrant<'_>) -> Resul
         return Err(Error::of(Kind::Field, format!("signing in {user}: the user was never saved")));
     }
     let backend = entrant.backend.unwrap_or_else(|| Backends::of(site).first());
-    session.insert(SESSION_USER, user.id.to_string()).await?;
-    session.insert(SESSION_BACKEND, backend).await?;
-    session.insert(SESSION_HASH, user.session_hash(site.settings())).await?;
+    session.set(SESSION_USER, user.id.to_string()).await?;
+    session.set(SESSION_BACKEND, backend).await?;
+    session.set(SESSION_HASH, user.session_hash(site.settings())).await?;
     sessions::remember_mark(session).await?;
     Ok(())
 }

@@ -81,7 +81,7 @@ pub(super) async fn confirm(
     if !tokens::fits(&user, request.settings(), &token, Utc::now()) {
         return invalid(&request).await;
     }
-    request.session().insert(SESSION_TOKEN, token).await?;
+    request.session().set(SESSION_TOKEN, token).await?;
     let page = sibling(&request, "password_reset_confirm", &[&uidb64, SET_PASSWORD])?;
     redirect(&request, &page).map(not_cached)
 }
@@ -104,7 +104,7 @@ pub(super) async fn set_password(
         return form_page(&request, &form).await;
     }
     set(&request, &mut user, &first).await?;
-    request.session().remove::<String>(SESSION_TOKEN).await?;
+    request.session().pop::<String>(SESSION_TOKEN).await?;
     redirect(&request, &sibling(&request, "password_reset_complete", &[])?)
 }
 

@@ -10,32 +10,40 @@ use http::{HeaderValue, StatusCode};
 use tower_sessions::cookie::time::{Duration, OffsetDateTime};
 use tower_sessions::cookie::{Cookie, SameSite};
 use tower_sessions::session::Id;
-use tower_sessions::{Expiry, Session as Lazy};
 
-use super::store::Rows;
+use super::engines::{self, Engine};
+use super::expiry::Life;
+use super::store::{Store, gone};
 use super::{Session, Touched};
 use crate::conf;
-use crate::error::Error;
+use crate::error::Result;
 use crate::http::{Beside, Reading, Request, vary};
 use crate::site::Site;
+use crate::urls::Matched;
 
 /// On the way out: saves the session if it was changed, and sets its cookie.
-pub(crate) async fn keep(site: &Site, beside: &Beside, mut response: Response) -> Response {
-    let Some(touched) = beside.find::<Touched>() else { return response };
-    let outcome = match outcome(touched, response.status()).await {
+pub(crate) async fn keep(request: &Request, mut response: Response) -> Response {
+    let settings = &request.settings().sessions;
+    let Some(touched) = Touched::find(request, settings) else { return response };
+    let outcome = match outcome(touched, settings, response.status()).await {
         Ok(outcome) => outcome,
-        Err(error) => return error.into_response(),
+        Err(error) => {
+            let mut response = error.into_response();
+            // A cookie that is the session itself would come again and again.
+            if touched.store.is_gone() && touched.store.is_cookie() {
+                set_cookie(&mut response, &dead_cookie(settings));
+            }
+            return response;
+        }
     };
-    let was_asked = touched.by_view.load(Ordering::Relaxed) || touched.rows.was_read();
+    touched.store.set_answered();
+    let was_asked = touched.by_view.load(Ordering::Relaxed) || touched.store.was_read();
     if !matches!(outcome, Outcome::Untouched) || was_asked {
         vary(response.headers_mut(), "Cookie");
     }
-    let settings = &site.settings().sessions;
     match outcome {
         Outcome::Untouched => {}
-        Outcome::Saved(id) => {
-            set_cookie(&mut response, &fresh_cookie(settings, id, &touched.session));
-        }
+        Outcome::Kept => set_cookie(&mut response, &fresh_cookie(settings, touched)),
         Outcome::Ended => set_cookie(&mut response, &dead_cookie(settings)),
     }
     response
@@ -44,7 +52,9 @@ pub(crate) async fn keep(site: &Site, beside: &Beside, mut response: Response) -
 /// The request with its session and whatever hangs on it to be read again: for a connection that
 /// outlives changes made elsewhere.
 pub(crate) fn afresh(request: &Request) -> Request {
-    let touched = Touched::of(request.site(), Touched::beside(request).session.id());
+    let now = Touched::beside(request);
+    let touched = Touched::new(request.site(), now.store.engine_renewed(), now.session.key());
+    touched.store.set_answered();
     let beside = request.beside().map(Beside::renewed).unwrap_or_default();
     beside.get(|| touched);
     request.with_beside(beside)
@@ -55,8 +65,11 @@ pub(crate) fn afresh(request: &Request) -> Request {
 pub(crate) fn beside_of(site: &Site, id: Option<&str>) -> Beside {
     let beside = Beside::default();
     beside.set_answered();
-    if let Some(id) = id.and_then(|id| id.parse().ok()) {
-        beside.get(|| Touched::of(site, Some(id)));
+    let touched = id.and_then(|id| id.parse().ok()).map(|id| Touched::of(site, Some(id)));
+    // A session that is its cookie comes with the request's.
+    if let Some(touched) = touched.filter(|touched| !touched.store.is_cookie()) {
+        touched.store.set_answered();
+        beside.get(|| touched);
     }
     beside
 }
@@ -69,23 +82,44 @@ impl Touched {
     /// The request did not come through the stack.
     pub(super) fn beside(request: &Request) -> &Self {
         let touched = request.keep(|request| {
-            let name = &request.settings().sessions.cookie_name;
-            let cookie = request.cookie(name);
-            let id = cookie.and_then(|value| value.parse::<Id>().ok());
-            Self { had_cookie: cookie.is_some(), ..Self::of(request.site(), id) }
+            let cookie = request.cookie(&request.settings().sessions.cookie_name);
+            let (engine, id) = match cookie {
+                Some(cookie) => engines::named(request.site(), cookie),
+                None => (engines::of(request.site()), None),
+            };
+            let had_cookie = cookie.is_some();
+            let touched = Self { had_cookie, ..Self::new(request.site(), engine, id) };
+            if request.beside().is_some_and(Beside::is_answered) {
+                touched.store.set_answered();
+            }
+            touched
         });
         touched.expect("every request passes the stack")
     }
 
+    /// The session of a request on its way out, if there is something to look at.
+    fn find<'r>(request: &'r Request, settings: &conf::Sessions) -> Option<&'r Self> {
+        let beside = request.beside()?;
+        let has_view = beside.find::<Matched>().is_some();
+        if settings.save_every_request
+            && has_view
+            && request.cookie(&settings.cookie_name).is_some()
+        {
+            return Some(Self::beside(request));
+        }
+        beside.find()
+    }
+
     /// The session of this id, not read yet; a new one without.
     pub(super) fn of(site: &Site, id: Option<Id>) -> Self {
-        let rows = Arc::new(Rows::new(site.clone()));
-        let expiry = expiry(&site.settings().sessions);
-        let lazy = Lazy::new(id, Arc::clone(&rows) as Arc<_>, Some(expiry));
-        let session = Session::new(site.clone(), lazy);
+        Self::new(site, engines::of(site), id)
+    }
+
+    fn new(site: &Site, engine: Box<dyn Engine>, id: Option<Id>) -> Self {
+        let store = Arc::new(Store::new(site, engine));
         Self {
-            session,
-            rows,
+            session: Session::new(site.clone(), id, Arc::clone(&store)),
+            store,
             had_cookie: false,
             by_view: AtomicBool::new(false),
             is_fresh: AtomicBool::new(false),
@@ -100,7 +134,7 @@ pub(crate) fn fresh(request: &Request, how: Reading) -> (Request, bool) {
         return (afresh(request), false);
     }
     let touched = Touched::beside(request);
-    let was_read = touched.rows.was_read();
+    let was_read = touched.store.was_read();
     if !was_read {
         touched.is_fresh.store(true, Ordering::Relaxed);
     }
@@ -119,54 +153,55 @@ pub(crate) fn new_session(site: &Site) -> Session {
 /// What became of a session while its request was answered.
 enum Outcome {
     Untouched,
-    Saved(Id),
+    /// It was saved, or its end put off.
+    Kept,
     Ended,
 }
 
 /// Saves the session if it should be.
-async fn outcome(touched: &Touched, status: StatusCode) -> Result<Outcome, Error> {
-    let Touched { session, rows, had_cookie, .. } = touched;
-    let had_cookie = *had_cookie;
-    if session.is_empty().await {
-        return Ok(if had_cookie { Outcome::Ended } else { Outcome::Untouched });
+async fn outcome(
+    touched: &Touched,
+    settings: &conf::Sessions,
+    status: StatusCode,
+) -> Result<Outcome> {
+    let Touched { session, store, had_cookie, .. } = touched;
+    let ended = if *had_cookie { Outcome::Ended } else { Outcome::Untouched };
+    if settings.save_every_request && !status.is_server_error() {
+        // Nothing but a look: it is what `is_due` asks for.
+        session.expiry().await?;
     }
-    if !session.is_modified() || status.is_server_error() {
+    let lazy = session.lazy();
+    if lazy.is_empty().await {
+        return Ok(ended);
+    }
+    if status.is_server_error() {
         return Ok(Outcome::Untouched);
     }
-    if let Err(error) = session.save().await {
-        // The visitor logged out in another tab while this request ran. Saving would undo that.
-        if rows.is_gone() {
-            let message = "the session was deleted before the request completed";
-            return Err(Error::status(StatusCode::BAD_REQUEST, message));
-        }
-        return Err(Error::from(error).context("saving the session"));
+    if lazy.is_modified() {
+        // An error may be that the visitor logged out in another tab while this request ran: saving
+        // would undo that.
+        session.keep().await.map_err(|error| match store.is_gone() {
+            true => error,
+            false => error.context("saving the session"),
+        })?;
+        return Ok(if store.is_emptied() { ended } else { Outcome::Kept });
     }
-    match session.id() {
-        Some(id) if !rows.is_emptied() => Ok(Outcome::Saved(id)),
-        _ => Ok(if had_cookie { Outcome::Ended } else { Outcome::Untouched }),
+    if !store.is_due() {
+        return Ok(Outcome::Untouched);
     }
-}
-
-fn expiry(settings: &conf::Sessions) -> Expiry {
-    if settings.expire_at_browser_close {
-        // The cookie has no age then; the row still ends after `cookie_age` (see `Rows`).
-        Expiry::OnSessionEnd
-    } else {
-        Expiry::OnInactivity(Duration::seconds(settings.cookie_age))
+    match store.put_off().await? {
+        true => Ok(Outcome::Kept),
+        false if store.is_cookie() => Err(gone()),
+        false => Ok(Outcome::Untouched),
     }
 }
 
-fn fresh_cookie(settings: &conf::Sessions, id: Id, session: &Session) -> Cookie<'static> {
+fn fresh_cookie(settings: &conf::Sessions, touched: &Touched) -> Cookie<'static> {
     let mut cookie = empty_cookie(settings);
-    cookie.set_value(id.to_string());
-    match session.expiry() {
-        None | Some(Expiry::OnSessionEnd) => {}
-        Some(expiry) => {
-            // Not what is left of it at this moment, which would be a second less than was set.
-            let whole = |age| if let Expiry::OnInactivity(whole) = expiry { whole } else { age };
-            cookie.set_max_age(whole(session.expiry_age()));
-            cookie.set_expires(session.expiry_date());
-        }
+    cookie.set_value(touched.session.cookie());
+    if let Some(Life { end, age, with_browser: false }) = touched.store.life() {
+        cookie.set_max_age(Duration::milliseconds(age.num_milliseconds()));
+        cookie.set_expires(OffsetDateTime::from_unix_timestamp(end.timestamp()).ok());
     }
     cookie
 }
@@ -182,12 +217,21 @@ fn empty_cookie(settings: &conf::Sessions) -> Cookie<'static> {
     // A browser ignores a `__Host-`/`__Secure-` cookie, its deletion too, without `Secure`.
     let name = settings.cookie_name.clone();
     let prefixed = name.starts_with("__Host-") || name.starts_with("__Secure-");
-    Cookie::build((name, ""))
-        .http_only(true)
-        .same_site(SameSite::Lax)
-        .secure(settings.cookie_secure || prefixed)
-        .path("/")
-        .build()
+    let same_site = match settings.cookie_samesite {
+        conf::SameSite::Lax => SameSite::Lax,
+        conf::SameSite::Strict => SameSite::Strict,
+        conf::SameSite::None => SameSite::None,
+    };
+    let cookie = Cookie::build((name, ""))
+        .http_only(settings.cookie_httponly)
+        .same_site(same_site)
+        // Nor do they take `SameSite=None` without it.
+        .secure(settings.cookie_secure || prefixed || same_site == SameSite::None)
+        .path(settings.cookie_path.clone());
+    match settings.cookie_domain.as_str() {
+        "" => cookie.build(),
+        domain => cookie.domain(domain.to_owned()).build(),
+    }
 }
 
 fn set_cookie(response: &mut Response, cookie: &Cookie<'_>) {
@@ -195,6 +239,6 @@ fn set_cookie(response: &mut Response, cookie: &Cookie<'_>) {
         Ok(value) => {
             response.headers_mut().append(SET_COOKIE, value);
         }
-        Err(_) => tracing::error!("sessions.cookie_name is no valid cookie name"),
+        Err(_) => tracing::error!("the settings of the session's cookie make no header"),
     }
 }

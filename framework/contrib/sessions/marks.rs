@@ -3,9 +3,6 @@
 //! Invariant: a mark tells nothing of the id, and lasts as long as the session, also when it gets a
 //! new id.
 
-use tower_sessions::Session as Lazy;
-use tower_sessions::session::Error;
-
 use super::{Session, Touched, fresh};
 use crate::channels::Mark;
 use crate::error::Result;
@@ -20,19 +17,19 @@ pub(crate) fn bears(request: &Request) -> bool {
 }
 
 /// The mark of a session that is stored.
-pub(crate) async fn mark_of(session: &Lazy) -> Result<Option<Mark>, Error> {
+pub(crate) async fn mark_of(session: &Session) -> Result<Option<Mark>> {
     let kept = session.get::<String>(SESSION_MARK).await?;
     // Looked at behind the read: it is none that is not stored.
-    let text = kept.or_else(|| session.id().map(|id| id.to_string()));
+    let text = kept.or_else(|| session.id());
     Ok(text.map(|text| Mark::new(&format!("session {text}"))))
 }
 
 /// From now on the session's mark stays the same when its id changes.
-pub(crate) async fn remember_mark(session: &Session) -> Result<(), Error> {
+pub(crate) async fn remember_mark(session: &Session) -> Result<()> {
     if session.get::<String>(SESSION_MARK).await?.is_some() {
         return Ok(());
     }
-    session.insert(SESSION_MARK, format!("{:032x}", rand::random::<u128>())).await
+    session.set(SESSION_MARK, format!("{:032x}", rand::random::<u128>())).await
 }
 
 /// Finds the mark of a request's session, if that is stored.

@@ -1,15 +1,21 @@
-//! Sessions: a random id in a cookie, a row with what the site remembers about that visitor.
+//! Sessions: a random id in a cookie, and what the site remembers about that visitor: in a row, in
+//! the data store or in the cookie itself, as `sessions.engine` says.
 //!
-//! Flow: [`Request::session`] makes the [`Session`] beside the request → the first read loads the
-//! row → on the way out of the stack, [`keep`] saves a changed session and sets its cookie, also on
-//! the 101 of a WebSocket.
+//! Flow: [`Request::session`] makes the [`Session`] beside the request → the first read asks the
+//! engine by way of `store` → on the way out of the stack, [`keep`] saves a changed session and
+//! sets its cookie, also on the 101 of a WebSocket. One that was only read has its end put off, now
+//! and then.
 //!
 //! Invariants:
 //! - An untouched session is not made: no query, no cookie, no `Vary`.
-//! - An id the table does not know is never adopted: the visitor gets a fresh one.
+//! - An id the engine does not know is never adopted: the visitor gets a fresh one.
 //! - A session that ends takes the connections with it that were opened in it.
 //! - Nothing is saved when the answer is a 5xx; a session deleted meanwhile is not brought back.
+//! - Two requests that change different keys both have their way.
 
+mod changes;
+mod engines;
+mod expiry;
 mod layer;
 mod marks;
 pub mod models;
@@ -17,6 +23,7 @@ mod session;
 mod store;
 mod tickets;
 
+pub use expiry::Expiry;
 pub(crate) use layer::{afresh, beside_of, fresh, keep, new_session};
 pub(crate) use marks::{bears, mark_of, remember_mark};
 pub use models::clear_expired;
@@ -50,13 +57,20 @@ impl Install for App {
     }
 
     fn deploy_checks(&self, settings: &Settings) -> Vec<Check> {
-        if settings.sessions.cookie_secure {
-            return Vec::new();
+        let mut found = Vec::new();
+        if !settings.sessions.cookie_secure {
+            let words = "sessions.cookie_secure is false: over http anybody on the way reads the \
+                         session cookie, and is that visitor from then on";
+            let hint = "set sessions.cookie_secure = true, once the site is served over https";
+            found.push(Check::warning("security.W010", words).hint(hint));
         }
-        let words = "sessions.cookie_secure is false: over http anybody on the way reads the \
-                     session cookie, and is that visitor from then on";
-        let hint = "set sessions.cookie_secure = true, once the site is served over https";
-        vec![Check::warning("security.W010", words).hint(hint)]
+        if !settings.sessions.cookie_httponly {
+            let words = "sessions.cookie_httponly is false: a script that gets into a page reads \
+                         the session cookie, and takes it elsewhere";
+            let hint = "set sessions.cookie_httponly = true";
+            found.push(Check::warning("security.W013", words).hint(hint));
+        }
+        found
     }
 }
 
@@ -64,8 +78,8 @@ impl Install for App {
 #[derive(Debug)]
 struct Touched {
     session: Session,
-    /// The table, as the session sees it.
-    rows: Arc<store::Rows>,
+    /// Where it is kept, as the session sees it.
+    store: Arc<store::Store>,
     had_cookie: bool,
     /// Whether a view asked for it.
     by_view: AtomicBool,
@@ -88,7 +102,26 @@ impl Request {
     }
 }
 
-/// The id of the session a request came with, whether the table knows it or not.
+/// The id of the session a request came with, whether the engine knows it or not.
 pub(crate) fn id_of(request: &Request) -> Option<String> {
-    Touched::beside(request).session.id().map(|id| id.to_string())
+    Touched::beside(request).session.id()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::App;
+    use crate::apps::App as _;
+    use crate::conf::Settings;
+
+    #[test]
+    fn a_cookie_that_others_can_read_is_a_finding() {
+        let mut settings = Settings::default();
+        settings.sessions.cookie_secure = true;
+        assert!(App.deploy_checks(&settings).is_empty());
+        settings.sessions.cookie_secure = false;
+        settings.sessions.cookie_httponly = false;
+        let found = App.deploy_checks(&settings);
+        let ids: Vec<&str> = found.iter().map(|check| check.id).collect();
+        assert_eq!(ids, ["security.W010", "security.W013"]);
+    }
 }

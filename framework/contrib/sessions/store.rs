@@ -1,129 +1,337 @@
-//! Sessions as rows: what `tower_sessions` asks of a store.
+//! Where a session is kept, as one request sees it.
+//!
+//! Flow: `tower_sessions` reads and writes lazily through [`Store`] → the engine → what came of it
+//! is noted for the way out.
+//!
+//! Invariants:
+//! - What others have changed meanwhile stays: a save is what this request changed, on top of it.
+//! - A session that was deleted meanwhile is not brought back, neither by a save nor under a new
+//!   id.
+//! - One that is older than `sessions.absolute_age` counts as gone, however busy it is.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use http::StatusCode;
+use serde_json::Value;
 use tower_sessions::SessionStore;
 use tower_sessions::cookie::time::OffsetDateTime;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{Error as StoreError, Result as StoreResult};
 
-use super::models::Session;
-use crate::error::Error;
+use super::changes::{Data, encode, merge};
+use super::engines::{Engine, Kept};
+use super::expiry::{EXPIRY, Expiry, Life};
+use crate::error::{Error, Result};
 use crate::site::Site;
 
-/// The table, as one request sees it: it also remembers what happened, for the middleware.
+/// The key under which it is kept when the session was begun, seconds since 1970. Who reads a
+/// session does not see it.
+pub(super) const BEGUN: &str = "_session_begun";
+/// How often a save is tried that others are quicker than.
+const ATTEMPTS_MAX: usize = 32;
+/// Part of a session's life after which its end is put off when it was only read,
+const LAZY_PART: i32 = 10;
+/// and the longest time until then.
+const LAZY_MAX: TimeDelta = TimeDelta::minutes(5);
+
+/// The engine, as one request sees it.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(super) struct Store {
     site: Site,
-    read: AtomicBool,
-    gone: AtomicBool,
-    emptied: AtomicBool,
+    engine: Box<dyn Engine>,
+    noted: Mutex<Noted>,
 }
 
-impl Rows {
-    pub(super) fn new(site: Site) -> Self {
-        Self {
-            site,
-            read: AtomicBool::new(false),
-            gone: AtomicBool::new(false),
-            emptied: AtomicBool::new(false),
-        }
+#[derive(Debug, Default)]
+struct Noted {
+    /// What is kept, as far as this request has heard.
+    kept: Option<(Id, Kept)>,
+    /// What the request has seen or saved last: not what others have changed meanwhile.
+    seen: Arc<str>,
+    /// When the session was begun, or nobody knows yet.
+    begun: Option<DateTime<Utc>>,
+    /// How long what is kept lasts.
+    life: Option<Life>,
+    fate: Fate,
+    was_read: bool,
+    /// No cookie can reach the browser any more.
+    is_answered: bool,
+    /// What the engine said that `tower_sessions` has no type for.
+    fault: Option<Error>,
+}
+
+/// What became of the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Fate {
+    #[default]
+    Open,
+    /// It was read, and lasts so much shorter than it might that its end should be put off.
+    Due,
+    /// It was saved here.
+    Saved,
+    /// Nothing worth keeping was left, so it was deleted.
+    Emptied,
+    /// It was deleted here.
+    Deleted,
+    /// Somebody else has deleted it.
+    Gone,
+}
+
+impl Store {
+    pub(super) fn new(site: &Site, engine: Box<dyn Engine>) -> Self {
+        Self { site: site.clone(), engine, noted: Mutex::default() }
     }
 
-    /// When the row ends. A cookie that ends with the browser has no date of its own.
-    fn end(&self, record: &Record) -> StoreResult<DateTime<Utc>> {
-        let settings = &self.site.settings().sessions;
-        let end = if settings.expire_at_browser_close {
-            TimeDelta::try_seconds(settings.cookie_age)
-                .and_then(|age| Utc::now().checked_add_signed(age))
-        } else {
-            let date = record.expiry_date;
-            DateTime::from_timestamp(date.unix_timestamp(), date.nanosecond())
-        };
-        end.ok_or_else(|| StoreError::Encode("a session's end is no date".into()))
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a row was looked for.
+    /// The engine, for a connection that outlives its request.
+    pub(super) fn engine_renewed(&self) -> Box<dyn Engine> {
+        self.engine.renewed()
+    }
+
+    /// What the cookie says of the session `id`.
+    pub(super) fn cookie(&self, id: Id) -> String {
+        self.engine.cookie(id)
+    }
+
+    /// Whether the cookie is all there is.
+    pub(super) fn is_cookie(&self) -> bool {
+        self.engine.is_cookie()
+    }
+
+    /// How long what was kept here lasts.
+    pub(super) fn life(&self) -> Option<Life> {
+        self.noted().life
+    }
+
+    /// Whether a session was looked for.
     pub(super) fn was_read(&self) -> bool {
-        self.read.load(Ordering::Relaxed)
+        self.noted().was_read
     }
 
-    /// Whether a save found its row deleted.
+    /// Whether somebody else has deleted it.
     pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+        self.noted().fate == Fate::Gone
     }
 
-    /// Whether a save found nothing left worth a row.
+    /// Whether a save found nothing left worth keeping.
     pub(super) fn is_emptied(&self) -> bool {
-        self.emptied.load(Ordering::Relaxed)
+        self.noted().fate == Fate::Emptied
+    }
+
+    /// Whether its end should be put off.
+    pub(super) fn is_due(&self) -> bool {
+        self.noted().fate == Fate::Due
+    }
+
+    /// From now on no cookie can reach the browser.
+    pub(super) fn set_answered(&self) {
+        self.noted().is_answered = true;
+    }
+
+    /// Whether none can, as far as the session knows.
+    pub(super) fn is_answered(&self) -> bool {
+        self.noted().is_answered
+    }
+
+    /// What is kept next is a session that begins now.
+    pub(super) fn begin_anew(&self) {
+        let mut noted = self.noted();
+        noted.begun = None;
+        noted.fate = Fate::Open;
+    }
+
+    /// The session had an id and gets another: whether it was still there.
+    pub(super) fn note_cycled(&self) -> bool {
+        let mut noted = self.noted();
+        let was_there = noted.fate != Fate::Gone;
+        noted.fate = if was_there { Fate::Open } else { Fate::Gone };
+        was_there
+    }
+
+    /// What went wrong, in the words of who knows.
+    pub(super) fn fault(&self, error: tower_sessions::session::Error) -> Error {
+        let fault = self.noted().fault.take();
+        fault.unwrap_or_else(|| error.into())
+    }
+
+    /// How long a session with this end would last.
+    pub(super) fn life_of(&self, expiry: Option<&Value>) -> Life {
+        let (now, begun) = (Utc::now(), self.noted().begun);
+        let settings = &self.site.settings().sessions;
+        Life::of(Expiry::read(expiry), settings, begun.unwrap_or(now), now)
+    }
+
+    /// Puts the session's end off; whether it is still there.
+    pub(super) async fn put_off(&self) -> Result<bool> {
+        let Some((id, kept)) = self.noted().kept.clone() else { return Ok(false) };
+        let expiry = read(&kept.data).and_then(|(mut data, _)| data.remove(EXPIRY));
+        let life = self.life_of(expiry.as_ref());
+        self.noted().life = Some(life);
+        self.engine.put_off(id, life.end).await
+    }
+
+    /// What is kept of `data`, and for how long.
+    fn written(&self, data: &Data) -> (Arc<str>, Life) {
+        let begun = *self.noted().begun.get_or_insert_with(Utc::now);
+        let (key, begun) = (BEGUN.to_owned(), Value::from(begun.timestamp()));
+        let text = encode(data.iter().chain([(&key, &begun)]));
+        (text.into(), self.life_of(data.get(EXPIRY)))
+    }
+
+    fn note_saved(&self, id: Id, kept: Kept, seen: Arc<str>, life: Life) {
+        let mut noted = self.noted();
+        noted.kept = Some((id, kept));
+        noted.seen = seen;
+        noted.life = Some(life);
+        noted.fate = Fate::Saved;
+    }
+
+    fn told<T>(&self, told: Result<T>) -> StoreResult<T> {
+        told.map_err(|error| {
+            let words = error.to_string();
+            self.noted().fault = Some(error);
+            StoreError::Backend(words)
+        })
+    }
+
+    fn gone<T>(&self) -> StoreResult<T> {
+        self.noted().fate = Fate::Gone;
+        self.told(Err(gone()))
+    }
+
+    /// What is kept of `id`, as far as this request has heard, and what it has seen of that.
+    async fn kept(&self, id: Id) -> StoreResult<Option<(Kept, Arc<str>)>> {
+        {
+            let noted = self.noted();
+            if let Some((_, kept)) = noted.kept.as_ref().filter(|(noted, _)| *noted == id) {
+                return Ok(Some((kept.clone(), Arc::clone(&noted.seen))));
+            }
+        }
+        // It was emptied without a look: all that is there goes.
+        let kept = self.told(self.engine.load(id).await)?;
+        Ok(kept.map(|kept| (kept.clone(), kept.data)))
+    }
+
+    /// Whether the end of what is kept should be put off when it is only read.
+    fn is_lazy(&self, kept: &Kept, life: Life) -> bool {
+        let settings = &self.site.settings().sessions;
+        let patience = match settings.save_every_request {
+            true => TimeDelta::zero(),
+            // One that would come behind a change would undo it.
+            false if self.engine.is_cookie() => return kept.is_stale,
+            false => (life.age / LAZY_PART).min(LAZY_MAX),
+        };
+        kept.is_stale || life.end - kept.end > patience
     }
 }
 
 #[async_trait]
-impl SessionStore for Rows {
+impl SessionStore for Store {
     async fn create(&self, record: &mut Record) -> StoreResult<()> {
-        let row = Session {
-            session_key: record.id.to_string(),
-            session_data: encode(record)?,
-            expire_date: self.end(record)?,
-        };
-        Session::create(&self.site, row).await.map_err(refused)?;
+        if self.is_gone() {
+            return self.gone();
+        }
+        // Whatever it was called before: who knew that name does not know this one.
+        record.id = Id::default();
+        let (text, life) = self.written(&record.data);
+        let created = self.engine.create(record.id, Arc::clone(&text), life.end).await;
+        self.note_saved(record.id, self.told(created)?, text, life);
         Ok(())
     }
 
     async fn save(&self, record: &Record) -> StoreResult<()> {
+        let id = record.id;
         if record.data.is_empty() {
-            self.emptied.store(true, Ordering::Relaxed);
-            return self.delete(&record.id).await;
+            return self.empty(id).await;
         }
-        let (data, expires) = (encode(record)?, self.end(record)?);
-        let changed = Session::objects()
-            .filter(|s| s.session_key().eq(record.id.to_string()))
-            .update(&self.site, |s| [s.session_data().set(data), s.expire_date().set(expires)])
-            .await
-            .map_err(refused)?;
-        if changed == 0 {
-            self.gone.store(true, Ordering::Relaxed);
-            return Err(StoreError::Backend("the session is deleted".into()));
+        let Some((mut kept, seen)) = self.kept(id).await? else { return self.gone() };
+        let (text, mut life) = self.written(&record.data);
+        if self.noted().fate == Fate::Saved && text == seen {
+            return Ok(());
         }
-        Ok(())
+        let mut next = Arc::clone(&text);
+        let merged = |kept: &Kept| {
+            let now = read(&kept.data).unwrap_or_default().0;
+            merge(&read(&seen).unwrap_or_default().0, &record.data, now)
+        };
+        if seen != kept.data {
+            (next, life) = self.written(&merged(&kept));
+        }
+        for _ in 0..ATTEMPTS_MAX {
+            let replaced = self.engine.replace(id, &kept, next, life.end).await;
+            if let Some(now) = self.told(replaced)? {
+                self.note_saved(id, now, text, life);
+                return Ok(());
+            }
+            kept = match self.told(self.engine.load(id).await)? {
+                Some(now) => now,
+                None => return self.gone(),
+            };
+            let merged = merged(&kept);
+            if merged.is_empty() {
+                return self.empty(id).await;
+            }
+            (next, life) = self.written(&merged);
+        }
+        self.told(Err(Error::new("saving a session: others were always quicker")))
     }
 
     async fn load(&self, id: &Id) -> StoreResult<Option<Record>> {
-        self.read.store(true, Ordering::Relaxed);
-        let row = Session::objects()
-            .filter(|s| s.session_key().eq(id.to_string()) & s.expire_date().gt(Utc::now()))
-            .first(&self.site)
-            .await
-            .map_err(refused)?;
-        row.map(|row| decode(*id, &row)).transpose()
+        self.noted().was_read = true;
+        let Some(kept) = self.told(self.engine.load(*id).await)? else { return Ok(None) };
+        let Some((data, begun)) = read(&kept.data) else {
+            tracing::warn!("a session that is no JSON object counts as none");
+            return Ok(None);
+        };
+        self.noted().begun = begun;
+        let life = self.life_of(data.get(EXPIRY));
+        if life.end <= Utc::now() {
+            self.told(self.engine.delete(*id).await)?;
+            return Ok(None);
+        }
+        let is_lazy = self.is_lazy(&kept, life);
+        let expiry_date = OffsetDateTime::from_unix_timestamp(kept.end.timestamp())
+            .map_err(|error| StoreError::Decode(error.to_string()))?;
+        let mut noted = self.noted();
+        noted.fate = if is_lazy { Fate::Due } else { Fate::Open };
+        noted.seen = Arc::clone(&kept.data);
+        noted.kept = Some((*id, kept));
+        Ok(Some(Record { id: *id, data, expiry_date }))
     }
 
     async fn delete(&self, id: &Id) -> StoreResult<()> {
-        Session::objects()
-            .filter(|s| s.session_key().eq(id.to_string()))
-            .delete(&self.site)
-            .await
-            .map_err(refused)?;
+        let was_there = self.told(self.engine.delete(*id).await)?;
+        let mut noted = self.noted();
+        noted.kept = None;
+        noted.fate = if was_there { Fate::Deleted } else { Fate::Gone };
         Ok(())
     }
 }
 
-fn encode(record: &Record) -> StoreResult<String> {
-    serde_json::to_string(&record.data).map_err(|error| StoreError::Encode(error.to_string()))
+impl Store {
+    async fn empty(&self, id: Id) -> StoreResult<()> {
+        self.told(self.engine.delete(id).await)?;
+        let mut noted = self.noted();
+        noted.kept = None;
+        noted.fate = Fate::Emptied;
+        Ok(())
+    }
 }
 
-fn decode(id: Id, row: &Session) -> StoreResult<Record> {
-    let data = serde_json::from_str(&row.session_data)
-        .map_err(|error| StoreError::Decode(error.to_string()))?;
-    let expiry_date = OffsetDateTime::from_unix_timestamp(row.expire_date.timestamp())
-        .map_err(|error| StoreError::Decode(error.to_string()))?;
-    Ok(Record { id, data, expiry_date })
+/// What is kept, as who reads the session sees it, and when the session was begun.
+fn read(text: &str) -> Option<(Data, Option<DateTime<Utc>>)> {
+    let mut data: Data = serde_json::from_str(text).ok()?;
+    let begun = data.remove(BEGUN).and_then(|begun| DateTime::from_timestamp(begun.as_i64()?, 0));
+    Some((data, begun))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn refused(error: Error) -> StoreError {
-    StoreError::Backend(error.to_string())
+/// What comes to who saves a session that somebody else has ended.
+pub(super) fn gone() -> Error {
+    let message = "the session was deleted before the request completed";
+    Error::status(StatusCode::BAD_REQUEST, message)
 }

@@ -20,7 +20,7 @@ use tower_sessions::session::Id;
 
 use super::Touched;
 use crate::conf::Secret;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::{Beside, Request, permission_denied};
 use crate::signing::{is_same, salted_hmac};
 use crate::site::Site;
@@ -47,13 +47,17 @@ impl Request {
     /// has this session, and so this user, for as long as they last.
     ///
     /// # Errors
-    /// The session is new and cannot be saved.
+    /// The session is new and cannot be saved; or it is in the cookie itself (`sessions.engine`),
+    /// which no ticket can name.
     pub async fn ticket(&self) -> Result<String> {
         let session = self.session();
         if session.id().is_none() && !session.is_empty().await {
             session.save().await?;
         }
-        Ok(issue(&self.settings().secret_key, session.id(), now() + TICKET_AGE.as_secs()))
+        if session.id().is_some() && Touched::beside(self).store.is_cookie() {
+            return Err(Error::new("a ticket cannot name a session that is kept in its cookie"));
+        }
+        Ok(issue(&self.settings().secret_key, session.key(), now() + TICKET_AGE.as_secs()))
     }
 }
 
@@ -78,7 +82,9 @@ pub(crate) async fn admit_ticket(
     }
     // Beside another place: the stack on the way out sees nothing of this session.
     let beside = extensions.get().map(Beside::renewed).unwrap_or_default();
-    beside.get(|| Touched::of(site, id));
+    let touched = Touched::of(site, id);
+    touched.store.set_answered();
+    beside.get(|| touched);
     extensions.insert(beside);
     Ok(())
 }

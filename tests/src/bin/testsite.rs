@@ -61,6 +61,8 @@ fn accounts_urls() -> Urls {
         include("", urls()),
         path("sign-in/<slug:name>/", sign_in),
         path("sign-out/", sign_out),
+        path("remember/<slug:key>/", remember),
+        path("remembered/<slug:key>/", remembered),
         path("say/<slug:group>/<slug:text>/", say_to),
         include("accounts/", auth::urls()),
     ])
@@ -75,6 +77,16 @@ async fn sign_in(request: Request, Path(name): Path<String>) -> Result<&'static 
 async fn sign_out(request: Request) -> Result<&'static str> {
     auth::logout(&request).await?;
     Ok("signed out")
+}
+
+async fn remember(request: Request, Path(key): Path<String>) -> Result<&'static str> {
+    request.session().set(&key, true).await?;
+    Ok("remembered")
+}
+
+async fn remembered(request: Request, Path(key): Path<String>) -> Result<String> {
+    let known: Option<bool> = request.session().get(&key).await?;
+    Ok(format!("{} {}", request.user().await?, known.is_some()))
 }
 
 async fn say_to(

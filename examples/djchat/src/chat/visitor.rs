@@ -23,6 +23,6 @@ pub(crate) async fn person(request: &Request) -> Result<Person> {
         return Ok(Person { name, authenticated: false });
     }
     let name = format!("an_{}", signing::random_string(NAME_CHARACTERS));
-    session.insert(NAME, &name).await?;
+    session.set(NAME, &name).await?;
     Ok(Person { name, authenticated: false })
 }

@@ -33,11 +33,11 @@ pub(crate) async fn welcome(request: &Request) -> Result<Visitor> {
     let key = signing::random_string(KEY_CHARACTERS);
     let number = key.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(byte));
     let visitor = Visitor { key, name: ANIMALS[number % ANIMALS.len()].to_owned() };
-    request.session().insert(VISITOR, &visitor).await?;
+    request.session().set(VISITOR, &visitor).await?;
     Ok(visitor)
 }
 
 /// The visitor, if they have opened the page.
 pub(crate) async fn known(request: &Request) -> Result<Option<Visitor>> {
-    Ok(request.session().get(VISITOR).await?)
+    request.session().get(VISITOR).await
 }
