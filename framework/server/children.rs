@@ -26,7 +26,7 @@ use crate::server::arbiter::Event;
 use crate::server::control::{self, Counts, Leave, Order, Start};
 
 /// This program, also after a rebuild has replaced its file.
-const RUNNING: &str = "/proc/self/exe";
+pub(super) const RUNNING: &str = "/proc/self/exe";
 
 /// After a child's end, how long its last reports may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);

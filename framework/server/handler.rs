@@ -99,9 +99,13 @@ impl Handler {
 /// The list. What a request passes on its way in stands in this order, what its answer passes on
 /// the way out in the order behind.
 impl Stack {
-    async fn inside(&self, parts: Parts, body: Body, beside: Beside) -> Response {
+    async fn inside(&self, mut parts: Parts, body: Body, beside: Beside) -> Response {
         let (site, settings) = (&self.site, self.site.settings());
         let marked = self.development.as_ref().filter(|page| page.is_wanted(&parts.headers));
+        if let Some(page) = marked {
+            page.ask_whole(&mut parts.headers);
+        }
+        let is_head = parts.method == Method::HEAD;
         let slashed = match self.resolver.resolve(parts.uri.path()) {
             Some(matched) => {
                 matched.state(&beside);
@@ -125,7 +129,7 @@ impl Stack {
         let mut response = errors(&seen, response).await;
         self.security.add(&seen, response.headers_mut());
         match marked {
-            Some(page) => page.mark(response),
+            Some(page) => page.mark(is_head, response),
             None => response,
         }
     }

@@ -181,12 +181,14 @@ pub fn pulse(
         if let Some(desk) = desk {
             beside.spawn(desk.serve(sender.clone(), handed_over));
         }
+        let serving = CancellationToken::new();
         if let Some(dev) = Developer::of(project, settings, &options, &plan, sender.clone())? {
-            beside.spawn(dev.run());
+            beside.spawn(dev.run(serving.clone()));
         }
         let nursery = Nursery::new(options.arguments, options.command, sender);
         let arbiter = Arbiter::new(plan, nursery, settings, load)?;
         let mut ready = || {
+            serving.cancel();
             urls.iter().for_each(|url| listening(url));
             let take_over = |before: &Predecessor| before.take_over(pid_path.as_deref());
             pid_file = pid_file.take().or(predecessor.as_ref().and_then(take_over));

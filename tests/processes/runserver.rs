@@ -3,14 +3,13 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hulse_tests::{
     Browser, Program, Pulse, Screen, Surroundings, Visitor, Window, site_command, site_folder_of,
 };
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::interval;
 
@@ -34,11 +33,15 @@ fn write(folder: &Path, file: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
+/// What browsers ask for pages with.
+const AS_PAGE: [(&str, &str); 1] = [("Accept", "text/html,*/*;q=0.8")];
+
 /// The testsite's folder with a template and a style sheet.
 fn folder() -> TempDir {
     let folder = site_folder_of(Program::Testsite);
     write(folder.path(), "settings.toml", SETTINGS);
     write(folder.path(), "templates/page.html", PAGE);
+    write(folder.path(), "static/x.html", "<h1>x</h1>");
     write(folder.path(), "static/page.css", "h1 { color: rgb(1, 2, 3) }");
     folder
 }
@@ -82,8 +85,9 @@ async fn pages_follow_templates_style_sheets_and_settings() {
     window.wait_for(&format!("document.body.innerText.includes('500') && {LISTENS}")).await;
     write(&folder, "templates/page.html", &PAGE.replace("one", "three"));
     shows(&mut window, "three").await;
+    window.evaluate("window.kept = true").await;
     write(&folder, "static/page.js", "new");
-    window.wait_for(&format!("performance.now() < 5000 && {LISTENS}")).await;
+    window.wait_for(&format!("window.kept === undefined && {LISTENS}")).await;
 
     // What a script fetches is what the view made.
     let fetched = window.evaluate("fetch('/page/').then((page) => page.text())").await;
@@ -116,17 +120,36 @@ async fn it_speaks_as_djangos_and_ends_with_1_if_its_port_is_taken() {
     let said = String::from_utf8(taken.stderr).unwrap();
     let expected = format!("cannot listen on 127.0.0.1:{port}: the address is in use");
     assert!(said.contains(&expected), "{said}");
+    // Who wrote it down wants nobody else to see how the site is made.
+    let off = [("HULSE_DEBUG", "false")];
+    let open = pulse.try_manage(&["runserver", "0:0"], &off).await;
+    let said = String::from_utf8(open.stderr).unwrap();
+    assert!(said.contains("HULSE_DEBUG: debug = false") && said.contains("0.0.0.0:0"), "{said}");
+    assert_eq!(open.status.code(), Some(2));
+    let taken = pulse.try_manage(&["runserver", &port], &off).await;
+    let said = String::from_utf8(taken.stdout).unwrap();
+    assert!(said.contains("HULSE_DEBUG: debug = false does not count here"), "{said}");
     let wrong = pulse.try_manage(&["runserver", "localhost"], &[]).await;
     assert!(String::from_utf8(wrong.stderr).unwrap().contains("address:port"));
 
     // A page, and what is none.
     let mut visitor = Visitor::new(pulse.address());
-    let page = visitor.get("/page/").await;
+    assert_eq!(visitor.get("/page/").await.body, PAGE);
+    let page = visitor.ask("GET", "/page/", &AS_PAGE).await;
     assert_eq!(page.body.matches("<script src=\"/__hulse__/development.js?").count(), 1);
     assert_eq!(page.headers["content-length"], page.body.len().to_string());
-    assert_eq!(visitor.get("/").await.body, "Hello World!\n");
+    assert_eq!(visitor.ask("GET", "/", &AS_PAGE).await.body, "Hello World!\n");
+    // A page of an earlier release is never good enough.
+    let tag = visitor.get("/static/x.html").await.headers["etag"].clone();
+    assert_eq!(visitor.ask("GET", "/static/x.html", &[("If-None-Match", &tag)]).await.status, 304);
+    let asked = [AS_PAGE[0], ("If-None-Match", &tag)];
+    let page = visitor.ask("GET", "/static/x.html", &asked).await;
+    assert!(page.status == 200 && page.body.starts_with("<h1>x</h1><script"), "{page:?}");
+    assert!(!page.headers.contains_key("etag") && page.headers["cache-control"] == "no-store");
+    let head = visitor.ask("HEAD", "/static/x.html", &AS_PAGE).await;
+    assert_eq!(head.headers["content-length"], page.body.len().to_string());
     let script = visitor.get("/__hulse__/development.js").await;
-    assert!(script.status == 200 && script.body.len() <= 2048, "{} bytes", script.body.len());
+    assert!(script.status == 200 && script.body.len() <= 2304, "{} bytes", script.body.len());
     let said = String::from_utf8(pulse.try_manage(&["help"], &[]).await.stdout).unwrap();
     assert!(said.contains("runserver"), "{said}");
     pulse.signal(Signal::INT);
@@ -136,7 +159,7 @@ async fn it_speaks_as_djangos_and_ends_with_1_if_its_port_is_taken() {
 /// Whether anything of it is there.
 async fn is_there(pulse: &Pulse) -> bool {
     let mut visitor = Visitor::new(pulse.address());
-    let page = visitor.get("/page/").await;
+    let page = visitor.ask("GET", "/page/", &AS_PAGE).await;
     let script = visitor.get("/__hulse__/development.js").await.status;
     let socket = visitor.try_socket("/__hulse__/development.js/news").await;
     let answers = [page.body != PAGE, script != 404, socket.err() != Some(404)];
@@ -234,13 +257,78 @@ fn target() -> PathBuf {
     test.ancestors().nth(3).unwrap().to_owned()
 }
 
-/// Knocks at the door all the time; whoever is refused panics.
+/// Asks for the page all the time; whoever gets none panics.
 async fn knock(address: String) {
     let mut often = interval(Duration::from_millis(5));
+    let mut visitor = Visitor::new(&address);
     loop {
         often.tick().await;
-        TcpStream::connect(&address).await.expect("nobody is refused");
+        assert_eq!(visitor.get("/").await.status, 200);
     }
+}
+
+/// Waits until it may go on, and makes another program of it if it should.
+const BUILD: &str = "until [ -e go ]; do sleep 0.02; done\n\
+                     if [ -e new ]; then rm new; touch site; fi\n";
+
+#[tokio::test]
+async fn what_is_saved_while_a_build_runs_is_served() {
+    let folder = folder();
+    let base = folder.path().to_owned();
+    let surroundings = Surroundings { program: Program::Testsite, ..Default::default() };
+    let testsite = site_command(&base, &surroundings).as_std().get_program().to_owned();
+    fs::copy(testsite, base.join("site")).unwrap();
+    let site = fs::File::options().write(true).open(base.join("site")).unwrap();
+    site.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    drop(site);
+    write(&base, "main.rs", "1");
+    write(&base, "go", "");
+    write(&base, "site.d", &format!("site: {}/main.rs\n", base.display()));
+    write(&base, "build.sh", BUILD);
+    let settings = format!("{SETTINGS}[server]\nbuild = [\"sh\", \"build.sh\"]\n");
+    write(&base, "settings.toml", &settings);
+    let mut command = Command::new(base.join("site"));
+    command.args(["runserver", "0"]).current_dir(&base).env_remove("DATABASE_URL");
+    // The testsite has no folder of its own.
+    command.env("TMPDIR", &base).env("HULSE_SETTINGS", base.join("settings.toml"));
+    let words = "development server at http";
+    let mut pulse = Pulse::launch(command, folder, surroundings, words).await;
+    let door = tokio::spawn(knock(pulse.address().to_owned()));
+
+    pulse.said("main.rs is newer than the program, building").await;
+    pulse.said("Nothing to reload").await;
+
+    // The second build finds nothing to do, and the first has made what is to be served.
+    fs::remove_file(base.join("go")).unwrap();
+    let seen = pulse.log().len();
+    let workers = pulse.workers();
+    write(&base, "main.rs", "22");
+    pulse.said_after(seen, "main.rs changed, building").await;
+    let again = pulse.log().len();
+    write(&base, "main.rs", "333");
+    pulse.said_after(again, "main.rs changed, building").await;
+    write(&base, "new", "");
+    write(&base, "go", "");
+    pulse.said_after(seen, "Reloaded in").await;
+    assert_ne!(pulse.workers(), workers);
+
+    // Settings that are saved with code wait for its build, whatever comes of it.
+    fs::remove_file(base.join("go")).unwrap();
+    let (seen, workers) = (pulse.log().len(), pulse.workers());
+    write(&base, "main.rs", "4444");
+    pulse.said_after(seen, "main.rs changed, building").await;
+    write(&base, "settings.toml", &format!("{settings}# new\n"));
+    pulse.said_after(seen, "settings.toml changed, reloading").await;
+    write(&base, "go", "");
+    pulse.said_after(seen, "Reloaded in").await;
+    assert_ne!(pulse.workers(), workers);
+
+    let seen = pulse.log().len();
+    write(&base, "main.rs", "55555");
+    pulse.said_after(seen, "Nothing to reload").await;
+    assert!(!door.is_finished(), "somebody got no page");
+    door.abort();
+    assert_eq!(pulse.stop().await, 0);
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ impl Visitor {
 
     /// Gets a page.
     pub async fn get(&mut self, path: &str) -> Answer {
-        self.request("GET", path, "").await
+        self.request("GET", path, "", "").await
     }
 
     /// Sends a form, with the CSRF token of the cookie and the site's own Origin.
@@ -68,15 +68,22 @@ impl Visitor {
         let fields = [&[("csrfmiddlewaretoken", token.as_str())], fields].concat();
         let form: Vec<String> =
             fields.iter().map(|(name, value)| format!("{name}={}", percent(value))).collect();
-        self.request("POST", path, &form.join("&")).await
+        self.request("POST", path, "", &form.join("&")).await
     }
 
-    async fn request(&mut self, method: &str, path: &str, form: &str) -> Answer {
+    /// Asks for a page with more headers.
+    pub async fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let headers: String =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        self.request(method, path, &headers, "").await
+    }
+
+    async fn request(&mut self, method: &str, path: &str, headers: &str, form: &str) -> Answer {
         let address = &self.address;
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nCookie: \
              {}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: \
-             {}\r\nConnection: close\r\n\r\n{form}",
+             {}\r\nConnection: close\r\n{headers}\r\n{form}",
             self.cookie_header(),
             form.len(),
         );

@@ -1,4 +1,4 @@
-//! Building the project: cargo as a child, what it says, and whether another program came of it.
+//! Building the project: cargo as a child, and what it says.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -9,7 +9,6 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::Say;
-use super::walk::Mark;
 use crate::conf::Settings;
 
 /// How much of what a failed build says is shown in the browser, bytes: the first errors are the
@@ -54,14 +53,6 @@ pub(super) struct Build {
     program: PathBuf,
 }
 
-/// What came of a build that succeeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Built {
-    /// The program that was there.
-    Same,
-    Another,
-}
-
 impl Build {
     /// As the settings say, else with cargo as `program` was; `None` if there is nothing to build.
     pub(super) fn of(folder: &Path, settings: &Settings, program: &Path) -> Option<Self> {
@@ -86,8 +77,7 @@ impl Build {
     }
 
     /// Builds; an error is what the compiler said, without colours. All of it is said as it comes.
-    pub(super) async fn run(self, say: &Say) -> Result<Built, String> {
-        let before = Mark::of(&self.program);
+    pub(super) async fn run(self, say: &Say) -> Result<(), String> {
         let (name, words) = self.words.split_first().ok_or("there is nothing to run")?;
         let mut command = Command::new(name);
         command.args(words).current_dir(&self.folder).kill_on_drop(true);
@@ -114,8 +104,7 @@ impl Build {
             let said = plain(&String::from_utf8_lossy(&said));
             return Err(if said.is_empty() { format!("the build ended: {status}") } else { said });
         }
-        let is_same = Mark::of(&self.program) == before;
-        Ok(if is_same { Built::Same } else { Built::Another })
+        Ok(())
     }
 }
 

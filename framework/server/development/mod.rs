@@ -12,6 +12,8 @@
 //!   answer is changed and the URLs are the site's.
 //! - The listening sockets are never closed; a build or a reload that fails leaves who serves
 //!   alone.
+//! - What serves is compared with what is on disk, not with what one build has made: a save at any
+//!   moment, also during a build or a reload, is served in the end.
 //! - The news are the whole state, so whoever comes late or comes back has missed nothing.
 
 mod build;
@@ -21,15 +23,16 @@ mod tests;
 mod walk;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::apps::Project;
 use crate::channels::{GroupName, Layer};
@@ -37,18 +40,24 @@ use crate::conf::Settings;
 use crate::error::{Error, Result};
 use crate::server::Options;
 use crate::server::arbiter::{Event, Plan};
-use crate::server::children::Program;
+use crate::server::children::{Program, RUNNING};
 use crate::server::ctl::{Answer, Request};
 use crate::server::prepare::{self, DataStore};
 
-use build::{Build, Built};
-use walk::{Change, Stamp, Walk};
+use build::Build;
+use walk::{Change, ENTRIES_MAX, Mark, Stamp, Walk};
 
 pub(super) use page::{Page, Release};
 
-/// How often the files are looked at. A change is taken once one look has found no more of it:
-/// editors write several files one after the other.
+/// The pause before the files are looked at again. A change is taken once one look has found no
+/// more of it: editors write several files one after the other.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// The pause is at least this many times the look.
+const LOOK_SHARE: u32 = 10;
+
+/// A change is taken after this time also while there are more.
+const STILL_MAX: Duration = Duration::from_secs(1);
 
 /// The group in which pages hear the news, and the name of the value that is the last of them.
 const NAME: &str = "hulse.development";
@@ -85,7 +94,7 @@ impl fmt::Debug for Say {
 }
 
 /// What open pages are told: all there is to know, each time.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct News {
     /// Grows when a page would look different: a template, a script, an image.
     page: u64,
@@ -98,24 +107,41 @@ struct News {
 /// What goes on beside the looking.
 #[derive(Debug)]
 enum Done {
-    Built(Result<Built, String>),
-    Reloaded(Result<(), String>, Duration),
+    Built(Result<(), String>),
+    /// With the mark of the program that was to be served.
+    Reloaded(Result<(), String>, Mark, Duration),
 }
+
+/// One look at everything: what it takes to look again, what was seen, how long it took.
+type Looked = Result<(Walk, Stamp, Duration), JoinError>;
 
 /// Watches the project and sees to it that what runs is what is written.
 #[derive(Debug)]
 pub(super) struct Developer {
-    walk: Walk,
+    /// Not there during a look.
+    walk: Option<Walk>,
+    /// At most one: it may take long, and the arbiter has one thread.
+    looks: JoinSet<Looked>,
     seen: Stamp,
     /// Changed since, and perhaps not yet whole.
     pending: Change,
+    /// When the first of `pending` was seen.
+    pending_since: Option<Instant>,
     build: Option<Build>,
-    /// At most one: a build, or the reload after it.
+    /// At most one: a build, or a reload.
     work: JoinSet<Done>,
-    /// Code changed while something was built.
-    again: bool,
-    began: Instant,
+    /// Code has changed that no build has begun with.
+    build_wanted: bool,
+    /// Other settings or another program are there than a reload has begun with.
+    reload_wanted: bool,
+    /// A build may have been made from other files.
+    learn: bool,
+    /// The program that serves.
+    served: Mark,
     news: News,
+    build_failed: Option<String>,
+    reload_failed: Option<String>,
+    cut: Once,
     layer: Layer,
     events: mpsc::Sender<Event>,
     say: Say,
@@ -143,47 +169,105 @@ impl Developer {
         let walk = Walk::new(project.folder(), settings, build.is_some().then_some(&program));
         Ok(Some(Self {
             seen: walk.look(),
-            walk,
+            walk: Some(walk),
+            looks: JoinSet::new(),
             pending: Change::default(),
+            pending_since: None,
             build,
             work: JoinSet::new(),
-            again: false,
-            began: Instant::now(),
+            build_wanted: false,
+            reload_wanted: false,
+            learn: false,
+            served: Mark::of(Path::new(RUNNING)),
             news: News::default(),
+            build_failed: None,
+            reload_failed: None,
+            cut: Once::new(),
             layer: prepare::layer(settings, plan.store_path.as_deref())?,
             events,
             say: options.say.clone(),
         }))
     }
 
-    /// Goes on as long as the site runs. Dropping it ends a build.
-    pub(super) async fn run(mut self) {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Goes on as long as the site runs, from when it is `serving`: before, nothing can be
+    /// reloaded. Dropping it ends a build.
+    pub(super) async fn run(mut self, serving: CancellationToken) {
+        serving.cancelled().await;
+        // What a start before this one has left there is over.
+        self.publish().await;
+        if let Some(build) = &self.build
+            && let Some(file) = self.seen.newer_code(Mark::of(build.program()))
+        {
+            let file = file.display();
+            self.say.line(format_args!("{file} is newer than the program, building"));
+            self.build_wanted = true;
+            self.go_on();
+        }
+        self.begin_look(LOOK);
         loop {
             tokio::select! {
-                _ = look.tick() => self.look().await,
+                Some(looked) = self.looks.join_next() => match looked.flatten() {
+                    Ok((walk, now, took)) => {
+                        self.walk = Some(walk);
+                        self.looked(now).await;
+                        self.begin_look(LOOK.max(took * LOOK_SHARE));
+                    }
+                    Err(error) => tracing::error!(%error, "changes are no longer seen"),
+                },
                 Some(done) = self.work.join_next() => match done {
                     Ok(Done::Built(built)) => self.built(built).await,
-                    Ok(Done::Reloaded(outcome, took)) => self.reloaded(outcome, took).await,
-                    Err(error) => self.failed(&error.to_string()).await,
+                    Ok(Done::Reloaded(outcome, program, took)) => {
+                        self.reloaded(outcome, program, took).await;
+                    }
+                    Err(error) => self.say.line(error),
                 },
+                else => return,
             }
         }
     }
 
-    async fn look(&mut self) {
-        let now = self.walk.look();
+    fn begin_look(&mut self, pause: Duration) {
+        let Some(mut walk) = self.walk.take() else { return };
+        let learn = std::mem::take(&mut self.learn);
+        self.looks.spawn(async move {
+            sleep(pause).await;
+            let look = move || {
+                let began = Instant::now();
+                if learn {
+                    walk.learn();
+                }
+                let now = walk.look();
+                (walk, now, began.elapsed())
+            };
+            spawn_blocking(look).await
+        });
+    }
+
+    async fn looked(&mut self, now: Stamp) {
         let change = self.seen.change(&now);
         self.seen = now;
-        if !change.is_none() {
-            self.pending.add(change);
+        if self.seen.is_cut() {
+            self.cut.call_once(|| {
+                tracing::warn!(
+                    "there is more below the project than the {ENTRIES_MAX} files and folders \
+                     that are looked at: changes of others are not seen"
+                );
+            });
+        }
+        let is_still = change.is_none();
+        self.pending.add(change);
+        if self.pending.is_none() {
             return;
         }
-        let change = std::mem::take(&mut self.pending);
-        if change.is_none() {
-            return;
+        let since = *self.pending_since.get_or_insert_with(Instant::now);
+        if is_still || since.elapsed() >= STILL_MAX {
+            self.pending_since = None;
+            let change = std::mem::take(&mut self.pending);
+            self.changed(change).await;
         }
+    }
+
+    async fn changed(&mut self, change: Change) {
         if change.page.is_some() {
             self.news.page += 1;
         }
@@ -196,94 +280,92 @@ impl Developer {
         }
         if let Some(file) = change.code {
             self.say.line(format_args!("{} changed, building", file.display()));
-            self.begin_build();
-        } else if let Some(file) = change.settings {
-            self.say.line(format_args!("{} changed, reloading", file.display()));
-            self.begin_reload();
+            self.build_wanted = true;
         }
+        if let Some(file) = change.settings {
+            self.say.line(format_args!("{} changed, reloading", file.display()));
+            self.reload_wanted = true;
+        }
+        self.go_on();
     }
 
-    fn begin_build(&mut self) {
-        let Some(build) = self.build.clone() else { return };
+    /// Begins what is wanted, one after the other: what is built is reloaded once no more is to be
+    /// built.
+    fn go_on(&mut self) {
         if !self.work.is_empty() {
-            self.again = true;
             return;
         }
-        self.began = Instant::now();
-        let say = self.say.clone();
-        self.work.spawn(async move { Done::Built(build.run(&say).await) });
+        match &self.build {
+            Some(build) if std::mem::take(&mut self.build_wanted) => {
+                let (build, say) = (build.clone(), self.say.clone());
+                self.work.spawn(async move { Done::Built(build.run(&say).await) });
+            }
+            _ if std::mem::take(&mut self.reload_wanted) => self.begin_reload(),
+            _ => {}
+        }
     }
 
-    async fn built(&mut self, built: Result<Built, String>) {
-        if let Some(program) = self.build.as_ref().map(Build::program) {
-            self.walk.learn(program, &mut self.seen);
-        }
-        if std::mem::take(&mut self.again) {
-            // What it says is out of date.
-            return self.begin_build();
-        }
+    async fn built(&mut self, built: Result<(), String>) {
+        self.learn = true;
         match built {
+            // What it says is out of date.
+            Err(_) if self.build_wanted => {}
             Err(words) => {
                 self.say.line("The build failed; the one before it goes on serving.");
-                self.failed(&words).await;
+                self.build_failed = Some(words);
+                self.tell_failed().await;
             }
-            Ok(built) => {
-                self.mended().await;
-                match built {
-                    Built::Same => self.say.line("Nothing to reload: the program is the same."),
-                    Built::Another => self.begin_reload(),
+            Ok(()) => {
+                self.build_failed = None;
+                self.tell_failed().await;
+                // Not whether this build has changed it: another one may have, or a reload failed.
+                if self.build.as_ref().is_some_and(|b| Mark::of(b.program()) != self.served) {
+                    self.reload_wanted = true;
+                } else if !self.reload_wanted && !self.build_wanted {
+                    self.say.line("Nothing to reload: the program is the one that serves.");
                 }
             }
         }
+        self.go_on();
     }
 
     fn begin_reload(&mut self) {
-        if !self.work.is_empty() {
-            // A build is followed by a reload.
-            self.again = true;
-            return;
-        }
         let (answer, answered) = Answer::pair();
         let (events, began) = (self.events.clone(), Instant::now());
+        // Before it is opened: one that comes between is reloaded after the next build.
+        let program = self.build.as_ref().map_or(self.served, |b| Mark::of(b.program()));
         self.work.spawn(async move {
             let gone = || Err("the site stops".to_owned());
-            if events.send(Event::Asked(Request::Reload, answer)).await.is_err() {
-                return Done::Reloaded(gone(), began.elapsed());
-            }
-            let outcome = match answered.await {
-                Ok(outcome) => outcome.map(drop),
+            let outcome = match events.send(Event::Asked(Request::Reload, answer)).await {
+                Ok(()) => answered.await.map_or_else(|_| gone(), |outcome| outcome.map(drop)),
                 Err(_) => gone(),
             };
-            Done::Reloaded(outcome, began.elapsed())
+            Done::Reloaded(outcome, program, began.elapsed())
         });
     }
 
-    async fn reloaded(&mut self, outcome: Result<(), String>, took: Duration) {
+    async fn reloaded(&mut self, outcome: Result<(), String>, program: Mark, took: Duration) {
         match outcome {
             Ok(()) => {
                 let took = took.as_secs_f32();
                 self.say.line(format_args!("Reloaded in {took:.1} s."));
-                self.mended().await;
+                self.served = program;
+                self.reload_failed = None;
             }
             Err(words) => {
                 self.say.line(format_args!("It cannot be reloaded: {words}"));
-                self.failed(&format!("The site cannot be reloaded: {words}")).await;
+                self.reload_failed = Some(format!("The site cannot be reloaded: {words}"));
             }
         }
-        match (std::mem::take(&mut self.again), &self.build) {
-            (true, Some(_)) => self.begin_build(),
-            (true, None) => self.begin_reload(),
-            (false, _) => {}
-        }
+        self.tell_failed().await;
+        self.go_on();
     }
 
-    async fn failed(&mut self, words: &str) {
-        self.news.failed = Some(words.to_owned());
-        self.publish().await;
-    }
-
-    async fn mended(&mut self) {
-        if self.news.failed.take().is_some() {
+    /// Tells open pages what is wrong, if that is news.
+    async fn tell_failed(&mut self) {
+        let failed = self.build_failed.as_ref().or(self.reload_failed.as_ref()).cloned();
+        if failed != self.news.failed {
+            self.news.failed = failed;
             self.publish().await;
         }
     }
@@ -299,11 +381,4 @@ impl Developer {
             tracing::warn!(%error, "open pages do not hear what has changed");
         }
     }
-}
-
-/// `folder/templates` and the like, once each.
-fn folders(parents: [&Path; 2], name: &str) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = parents.iter().map(|parent| parent.join(name)).collect();
-    folders.dedup();
-    folders
 }

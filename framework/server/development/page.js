@@ -1,6 +1,8 @@
 // Development only: loads the page anew when what it is made of has changed, swaps its style
 // sheets, and shows what the compiler said until a build is good again.
 (() => {
+  if (window.hulseDev) return;
+  window.hulseDev = true;
   const source = new URL(document.currentScript.src);
   const release = source.search.slice(1);
   let first, overlay, wait = 100;
@@ -19,7 +21,7 @@
   }
 
   function restyle() {
-    for (const old of document.querySelectorAll("link[rel~=stylesheet]")) {
+    for (const old of document.querySelectorAll("link[rel~=stylesheet][href]")) {
       const url = new URL(old.href);
       if (url.origin !== location.origin) continue;
       url.searchParams.set("hulse", Date.now());
@@ -32,7 +34,13 @@
 
   function hear(news) {
     first ??= news;
-    if ((news.release ?? release) !== release || news.page !== first.page) return location.reload();
+    if (news.page !== first.page) return location.reload();
+    // Once for each: a page that comes out of a cache all the same would come from there again.
+    const key = "hulse " + location.pathname;
+    if (news.release && news.release !== release && sessionStorage[key] !== news.release) {
+      sessionStorage[key] = news.release;
+      return location.reload();
+    }
     if (news.style !== first.style) restyle();
     first = news;
     show(news.failed);

@@ -1,10 +1,18 @@
 //! What is watched, what a change means, how it is built.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use axum::body::{Body, to_bytes};
+use axum::response::Response;
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue};
 
 use super::build::{cargo, plain};
-use super::walk::{Change, Walk, dependencies, is_passed_over};
+use super::page::Page;
+use super::walk::{Change, ENTRIES_MAX, Mark, Walk, dependencies, is_passed_over};
 use crate::conf::Settings;
 
 /// A project of one file each, and who looks at it.
@@ -101,7 +109,7 @@ fn what_is_built_written_by_the_site_or_half_written_is_no_change() {
 }
 
 #[test]
-fn a_file_that_is_gone_replaced_or_touched_is_a_change() {
+fn a_file_that_is_gone_replaced_or_rewritten_is_a_change() {
     let watched = Watched::new();
     let main = watched.path("src/main.rs");
     let is_changed = |act: &dyn Fn()| {
@@ -115,6 +123,11 @@ fn a_file_that_is_gone_replaced_or_touched_is_a_change() {
         write(&watched.path("src/.new"), "2");
         fs::rename(watched.path("src/.new"), &main).unwrap();
     }));
+    // In place, of the same size.
+    assert!(is_changed(&|| {
+        let file = fs::File::options().write(true).open(&main).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    }));
     assert!(is_changed(&|| fs::remove_file(&main).unwrap()));
 }
 
@@ -123,11 +136,141 @@ fn a_build_that_adds_a_file_to_the_program_is_no_change_by_itself() {
     let mut watched = Watched::new();
     let (program, new) = (watched.path("target/debug/site"), watched.path("elsewhere/text.md"));
     write(&new, "1");
-    let mut seen = watched.walk.look();
+    let seen = watched.walk.look();
     write(&program.with_extension("d"), &rule(&[&new]));
-    watched.walk.learn(&program, &mut seen);
+    watched.walk.learn();
     assert_eq!(seen.change(&watched.walk.look()), Change::default());
     watched.check("elsewhere/text.md", |change| &mut change.code);
+    // As it was, when nothing tells.
+    fs::remove_file(program.with_extension("d")).unwrap();
+    watched.walk.learn();
+    watched.check("elsewhere/text.md", |change| &mut change.code);
+}
+
+#[test]
+fn what_a_build_script_writes_is_no_change() {
+    let mut watched = Watched::new();
+    let made = watched.path("target/debug/build/site-1/out/made.rs");
+    write(&made, "1");
+    write(&watched.path("target/debug/site.d"), &rule(&[&made]));
+    watched.walk.learn();
+    watched.check_nothing("target/debug/build/site-1/out/made.rs");
+}
+
+#[test]
+fn a_package_beside_is_watched_with_what_is_new_in_it() {
+    let mut watched = Watched::new();
+    let beside = tempfile::tempdir().unwrap();
+    for file in ["Cargo.toml", "src/lib.rs", "src/b.rs", "inner/Cargo.toml", "inner/src/lib.rs"] {
+        write(&beside.path().join(file), "1");
+    }
+    let seen = watched.walk.look();
+    let program = watched.path("target/debug/site");
+    write(&program.with_extension("d"), &rule(&[&beside.path().join("src/lib.rs")]));
+    watched.walk.learn();
+    assert_eq!(seen.change(&watched.walk.look()).code, None);
+    for file in ["src/lib.rs", "src/new.rs", "src/b.rs", "Cargo.toml", "templates/new.html"] {
+        let file = beside.path().join(file);
+        let before = watched.walk.look();
+        write(&file, "another content");
+        assert_eq!(before.change(&watched.walk.look()).code, Some(file));
+    }
+    let before = watched.walk.look();
+    write(&beside.path().join("inner/src/lib.rs"), "another content");
+    assert_eq!(before.change(&watched.walk.look()), Change::default());
+}
+
+#[test]
+fn links_and_folders_of_tools_are_not_entered_and_a_look_ends() {
+    let watched = Watched::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    for (link, to) in
+        [("src/a", Path::new(".")), ("src/b", Path::new(".")), ("src/c", elsewhere.path())]
+    {
+        symlink(to, watched.path(link)).unwrap();
+    }
+    write(&watched.path("env/pyvenv.cfg"), "");
+    write(&watched.path("built/CACHEDIR.TAG"), "");
+    watched.check_nothing("src/c/x.rs");
+    watched.check_nothing("env/lib/x.rs");
+    watched.check_nothing("built/debug/x.rs");
+    assert!(!watched.walk.look().is_cut());
+
+    fs::create_dir(watched.path("many")).unwrap();
+    for number in 0..ENTRIES_MAX {
+        fs::File::create(watched.path(&format!("many/{number}"))).unwrap();
+    }
+    assert!(watched.walk.look().is_cut());
+    watched.check("settings.toml", |change| &mut change.settings);
+    watched.check("beside/b.rs", |change| &mut change.code);
+}
+
+#[test]
+fn what_was_saved_after_the_program_was_built_is_known() {
+    let watched = Watched::new();
+    let program = watched.path("target/debug/site");
+    write(&program, "");
+    let newer = |seconds: u64| {
+        let times = fs::File::options().write(true).open(watched.path("beside/b.rs")).unwrap();
+        times.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+        watched.walk.look().newer_code(Mark::of(&program)).map(Path::to_owned)
+    };
+    assert_eq!(newer(1), None);
+    assert_eq!(newer(1 << 33), Some(watched.path("beside/b.rs")));
+}
+
+/// What is sent of a page, and the length its header names.
+async fn marked(is_head: bool, headers: &[(&'static str, &str)]) -> (String, Option<u64>) {
+    let mut response = Response::new(Body::from("<h1>one</h1>"));
+    for (name, value) in headers {
+        response.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
+    }
+    let response = Page::new("1-1".into()).mark(is_head, response);
+    let length = response.headers().get(CONTENT_LENGTH);
+    let length = length.map(|length| length.to_str().unwrap().parse().unwrap());
+    assert!(length.is_none() || !response.headers().contains_key(ETAG));
+    let body = to_bytes(response.into_body(), 1000).await.unwrap();
+    (String::from_utf8(body.to_vec()).unwrap(), length)
+}
+
+#[tokio::test]
+async fn only_what_a_browser_shows_as_a_page_is_marked() {
+    let html = ("content-type", "text/html; charset=utf-8");
+    let (page, length) = marked(false, &[html, ("etag", "\"1\"")]).await;
+    assert!(page.starts_with("<h1>one</h1><script"), "{page}");
+    assert_eq!(length, Some(page.len() as u64));
+    // Its body is the answer's to a GET here, and left out elsewhere.
+    assert_eq!(marked(true, &[html]).await, (String::new(), length));
+    let others: [&[(&'static str, &str)]; 5] = [
+        &[],
+        &[("content-type", "text/html-x")],
+        &[("content-type", "text/html; charset=UTF-16")],
+        &[html, ("content-disposition", "attachment; filename=a.html")],
+        &[html, ("content-encoding", "gzip")],
+    ];
+    for other in others {
+        assert_eq!(marked(false, other).await.0, "<h1>one</h1>", "{other:?}");
+    }
+}
+
+#[test]
+fn a_page_is_what_is_asked_for_as_one() {
+    let page = Page::new("1-1".into());
+    let is_wanted = |name: &'static str, value: &'static str| {
+        let mut asked = HeaderMap::new();
+        asked.insert(name, HeaderValue::from_static(value));
+        page.is_wanted(&asked)
+    };
+    assert!(is_wanted("sec-fetch-dest", "document"));
+    assert!(!is_wanted("sec-fetch-dest", "empty") && !is_wanted("sec-fetch-dest", "iframe"));
+    assert!(is_wanted("accept", "text/html,application/xml;q=0.9,*/*;q=0.8"));
+    assert!(!is_wanted("accept", "*/*") && !is_wanted("host", "x"));
+
+    let mut asked = HeaderMap::new();
+    asked.insert(IF_NONE_MATCH, HeaderValue::from_static("\"1\""));
+    asked.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    page.ask_whole(&mut asked);
+    assert!(asked.is_empty());
 }
 
 #[test]

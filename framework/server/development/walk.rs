@@ -1,25 +1,39 @@
 //! The files of a project: which there are, and which have changed since the last look.
 //!
 //! It looks at times, sizes and inodes instead of asking the kernel to tell: a project has hundreds
-//! of files, a look takes a millisecond, and it is right on every file system and for every way in
+//! of files, a look takes a millisecond, and it works on network file systems and for every way in
 //! which editors write.
+//!
+//! Invariants:
+//! - A look ends after [`ENTRIES_MAX`] entries, and what is known from before is looked at first.
+//! - Links to folders below a watched one are not followed: they may lead anywhere, and in circles.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::folders;
 use crate::conf::Settings;
 
-/// Deepest folder below a watched one; a loop of links ends here.
+/// Deepest folder below a watched one.
 const FOLDER_DEPTH_MAX: usize = 16;
 
-/// Most files that are watched; a project that has more has a folder in it that is none of its own.
-const FILES_MAX: usize = 20_000;
+/// Most files and folders that one look meets; a project that has more has a folder in it that is
+/// none of its own.
+pub(super) const ENTRIES_MAX: usize = 20_000;
 
 /// Folders that are nobody's source: what is built, and what other tools fetch.
 const PASSED_OVER: [&str; 2] = ["target", "node_modules"];
+
+/// What lies in a folder that is nobody's source: one that cargo builds into, a Python environment.
+const SIGNS: [&str; 2] = ["CACHEDIR.TAG", "pyvenv.cfg"];
+
+/// The same in a package; what lies in another package's folder is not built into this one.
+const SIGNS_IN_PACKAGE: [&str; 3] = [SIGNS[0], SIGNS[1], MANIFEST];
+
+const MANIFEST: &str = "Cargo.toml";
 
 /// What a change of a file is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +57,21 @@ pub(super) struct Mark {
 }
 
 /// All files as they were at one look.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stamp(BTreeMap<PathBuf, (Part, Mark)>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stamp {
+    files: BTreeMap<PathBuf, (Part, Mark)>,
+    learnt: Arc<Learnt>,
+    is_cut: bool,
+}
+
+/// What cargo says the program was built from.
+#[derive(Debug, Default)]
+struct Learnt {
+    /// But for what is built itself, and what is read from disk anyway.
+    files: BTreeSet<PathBuf>,
+    /// The folders of packages outside the project's.
+    packages: BTreeSet<PathBuf>,
+}
 
 /// The first changed file of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,8 +87,11 @@ pub(super) struct Change {
 pub(super) struct Walk {
     /// The project's sources; none if nothing can be built.
     sources: Option<PathBuf>,
-    /// Files from elsewhere that the program was built from.
-    parts: Vec<PathBuf>,
+    /// What is built, if it is built here.
+    program: Option<PathBuf>,
+    /// Manifests and locks above the project, there or not.
+    above: Vec<PathBuf>,
+    learnt: Arc<Learnt>,
     /// Read from disk while the site runs: templates and static files.
     live: Vec<PathBuf>,
     settings: Option<PathBuf>,
@@ -103,25 +133,58 @@ impl Change {
     }
 }
 
+impl Learnt {
+    /// Whether `path` is watched because of one of the two only.
+    fn differ(&self, other: &Self, path: &Path) -> bool {
+        self.files.contains(path) != other.files.contains(path)
+            || self.packages.symmetric_difference(&other.packages).any(|p| path.starts_with(p))
+    }
+}
+
 impl Stamp {
-    /// What is new, gone or different in `now`.
+    /// What is new, gone or different in `now`. That a build was made from other files than the one
+    /// before is no change.
     pub(super) fn change(&self, now: &Self) -> Change {
         let mut change = Change::default();
-        for (path, (part, mark)) in &now.0 {
-            if self.0.get(path).is_none_or(|(_, before)| before != mark) {
+        let is_same = Arc::ptr_eq(&self.learnt, &now.learnt);
+        let is_change = |path: &Path| is_same || !self.learnt.differ(&now.learnt, path);
+        for (path, (part, mark)) in &now.files {
+            let is_another = match self.files.get(path) {
+                Some((_, before)) => before != mark,
+                None => is_change(path),
+            };
+            if is_another {
                 change.note(*part, path);
             }
         }
-        for (path, (part, _)) in self.0.iter().filter(|(path, _)| !now.0.contains_key(*path)) {
-            change.note(*part, path);
+        for (path, (part, _)) in &self.files {
+            if !now.files.contains_key(path) && is_change(path) {
+                change.note(*part, path);
+            }
         }
         change
     }
 
+    /// A file that the program was built from and that was changed after it.
+    pub(super) fn newer_code(&self, program: Mark) -> Option<&Path> {
+        let is_newer = |(_, (part, mark)): &(&PathBuf, &(Part, Mark))| {
+            *part == Part::Code && mark.modified > program.modified
+        };
+        let of_program = |(path, _): &(&PathBuf, &(Part, Mark))| self.learnt.files.contains(*path);
+        let found = self.files.iter().filter(of_program).find(is_newer);
+        found.map(|(path, _)| path.as_path())
+    }
+
+    /// Whether there is more than was looked at.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// The first to name a file says what it is.
     fn put(&mut self, part: Part, path: PathBuf) {
-        if self.0.len() < FILES_MAX {
-            let mark = Mark::of(&path);
-            self.0.insert(path, (part, mark));
+        if let Entry::Vacant(place) = self.files.entry(path) {
+            let mark = Mark::of(place.key());
+            place.insert((part, mark));
         }
     }
 }
@@ -130,66 +193,96 @@ impl Walk {
     /// The places of a project; `program` if it is built here.
     pub(super) fn new(folder: &Path, settings: &Settings, program: Option<&PathBuf>) -> Self {
         let named = settings.static_files.dirs.iter().map(|path| settings.resolve(path));
-        let mut live: Vec<PathBuf> = folders([&settings.base, folder], "templates");
+        let mut live: Vec<PathBuf> =
+            [&*settings.base, folder].map(|parent| parent.join("templates")).into();
+        live.dedup();
         live.extend(named.chain([folder.join("static")]));
+        let above = folder.ancestors().skip(1).take_while(|_| program.is_some());
+        let above = above.flat_map(|folder| [folder.join(MANIFEST), folder.join("Cargo.lock")]);
         let mut walk = Self {
             sources: program.map(|_| folder.to_owned()),
-            parts: Vec::new(),
+            program: program.map(|program| std::path::absolute(program).unwrap_or_default()),
+            above: above.collect(),
+            learnt: Arc::default(),
             live,
             settings: settings.file.as_deref().map(Path::to_owned),
         };
-        if let Some(program) = program {
-            walk.parts = walk.parts_of(program);
-        }
+        walk.learn();
         walk
     }
 
     /// Looks at everything.
     pub(super) fn look(&self) -> Stamp {
-        let mut stamp = Stamp::default();
-        for part in &self.parts {
-            stamp.put(Part::Code, part.clone());
-        }
-        if let Some(folder) = &self.sources {
-            walk(folder, 0, &mut |path, name| {
-                let is_live = self.live.iter().any(|live| path.starts_with(live));
-                if !is_live && (name.ends_with(".rs") || name == "Cargo.toml") {
-                    stamp.put(Part::Code, path.to_owned());
-                }
-            });
-        }
-        for folder in &self.live {
-            walk(folder, 0, &mut |path, name| {
-                let part = if name.ends_with(".css") { Part::Style } else { Part::Page };
-                stamp.put(part, path.to_owned());
-            });
-        }
+        let mut stamp = Stamp { learnt: self.learnt.clone(), ..Stamp::default() };
         for file in self.settings_files() {
             stamp.put(Part::Settings, file);
         }
+        for file in self.learnt.files.iter().chain(&self.above) {
+            stamp.put(Part::Code, file.clone());
+        }
+        let mut left = ENTRIES_MAX;
+        for folder in &self.live {
+            let mut steps = Steps { left: &mut left, signs: &SIGNS, closed: &[] };
+            steps.walk(folder, 0, &mut |path, name| {
+                let part = if name.ends_with(".css") { Part::Style } else { Part::Page };
+                stamp.put(part, path);
+            });
+        }
+        // Entered already, or built.
+        let built = self.program.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let mut closed: Vec<PathBuf> = self.live.iter().cloned().chain(built).collect();
+        if let Some(folder) = &self.sources {
+            let mut steps = Steps { left: &mut left, signs: &SIGNS, closed: &closed };
+            steps.walk(folder, 0, &mut |path, name| {
+                if is_source(name) {
+                    stamp.put(Part::Code, path);
+                }
+            });
+        }
+        closed.extend(self.sources.clone());
+        for package in &self.learnt.packages {
+            // Part of its program: only the project's own are read from disk.
+            let embedded = package.join("templates");
+            let mut steps = Steps { left: &mut left, signs: &SIGNS_IN_PACKAGE, closed: &closed };
+            steps.walk(package, 0, &mut |path, name| {
+                if is_source(name) || path.starts_with(&embedded) {
+                    stamp.put(Part::Code, path);
+                }
+            });
+        }
+        stamp.is_cut = left == 0;
         stamp
     }
 
-    /// After a build: `program` may be made of other files than before. That is no change.
-    pub(super) fn learn(&mut self, program: &Path, seen: &mut Stamp) {
-        let before = self.look();
-        self.parts = self.parts_of(program);
-        let after = self.look();
-        seen.0.retain(|path, _| after.0.contains_key(path) || !before.0.contains_key(path));
-        let new = after.0.into_iter().filter(|(path, _)| !before.0.contains_key(path));
-        seen.0.extend(new);
+    /// After a build: the program may be made of other files than before.
+    pub(super) fn learn(&mut self) {
+        // Cleaned away, or not yet built: as it was.
+        if let Some(learnt) = self.program.as_deref().and_then(|program| self.read(program)) {
+            self.learnt = Arc::new(learnt);
+        }
     }
 
-    /// What cargo says `program` was built from, but for what is read from disk anyway.
-    fn parts_of(&self, program: &Path) -> Vec<PathBuf> {
-        let mut name = program.file_name().unwrap_or_default().to_owned();
+    /// What cargo says `program` was built from.
+    fn read(&self, program: &Path) -> Option<Learnt> {
+        let mut name = program.file_name()?.to_owned();
         name.push(".d");
-        let text = fs::read_to_string(program.with_file_name(name)).unwrap_or_default();
-        let mut parts = dependencies(&text);
-        parts.retain(|part| {
-            !is_migration(part) && !self.live.iter().any(|live| part.starts_with(live))
+        let text = fs::read_to_string(program.with_file_name(name)).ok()?;
+        // What build scripts write is built too, and changes with each build.
+        let own = self.sources.as_deref();
+        let built = program.parent().filter(|built| own.is_none_or(|own| !own.starts_with(built)));
+        let mut files: BTreeSet<PathBuf> = dependencies(&text).into_iter().collect();
+        files.retain(|file| {
+            let is_live = self.live.iter().any(|live| file.starts_with(live));
+            !is_live && !is_migration(file) && !built.is_some_and(|built| file.starts_with(built))
         });
-        parts
+        let sources = files.iter().filter(|file| file.extension().is_some_and(|end| end == "rs"));
+        let folders: BTreeSet<&Path> = sources.filter_map(|file| file.parent()).collect();
+        let others = folders.iter().filter(|folder| own.is_none_or(|own| !folder.starts_with(own)));
+        let packages = others
+            .filter_map(|folder| folder.ancestors().find(|f| f.join(MANIFEST).is_file()))
+            .map(Path::to_owned)
+            .collect();
+        Some(Learnt { files, packages })
     }
 
     /// The settings file and those of environments beside it.
@@ -237,21 +330,47 @@ pub(super) fn is_passed_over(name: &str) -> bool {
     name.starts_with(['.', '#']) || name == "4913" || ends.iter().any(|end| name.ends_with(end))
 }
 
-fn walk(folder: &Path, depth: usize, visit: &mut dyn FnMut(&Path, &str)) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if is_passed_over(&name) {
-            continue;
-        }
-        let path = entry.path();
-        if path.is_dir() {
-            if depth < FOLDER_DEPTH_MAX && !PASSED_OVER.contains(&&*name) {
-                walk(&path, depth + 1, visit);
+/// Whether cargo builds from it.
+fn is_source(name: &str) -> bool {
+    name.ends_with(".rs") || name == MANIFEST
+}
+
+/// Going through folders.
+struct Steps<'a> {
+    /// Entries that may still be met.
+    left: &'a mut usize,
+    /// Files that close the folder they lie in, if it is not the first.
+    signs: &'a [&'a str],
+    /// Folders that are not entered.
+    closed: &'a [PathBuf],
+}
+
+impl Steps<'_> {
+    fn walk(&mut self, folder: &Path, depth: usize, visit: &mut dyn FnMut(PathBuf, &str)) {
+        let Ok(entries) = fs::read_dir(folder) else { return };
+        let mut found = Vec::new();
+        for entry in entries.flatten() {
+            let Some(left) = self.left.checked_sub(1) else { break };
+            *self.left = left;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if depth > 0 && self.signs.contains(&&*name) {
+                return;
             }
-        } else {
-            visit(&path, &name);
+            if !is_passed_over(&name) {
+                found.push((name, entry));
+            }
+        }
+        for (name, entry) in found {
+            let path = entry.path();
+            // Of the entry: mostly that needs no other look, and a link is no folder.
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                visit(path, &name);
+            } else if depth < FOLDER_DEPTH_MAX
+                && !PASSED_OVER.contains(&&*name)
+                && !self.closed.contains(&path)
+            {
+                self.walk(&path, depth + 1, visit);
+            }
         }
     }
 }

@@ -1,9 +1,10 @@
 //! `manage runserver`: the site while one writes it.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::Args;
-use hulse::conf::{Override, Settings};
+use hulse::conf::{Origin, Override, Settings};
 use hulse::db::Database;
 use hulse::migrations;
 use hulse::server::{self, Options, Say};
@@ -15,6 +16,9 @@ use crate::output::{complain, murmur, tell};
 
 /// Where it listens, if nothing is said.
 const PORT: &str = "8000";
+
+/// The flag of what this command decides.
+const NAME: &str = "runserver";
 
 /// Serves the site for development: one worker, debug pages, a log of requests. What changes on
 /// disk is built and reloaded, and open pages are refreshed.
@@ -47,6 +51,9 @@ impl Runserver {
         }
         let flags = self.overrides(context)?;
         let settings = context.settings_with(flags.clone())?;
+        if let Some(origin) = debug_refused(context)? {
+            tell(format!("{origin}: debug = false does not count here: pages show mistakes.\n"));
+        }
         if settings.server.reload {
             tell("Watching for file changes\n");
         }
@@ -77,14 +84,26 @@ impl Runserver {
 
     /// What it is to be, whatever the settings say.
     fn overrides(&self, context: &Context) -> Result<Vec<Override>> {
-        const NAME: &str = "runserver";
         let bind = bind(self.addrport.as_deref(), self.ipv6)?;
+        if !is_loopback(&bind)
+            && let Some(origin) = debug_refused(context)?
+        {
+            let words = format!(
+                "{origin}: debug = false, and runserver would show settings, code and mistakes to \
+                 whoever reaches {bind}: there it wants debug = true, or 127.0.0.1 as the address"
+            );
+            return Err(Error::usage(words));
+        }
         let mut flags = vec![
             Override::new("debug", NAME, "true"),
             Override::new("server.workers", NAME, "1"),
             Override::list("server.bind", NAME, &[bind]),
             Override::new("server.reload", NAME, (!self.noreload).to_string()),
             Override::new("log.access", NAME, "true"),
+            // What a site is given to be operated with.
+            Override::new("server.user", NAME, ""),
+            Override::new("server.group", NAME, ""),
+            Override::new("server.metrics_bind", NAME, ""),
         ];
         // It lives inside the worker, and what open pages are told comes from outside.
         if context.settings_with(flags.clone())?.server.data_store.expose() == "memory://" {
@@ -92,6 +111,24 @@ impl Runserver {
         }
         Ok(flags)
     }
+}
+
+/// Where the settings say `debug = false`, if they do.
+fn debug_refused(context: &Context) -> Result<Option<Origin>> {
+    let settings = context.settings_with(vec![
+        // Else they are refused without these.
+        Override::new("secret_key", NAME, "any"),
+        Override::new("server.reload", NAME, "false"),
+    ])?;
+    let origin = settings.origin("debug").filter(|_| !settings.debug);
+    Ok(origin.cloned())
+}
+
+/// Whether only this machine reaches it.
+fn is_loopback(bind: &str) -> bool {
+    let host = bind.rsplit_once(':').map_or(bind, |(host, _)| host);
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
 }
 
 /// The address in the server's words.
@@ -153,6 +190,16 @@ mod tests {
     #[track_caller]
     fn check(addrport: Option<&str>, ipv6: bool, expected: &str) {
         assert_eq!(bind(addrport, ipv6).unwrap(), expected);
+    }
+
+    #[test]
+    fn only_this_machine_reaches_a_loopback_address() {
+        for own in ["127.0.0.1:8000", "[::1]:8000", "localhost:8000", "127.1.2.3:0"] {
+            assert!(is_loopback(own), "{own}");
+        }
+        for other in ["0.0.0.0:8000", "[::]:8000", "192.168.1.2:80", "dev.example:80"] {
+            assert!(!is_loopback(other), "{other}");
+        }
     }
 
     #[test]
