@@ -170,6 +170,7 @@ pub fn pulse(
             control: desk.as_ref().map(Desk::socket).transpose()?,
             replaced: if settings.server.reload { Leave::Stop } else { Leave::Replaced },
             handed_over: handed_over.clone(),
+            stopping: CancellationToken::new(),
         };
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let mut beside = JoinSet::new();

@@ -268,7 +268,8 @@ async fn knock(address: String) {
 }
 
 /// Waits until it may go on, and makes another program of it if it should.
-const BUILD: &str = "until [ -e go ]; do sleep 0.02; done\n\
+const BUILD: &str = "echo $$ > building\n\
+                     until [ -e go ]; do sleep 0.02; done\n\
                      if [ -e new ]; then rm new; touch site; fi\n";
 
 #[tokio::test]
@@ -328,7 +329,26 @@ async fn what_is_saved_while_a_build_runs_is_served() {
     pulse.said_after(seen, "Nothing to reload").await;
     assert!(!door.is_finished(), "somebody got no page");
     door.abort();
+
+    // A stop ends the build too.
+    fs::remove_file(base.join("go")).unwrap();
+    fs::remove_file(base.join("building")).unwrap();
+    write(&base, "main.rs", "666666");
+    let mut often = interval(Duration::from_millis(5));
+    let building = loop {
+        often.tick().await;
+        let written = fs::read_to_string(base.join("building")).unwrap_or_default();
+        if written.ends_with('\n') {
+            break format!("/proc/{}/stat", written.trim());
+        }
+    };
+    // One that has ended may still be waited for.
+    let lives = || fs::read_to_string(&building).is_ok_and(|stat| !stat.contains(") Z "));
+    assert!(lives());
     assert_eq!(pulse.stop().await, 0);
+    while lives() {
+        often.tick().await;
+    }
 }
 
 #[tokio::test]

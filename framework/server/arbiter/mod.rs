@@ -107,6 +107,8 @@ pub(super) struct Plan {
     pub(super) replaced: Leave,
     /// Cancelled: the site is another process's.
     pub(super) handed_over: CancellationToken,
+    /// Cancelled once the workers are told to end.
+    pub(super) stopping: CancellationToken,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

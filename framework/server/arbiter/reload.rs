@@ -35,7 +35,7 @@ const WORKERS_MAX: usize = 1024;
 const TIRED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Settings that are the arbiter's, or the store's which it does not restart.
-const HELD: [&str; 8] = [
+const HELD: [&str; 10] = [
     "server.bind",
     "server.data_store",
     "server.runtime_dir",
@@ -43,6 +43,9 @@ const HELD: [&str; 8] = [
     "server.user",
     "server.group",
     "server.umask",
+    // Who watches and builds is the arbiter.
+    "server.reload",
+    "server.build",
     "channels.",
 ];
 

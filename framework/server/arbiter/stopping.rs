@@ -40,6 +40,7 @@ impl Arbiter<'_> {
     fn end_workers(&mut self, kill_at: Instant, leave: Leave) {
         // The workers have their own copies, and drop them once they have emptied the queue.
         self.plan.listeners.clear();
+        self.plan.stopping.cancel();
         for place in self.places.iter().filter(|place| place.role == Role::Worker) {
             for child in place.children() {
                 // One that is not ready serves nobody, and might hear of it late.

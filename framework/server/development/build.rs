@@ -5,8 +5,9 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::Say;
 use crate::conf::Settings;
@@ -80,7 +81,7 @@ impl Build {
     pub(super) async fn run(self, say: &Say) -> Result<(), String> {
         let (name, words) = self.words.split_first().ok_or("there is nothing to run")?;
         let mut command = Command::new(name);
-        command.args(words).current_dir(&self.folder).kill_on_drop(true);
+        command.args(words).current_dir(&self.folder).kill_on_drop(true).process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         for name in CARGO_VARIABLES {
             command.env_remove(name);
@@ -90,6 +91,7 @@ impl Build {
         }
         let failed = |error| format!("running {}: {error}", name.display());
         let mut child = command.spawn().map_err(failed)?;
+        let mut group = Group::of(&child);
         let mut said = Vec::new();
         if let Some(mut stderr) = child.stderr.take() {
             let mut piece = vec![0; PIECE_BYTES];
@@ -100,11 +102,36 @@ impl Build {
             }
         }
         let status = child.wait().await.map_err(failed)?;
+        group.leave_alone();
         if !status.success() {
             let said = plain(&String::from_utf8_lossy(&said));
             return Err(if said.is_empty() { format!("the build ended: {status}") } else { said });
         }
         Ok(())
+    }
+}
+
+/// All processes of a build: cargo, compilers, build scripts. Dropping it ends them.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(Pid::from_raw))
+    }
+
+    /// The build is over: what it has left running (a compiler's cache) may stay.
+    fn leave_alone(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Fails only if all of them have ended.
+            let _ = kill_process_group(group, Signal::TERM);
+        }
     }
 }
 

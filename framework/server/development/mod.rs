@@ -144,6 +144,8 @@ pub(super) struct Developer {
     cut: Once,
     layer: Layer,
     events: mpsc::Sender<Event>,
+    /// The site stops: nothing is built any more.
+    stopping: CancellationToken,
     say: Say,
 }
 
@@ -185,14 +187,31 @@ impl Developer {
             cut: Once::new(),
             layer: prepare::layer(settings, plan.store_path.as_deref())?,
             events,
+            stopping: plan.stopping.clone(),
             say: options.say.clone(),
         }))
     }
 
     /// Goes on as long as the site runs, from when it is `serving`: before, nothing can be
-    /// reloaded. Dropping it ends a build.
+    /// reloaded. Its end, or dropping it, ends a build.
     pub(super) async fn run(mut self, serving: CancellationToken) {
-        serving.cancelled().await;
+        let stopping = self.stopping.clone();
+        let stopped = || stopping.cancelled();
+        tokio::select! {
+            () = serving.cancelled() => {}
+            () = stopped() => return,
+        }
+        self.begin().await;
+        loop {
+            tokio::select! {
+                Some(looked) = self.looks.join_next() => self.look_ended(looked.flatten()).await,
+                Some(done) = self.work.join_next() => self.work_ended(done).await,
+                () = stopped() => return,
+            }
+        }
+    }
+
+    async fn begin(&mut self) {
         // What a start before this one has left there is over.
         self.publish().await;
         if let Some(build) = &self.build
@@ -204,25 +223,26 @@ impl Developer {
             self.go_on();
         }
         self.begin_look(LOOK);
-        loop {
-            tokio::select! {
-                Some(looked) = self.looks.join_next() => match looked.flatten() {
-                    Ok((walk, now, took)) => {
-                        self.walk = Some(walk);
-                        self.looked(now).await;
-                        self.begin_look(LOOK.max(took * LOOK_SHARE));
-                    }
-                    Err(error) => tracing::error!(%error, "changes are no longer seen"),
-                },
-                Some(done) = self.work.join_next() => match done {
-                    Ok(Done::Built(built)) => self.built(built).await,
-                    Ok(Done::Reloaded(outcome, program, took)) => {
-                        self.reloaded(outcome, program, took).await;
-                    }
-                    Err(error) => self.say.line(error),
-                },
-                else => return,
+    }
+
+    async fn look_ended(&mut self, looked: Looked) {
+        match looked {
+            Ok((walk, now, took)) => {
+                self.walk = Some(walk);
+                self.looked(now).await;
+                self.begin_look(LOOK.max(took * LOOK_SHARE));
             }
+            Err(error) => tracing::error!(%error, "changes are no longer seen"),
+        }
+    }
+
+    async fn work_ended(&mut self, done: Result<Done, JoinError>) {
+        match done {
+            Ok(Done::Built(built)) => self.built(built).await,
+            Ok(Done::Reloaded(outcome, program, took)) => {
+                self.reloaded(outcome, program, took).await;
+            }
+            Err(error) => self.say.line(error),
         }
     }
 
