@@ -115,7 +115,7 @@ impl Project {
         found.extend(check_settings(settings));
         found.extend(self.check_constraints(settings));
         found.extend(self.apps().iter().flat_map(|app| app.checks(settings)));
-        found.extend(self.apps().iter().flat_map(|app| app.project_checks(self)));
+        found.extend(self.apps().iter().flat_map(|app| app.project_checks(self, settings)));
         found.sort_by_key(|check| std::cmp::Reverse(check.level));
         found
     }

@@ -78,8 +78,8 @@ pub trait App: Send + Sync + 'static {
     }
 
     /// What it finds wrong with the project it is installed in: other apps' models, the URLs.
-    fn project_checks(&self, project: &Project) -> Vec<Check> {
-        let _ = project;
+    fn project_checks(&self, project: &Project, settings: &Settings) -> Vec<Check> {
+        let _ = (project, settings);
         Vec::new()
     }
 
@@ -153,6 +153,9 @@ impl Project {
 
     /// Adds a tower layer between the framework's middleware and the views. The first one added
     /// sees a request first.
+    ///
+    /// Who may see a URL is asked behind it. So a layer that answers in the views' place, with a
+    /// page it has kept, has to obey `Vary: Cookie`, which all pages made for one visitor carry.
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where

@@ -370,7 +370,7 @@ pub struct Auth {
     /// Every view needs a login, but those that say `login_not_required` (the login page does).
     /// Static files, a 404 and the redirect to a missing slash do not.
     pub login_required: bool,
-    /// Where a page that needs a login sends the visitor.
+    /// Where a page that needs a login sends the visitor: a URL, or the name of one.
     pub login_url: String,
     /// Where a login without `next` leads.
     pub login_redirect_url: String,

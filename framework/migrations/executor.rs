@@ -140,7 +140,7 @@ pub async fn migrate<'a>(
     }
     recorder::replacements(&connection, &graph).await?;
     let state = graph.state(|key| applied.contains(key))?;
-    let renamed = signals::renamed(&plan);
+    let renamed = signals::renamed(&graph, &applied, &state, &plan);
     on.tell(PostMigrate { plan: told, state, renamed }).await?;
     drop(lock);
     Ok(plan.len())

@@ -2,7 +2,7 @@
 
 use super::operation::Operation;
 use super::plan::Step;
-use super::{MigrationKey, ModelKey, ProjectState};
+use super::{Applied, Graph, Migration, MigrationKey, ModelKey, ProjectState};
 
 /// A run of `migrate` is about to begin; its lock is held. Sent also when there is nothing to do.
 #[derive(Debug)]
@@ -20,7 +20,9 @@ pub struct PostMigrate {
     pub plan: Vec<Planned>,
     /// The models as they are now.
     pub state: ProjectState,
-    /// The models that have got another name, in order: before and afterwards.
+    /// The models that have got another name, in order: before and afterwards. Those of earlier runs
+    /// come first, as a run that failed half-way told nobody: what a receiver does about them must
+    /// be good to be done again.
     pub renamed: Vec<(ModelKey, ModelKey)>,
 }
 
@@ -39,23 +41,36 @@ impl From<&Step<'_>> for Planned {
     }
 }
 
-/// The models that a run renames, in its order.
-pub(super) fn renamed(plan: &[Step<'_>]) -> Vec<(ModelKey, ModelKey)> {
-    let mut all = Vec::new();
-    for step in plan {
-        let app = &step.migration.key.app;
-        let names = step.migration.operations.iter().filter_map(|operation| match operation {
-            Operation::RenameModel { from, to } => {
-                Some((ModelKey::new(app, from), ModelKey::new(app, to)))
-            }
-            _ => None,
-        });
-        if step.backwards {
-            let names: Vec<_> = names.collect();
-            all.extend(names.into_iter().rev().map(|(from, to)| (to, from)));
-        } else {
-            all.extend(names);
+/// The models that have been renamed, by this run or before.
+///
+/// What earlier runs did is read from what is applied, and from what is not, undone; a name that a
+/// model has now is no former one.
+pub(super) fn renamed(
+    graph: &Graph,
+    applied: &Applied,
+    state: &ProjectState,
+    plan: &[Step<'_>],
+) -> Vec<(ModelKey, ModelKey)> {
+    let (done, undone): (Vec<_>, Vec<_>) =
+        graph.migrations().partition(|migration| applied.contains(&migration.key));
+    let done = done.into_iter().flat_map(|migration| names(migration, false));
+    let undone = undone.into_iter().rev().flat_map(|migration| names(migration, true));
+    let earlier = done.chain(undone).filter(|(from, _)| state.model(from).is_none());
+    let now = plan.iter().flat_map(|step| names(step.migration, step.backwards));
+    earlier.chain(now).collect()
+}
+
+/// The names a migration changes, in its order.
+fn names(migration: &Migration, backwards: bool) -> Vec<(ModelKey, ModelKey)> {
+    let app = &migration.key.app;
+    let names = migration.operations.iter().filter_map(|operation| match operation {
+        Operation::RenameModel { from, to } => {
+            Some((ModelKey::new(app, from), ModelKey::new(app, to)))
         }
+        _ => None,
+    });
+    match backwards {
+        false => names.collect(),
+        true => names.map(|(from, to)| (to, from)).rev().collect(),
     }
-    all
 }

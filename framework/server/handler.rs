@@ -18,7 +18,7 @@ use tower_service::Service;
 use crate::apps::Project;
 use crate::contrib::staticfiles::StaticFiles;
 use crate::contrib::{auth, sessions};
-use crate::http::{Beside, Markers, Processors, Request as View, Seen};
+use crate::http::{Beside, Markers, Processors, Request as View, Seen, vary};
 use crate::middleware::{Logged, Security, Slashed, caught, csrf, errors, hosts, request_values};
 use crate::server::development::Page;
 use crate::site::Site;
@@ -60,11 +60,8 @@ impl Handler {
         let layered = (!project.layers().is_empty()).then(|| {
             let inside = site.clone();
             let view = tower::service_fn(move |request: Request| {
-                let site = inside.clone();
-                async move {
-                    let (parts, body) = request.into_parts();
-                    Ok::<_, Infallible>(view(site, parts, body).await.0)
-                }
+                let answer = layered_view(inside.clone(), request);
+                async move { Ok::<_, Infallible>(answer.await) }
             });
             let views = Router::new().fallback_service(view);
             project.layers().iter().rev().fold(views, |router, layer| layer(router))
@@ -159,6 +156,19 @@ impl Stack {
         let answer = layered.oneshot(Request::from_parts(parts, body));
         (caught(async { answer.await.unwrap_or_else(|never| match never {}) }).await, seen)
     }
+}
+
+/// The view's answer for the site's own layers. One that keeps answers is told whose this is; the
+/// session and the token say it to browsers later.
+async fn layered_view(site: Site, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let beside = parts.extensions.get::<Beside>().cloned();
+    let (mut response, _) = view(site, parts, body).await;
+    let is_own = |beside: &Beside| sessions::is_asked(beside) || csrf::is_used(beside);
+    if beside.as_ref().is_some_and(is_own) {
+        vary(response.headers_mut(), "Cookie");
+    }
+    response
 }
 
 /// The view, and the page of its error: here the session and the user are known, so the site's own

@@ -9,7 +9,7 @@ use crate::http::fact;
 use crate::site::Site;
 
 /// Calls the view of the line that was found for the request, or answers 404.
-pub async fn dispatch(site: Site, request: axum::extract::Request) -> Response {
+pub(crate) async fn dispatch(site: Site, request: axum::extract::Request) -> Response {
     match fact::<Matched>(request.extensions()).map(Matched::view) {
         Some(view) => view(request, site).await,
         None => Error::status(StatusCode::NOT_FOUND, "no URL matches").into_response(),

@@ -1,7 +1,7 @@
 //! One URL table for HTTP and WebSocket: converters, include, names, reverse.
 //!
 //! Flow: [`path`], [`include`] → [`Urls`] → [`Urls::resolver`] → [`Resolver::resolve`] finds the
-//! line before any middleware asks for it → [`dispatch`] calls its view.
+//! line before any middleware asks for it → `dispatch` calls its view.
 //!
 //! Invariants:
 //! - First to last; the first line that fits wins, whatever the method.
@@ -27,7 +27,7 @@ use crate::site::{Reverse, Site};
 use converter::Converter;
 use pattern::Piece;
 
-pub use dispatch::dispatch;
+pub(crate) use dispatch::dispatch;
 pub use resolver::{Line, Matched, Resolver};
 
 /// A list of routes, tried first to last.
@@ -182,7 +182,7 @@ impl Route {
         T: Any + Send + Sync + Clone + Default,
     {
         let place = self.attached.iter().position(|value| value.is::<T>());
-        let known = place.and_then(|at| self.attached.swap_remove(at).downcast_ref().cloned());
+        let known = place.and_then(|at| self.attached.remove(at).downcast_ref().cloned());
         let mut value: T = known.unwrap_or_default();
         change(&mut value);
         self.attach(value)

@@ -125,6 +125,7 @@ async fn every_refusal_reads_the_same() {
             ("cleo", PASSWORD),
             ("cleo", "!unusable"),
             ("' OR 1=1 --", PASSWORD),
+            ("ann\u{0}", PASSWORD),
         ] {
             let client = site.client();
             let form = [("username", username), ("password", password)];
@@ -350,6 +351,34 @@ async fn an_outdated_hash_is_made_anew_at_login() {
     ann.refresh(&site).await.unwrap();
     assert_eq!(ann.password, user.password);
     assert!(ann.check_password(&site, "l\u{e8}tmein").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_login_under_way_undoes_no_change_of_password() {
+    let said = "l\u{e8}tmein";
+    for database in databases().await {
+        let site = TestSite::on(project(), &database.url).await;
+        let mut ann = with_ann(&site).await;
+        ann.password = django_hash().to_owned();
+        ann.save(&site).await.unwrap();
+        let both = tokio::join!(authenticate(&site, "ann", said), authenticate(&site, "ann", said));
+        assert!(both.0.unwrap().is_some() && both.1.unwrap().is_some(), "each makes it anew");
+
+        ann.save(&site).await.unwrap();
+        let mut changed = ann.clone();
+        changed.set_password(&site, PASSWORD).await.unwrap();
+        let log = site.database().record();
+        let (entered, ()) = tokio::join!(authenticate(&site, "ann", said), async {
+            // The former hash has been read, and is being compared.
+            while log.count() == 0 {
+                tokio::task::yield_now().await;
+            }
+            changed.save(&site).await.unwrap();
+        });
+        assert!(entered.unwrap().is_none());
+        ann.refresh(&site).await.unwrap();
+        assert!(ann.check_password(&site, PASSWORD).await.unwrap());
+    }
 }
 
 fn django_hash() -> &'static str {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hulse::contrib::auth::User;
+use hulse::contrib::sessions::models::Session;
 use hulse::test::{Client, SocketClient, TestSite};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -297,6 +298,26 @@ async fn who_has_signed_out_is_closed_and_has_to_sign_in() {
     assert_eq!(code, 4401);
     assert!(!said.iter().any(|frame| frame.contains("is she gone?")), "{said:?}");
     assert_eq!(ann.try_socket("/chat/stream/").await.unwrap_err().status(), 403);
+}
+
+#[tokio::test]
+async fn whose_session_has_run_out_has_to_sign_in_and_is_out_of_every_room() {
+    let world = World::new().await;
+    let mut ann = world.in_lobby("ann").await;
+    join(&mut ann, world.kitchen).await;
+    // Time ends it, so nobody is told.
+    let mut session = Session::objects().get(&world.site).await.expect("her session");
+    session.expire_date = session.expire_date - Duration::from_hours(24 * 365);
+    session.save(&world.site).await.expect("an update");
+    say(&mut ann, world.lobby, "still here").await;
+    check(&ann.receive_json().await, &json!({ "error": "USER_HAS_TO_LOGIN" }));
+    for room in [world.lobby, world.kitchen] {
+        check(&ann.receive_json().await, &json!({ "leave": room.to_string() }));
+    }
+    let mut bob = world.in_lobby("bob").await;
+    say(&mut bob, world.lobby, "is she gone?").await;
+    let again = ask(&mut ann, json!({ "command": "join", "room": world.lobby })).await;
+    check(&again, &json!({ "error": "USER_HAS_TO_LOGIN" }));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@
 //! - Each backend that knows nobody by a name spends as long as it would on a wrong password.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use super::hashing;
 use super::models::{Permission, User, fold_email, normalize_username};
 use super::passwords::Verdict;
 use super::permissions::Permissions;
+use crate::apps::Check;
 use crate::conf::Secret;
 use crate::error::Result;
 use crate::site::Site;
@@ -123,8 +124,9 @@ pub trait AuthBackend: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct ModelBackend;
 
-/// Users by email address and password, in whatever case. An address that several have is
-/// nobody's. Permissions are [`ModelBackend`]'s business, so list both.
+/// Users by email address and password, in whatever case. An address that several open accounts
+/// have is nobody's, so a site that lists this one sees to it that addresses are confirmed.
+/// Permissions are [`ModelBackend`]'s business, so list both.
 #[derive(Clone, Copy, Debug)]
 pub struct EmailBackend;
 
@@ -160,15 +162,22 @@ impl AuthBackend for EmailBackend {
 
     async fn authenticate(&self, site: &Site, credentials: &Credentials) -> Result<Option<User>> {
         let Some((address, password)) = named(credentials) else { return Ok(None) };
+        // No address at all, whoever there is: that may be told, and spares a hash.
+        if !address.contains('@') {
+            return Ok(None);
+        }
         let mut found = User::with_email(site, address).await?;
+        found.retain(|user| user.is_active);
         let one = if found.len() == 1 { found.pop() } else { None };
         verified(site, one, password).await
     }
 }
 
-/// A name and a password, if that is what was said.
+/// A name and a password, if that is what was said. A NUL is in no name, and some databases take it
+/// for an error.
 fn named(credentials: &Credentials) -> Option<(&str, &str)> {
-    Some((credentials.get("username")?, credentials.get("password")?))
+    let name = credentials.get("username").filter(|name| !name.contains('\0'))?;
+    Some((name, credentials.get("password")?))
 }
 
 /// `found`, if the password is right and the account open. It takes as long for nobody.
@@ -180,12 +189,24 @@ async fn verified(site: &Site, found: Option<User>, password: &str) -> Result<Op
         Verdict::Wrong => Ok(None),
         Verdict::Right => Ok(Some(user)),
         Verdict::RightButOutdated => {
+            let outdated = user.password.clone();
             user.set_password(site, password).await?;
-            let rows = User::objects().filter(|u| u.id().eq(user.id));
-            rows.update(site, |u| [u.password().set(&user.password)]).await?;
-            Ok(Some(user))
+            // Another may have been set since this one was read: that one stays.
+            let rows = User::objects().filter(|u| u.id().eq(user.id) & u.password().eq(&outdated));
+            if rows.update(site, |u| [u.password().set(&user.password)]).await? > 0 {
+                return Ok(Some(user));
+            }
+            still_right(site, &user, password).await
         }
     }
+}
+
+/// The user as it is stored now, if the password is right still.
+async fn still_right(site: &Site, user: &User, password: &str) -> Result<Option<User>> {
+    let found = User::objects().filter(|u| u.id().eq(user.id)).first(site).await?;
+    let Some(user) = found.filter(|user| user.is_active) else { return Ok(None) };
+    let verdict = hashing::verify(site, password, Some(user.password.clone())).await?;
+    Ok((verdict != Verdict::Wrong).then_some(user))
 }
 
 async fn active(site: &Site, id: i64) -> Result<Option<User>> {
@@ -265,6 +286,18 @@ impl<B: AuthBackend> Asked for B {
     ) -> BoxFuture<'a, Result<bool>> {
         Box::pin(AuthBackend::has_perm_for(self, site, user, permission, object))
     }
+}
+
+/// Names that two backends have: the first would answer for the sessions of the second.
+pub(super) fn checks(backends: &[Arc<dyn Asked>]) -> Vec<Check> {
+    let mut names = BTreeSet::new();
+    let twice = backends.iter().map(|backend| backend.name()).filter(|name| !names.insert(*name));
+    let found = twice.map(|name| {
+        let words = format!("two backends are called {name:?}");
+        let hint = "sessions keep the name of the backend that knew their user: give each its own";
+        Check::error("auth.E102", words).hint(hint)
+    });
+    found.collect()
 }
 
 /// The backends of a site, in order. The site keeps it.

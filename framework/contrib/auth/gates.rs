@@ -10,6 +10,7 @@
 //! - HTTP and WebSocket alike: a refused handshake is a 403 that says why in the log.
 //! - A line without a gate costs nothing: no session is read.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,14 +18,15 @@ use axum::response::{IntoResponse, Response};
 
 use super::current::CurrentUser;
 use super::granting;
+use super::models_of;
 use super::permissions::check_name;
-use super::required::redirect_to_login;
+use super::required::{is_name, redirect_to_login};
 use crate::apps::{Check, Project};
+use crate::conf::Settings;
 use crate::error::Result;
 use crate::http::{Request, permission_denied};
-use crate::models::Meta;
 use crate::sockets::is_handshake;
-use crate::urls::{Matched, Route};
+use crate::urls::{Line, Matched, Route};
 
 /// What one line of the table, or one include, says.
 #[derive(Clone, Debug, Default)]
@@ -191,7 +193,21 @@ pub(crate) async fn may_pass(request: &Request) -> Result<()> {
 /// What keeps the visitor out, if anything does.
 async fn lacking(request: &Request) -> Result<Option<(CurrentUser, String)>> {
     let Some(line) = request.extension::<Matched>().map(Matched::line) else { return Ok(None) };
-    let mut is_private = request.settings().auth.login_required;
+    let demands = demanded(line, request.settings());
+    if demands.is_empty() {
+        return Ok(None);
+    }
+    let user = request.user().await?;
+    for demand in demands {
+        if !demand.is_met(&user, request).await? {
+            return Ok(Some((user, demand.to_string())));
+        }
+    }
+    Ok(None)
+}
+
+/// What counts for a line, from the outside in: who is refused hears of the plainest reason.
+fn demanded<'l>(line: &'l Line, settings: &Settings) -> Vec<&'l Demanded> {
     let mut demands = Vec::new();
     let mut is_open = false;
     for gate in line.all_attached::<Gate>() {
@@ -199,21 +215,11 @@ async fn lacking(request: &Request) -> Result<Option<(CurrentUser, String)>> {
         demands.extend(gate.demands.iter().filter(is_counted));
         is_open |= gate.is_open;
     }
-    is_private &= !is_open;
-    if is_private {
+    if settings.auth.login_required && !is_open {
         demands.push(&Demanded::Login);
     }
-    if demands.is_empty() {
-        return Ok(None);
-    }
-    let user = request.user().await?;
-    // From the outside in, so that who is refused hears of the plainest reason.
-    for demand in demands.into_iter().rev() {
-        if !demand.is_met(&user, request).await? {
-            return Ok(Some((user, demand.to_string())));
-        }
-    }
-    Ok(None)
+    demands.reverse();
+    demands
 }
 
 /// The answer to who may not: the login page for who is not signed in, else 403. Programs that do
@@ -231,19 +237,21 @@ pub(super) fn refuse(request: &Request, user: &CurrentUser, lacks: &str) -> Resp
     permission_denied(format!("{user} lacks {lacks}")).into_response()
 }
 
-/// Permissions that URLs and models name and that nobody can have.
-pub(super) fn checks(project: &Project) -> Vec<Check> {
-    let models: Vec<&'static Meta> = project.apps().iter().flat_map(|app| app.models()).collect();
+/// Gates through which nobody gets.
+pub(super) fn checks(project: &Project, settings: &Settings) -> Vec<Check> {
+    let models = models_of(project);
     let known: Vec<String> =
         granting::names(&models).map(|(app, name)| format!("{app}.{name}")).collect();
     let mut found = Vec::new();
+    let mut told = BTreeSet::new();
     for line in project.resolver().lines() {
         let gates = line.all_attached::<Gate>().flat_map(|gate| &gate.demands);
         let named = gates.filter_map(|demand| match demand {
             Demanded::Permissions(names) => Some(names.iter()),
             _ => None,
         });
-        for name in named.flatten().filter(|name| !known.contains(name)) {
+        // One for all lines of an include.
+        for name in named.flatten().filter(|name| !known.contains(name) && told.insert(*name)) {
             let words = format!("\"/{}\" requires {name:?}, which no model has", line.route());
             let near = crate::conf::nearest(name, known.iter().map(String::as_str));
             let hint = near.map_or_else(
@@ -253,17 +261,34 @@ pub(super) fn checks(project: &Project) -> Vec<Check> {
             found.push(Check::warning("auth.W101", words).hint(hint));
         }
     }
-    for meta in models {
-        let usual: Vec<String> = meta.all_permissions().map(|(codename, _)| codename).collect();
-        let own = meta.permissions.iter().map(|(codename, _)| *codename);
-        let clash = own.into_iter().find(|own| usual.iter().filter(|one| one == own).count() > 1);
-        if let Some(codename) = clash {
-            let label = meta.label();
-            let words = format!(
-                "the permission {codename:?} of {label} clashes with a built-in permission"
-            );
-            found.push(Check::error("auth.E005", words));
-        }
-    }
+    found.extend(check_login_page(project, settings));
     found
+}
+
+/// A login page that itself sends to the login page, or that is not there.
+fn check_login_page(project: &Project, settings: &Settings) -> Option<Check> {
+    let (resolver, url) = (project.resolver(), &settings.auth.login_url);
+    if is_name(url) {
+        let line = resolver.lines().iter().find(|line| line.name() == Some(url));
+        if line.is_none() {
+            let words = format!("auth.login_url is {url:?}, which no URL is called");
+            return Some(Check::error("auth.E103", words).hint("`manage routes` lists the names"));
+        }
+        return line.and_then(|line| check_is_open(line, settings));
+    }
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let matched = resolver.resolve(path)?;
+    check_is_open(matched.line(), settings)
+}
+
+fn check_is_open(line: &Line, settings: &Settings) -> Option<Check> {
+    let demands = demanded(line, settings);
+    let demand = demands.first()?;
+    let words = format!(
+        "the login page \"/{}\" demands {demand}: whoever is sent there is sent there again",
+        line.route()
+    );
+    let hint = "say `login_not_required()` on its line, and take it out of includes that demand \
+                more than a login";
+    Some(Check::error("auth.E101", words).hint(hint))
 }

@@ -10,10 +10,15 @@ use std::sync::Arc;
 
 use super::models::Permission;
 use super::permissions::Permissions;
+use crate::apps::Check;
 use crate::error::Result;
 use crate::migrations::{ModelKey, PostMigrate, ProjectState};
 use crate::models::{Bulk, Conflicts, DEFAULT_PERMISSIONS, Meta, Model, Registry};
 use crate::site::Site;
+
+/// Most characters of a permission's name and codename: what the columns hold.
+const NAME_CHARS_MAX: usize = 255;
+const CODENAME_CHARS_MAX: usize = 100;
 
 /// What a row of a permission is known by: app, model, codename.
 type Key = (String, String, String);
@@ -94,6 +99,60 @@ pub(super) fn names(models: &[&'static Meta]) -> impl Iterator<Item = (&'static 
         .iter()
         .filter(|meta| is_ours(meta))
         .flat_map(|meta| meta.all_permissions().map(|(codename, _)| (meta.app, codename)))
+}
+
+/// Permissions of models that clash, or that their table does not hold (Django's ids and words).
+pub(super) fn checks(models: &[&'static Meta]) -> Vec<Check> {
+    models.iter().filter(|meta| is_ours(meta)).flat_map(|meta| checks_of(meta)).collect()
+}
+
+fn checks_of(meta: &Meta) -> Vec<Check> {
+    let (label, mut found) = (meta.label(), Vec::new());
+    let mut fail = |id, words: String| found.push(Check::error(id, words));
+    // `Can change ` and `change_`, say, stand before what the model is called.
+    let action_chars = meta.default_permissions.iter().map(|action| action.len()).max();
+    if let Some(action_chars) = action_chars {
+        let most = NAME_CHARS_MAX - action_chars - "Can  ".len();
+        if meta.verbose_name.chars().count() > most {
+            let words = format!(
+                "the verbose_name of {label} must be at most {most} characters for its built-in \
+                 permission names to be at most {NAME_CHARS_MAX} characters"
+            );
+            fail("auth.E007", words);
+        }
+        let most = CODENAME_CHARS_MAX - action_chars - "_".len();
+        if meta.model.chars().count() > most {
+            let words = format!(
+                "the name of {label} must be at most {most} characters for its built-in \
+                 permission codenames to be at most {CODENAME_CHARS_MAX} characters"
+            );
+            fail("auth.E011", words);
+        }
+    }
+    let all: Vec<String> = meta.all_permissions().map(|(codename, _)| codename).collect();
+    for (codename, name) in meta.permissions {
+        if all.iter().filter(|one| one == codename).count() > 1 {
+            let words = format!(
+                "the permission {codename:?} of {label} clashes with a built-in permission"
+            );
+            fail("auth.E005", words);
+        }
+        if name.chars().count() > NAME_CHARS_MAX {
+            let words = format!(
+                "the name of the permission {codename:?} of {label} is longer than \
+                 {NAME_CHARS_MAX} characters"
+            );
+            fail("auth.E008", words);
+        }
+        if codename.chars().count() > CODENAME_CHARS_MAX {
+            let words = format!(
+                "the permission {codename:?} of {label} is longer than {CODENAME_CHARS_MAX} \
+                 characters"
+            );
+            fail("auth.E012", words);
+        }
+    }
+    found
 }
 
 /// As templates see it: `perms.blog.add_post`, true or false for all there are. `perms.blog` by

@@ -89,8 +89,11 @@ pub async fn authenticate_with(
 ) -> Result<Option<Authenticated>> {
     for backend in Backends::of(site).all() {
         match backend.authenticate(site, credentials).await {
-            Ok(None) => {}
-            Ok(Some(user)) => return Ok(Some(Authenticated { user, backend: backend.name() })),
+            Ok(Some(user)) if user.is_active => {
+                return Ok(Some(Authenticated { user, backend: backend.name() }));
+            }
+            // Who is not active is nobody, whatever a backend says.
+            Ok(_) => {}
             Err(error) if error.is_permission_denied() => break,
             Err(error) => return Err(error),
         }

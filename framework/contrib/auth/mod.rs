@@ -110,15 +110,17 @@ impl Install for AppWith {
     }
 
     fn checks(&self, settings: &Settings) -> Vec<Check> {
-        App.checks(settings)
+        let mut found = App.checks(settings);
+        found.extend(backends::checks(&self.0));
+        found
     }
 
     fn markers(&self) -> Vec<Marker> {
         App.markers()
     }
 
-    fn project_checks(&self, project: &Project) -> Vec<Check> {
-        App.project_checks(project)
+    fn project_checks(&self, project: &Project, settings: &Settings) -> Vec<Check> {
+        App.project_checks(project, settings)
     }
 
     fn signals(&self, signals: &mut Signals<Site>) {
@@ -156,8 +158,10 @@ impl Install for App {
         validators::checks(&settings.auth)
     }
 
-    fn project_checks(&self, project: &Project) -> Vec<Check> {
-        gates::checks(project)
+    fn project_checks(&self, project: &Project, settings: &Settings) -> Vec<Check> {
+        let mut found = gates::checks(project, settings);
+        found.extend(granting::checks(&models_of(project)));
+        found
     }
 
     fn signals(&self, signals: &mut Signals<Site>) {
@@ -165,6 +169,10 @@ impl Install for App {
         signals.connect(revocation::relation_changed);
         signals.connect(revocation::group_deleted);
     }
+}
+
+fn models_of(project: &Project) -> Vec<&'static Meta> {
+    project.apps().iter().flat_map(|app| app.models()).collect()
 }
 
 #[cfg(test)]

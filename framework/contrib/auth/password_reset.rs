@@ -15,6 +15,7 @@ use chrono::Utc;
 
 use super::models::User;
 use super::new_password::{judge, rules, set, take};
+use super::required::login_url;
 use super::tokens;
 use super::views::{not_cached, sibling};
 use crate::context;
@@ -110,7 +111,7 @@ pub(super) async fn set_password(
 
 /// It is done.
 pub(super) async fn complete(request: Request) -> Result<Response> {
-    let login_url = &request.settings().auth.login_url;
+    let login_url = login_url(&request)?;
     let context = context! { login_url };
     render(&request, "registration/password_reset_complete.html", context).await.map(not_cached)
 }

@@ -70,10 +70,27 @@ async fn refusal(request: &Request) -> Result<Option<Response>> {
 /// A redirect to the login page that leads back here.
 ///
 /// # Errors
-/// `auth.login_url` is no URL.
+/// `auth.login_url` is no URL, nor the name of one (`is_no_reverse_match`).
 pub fn redirect_to_login(request: &Request) -> Result<Response> {
-    let login_url = &request.settings().auth.login_url;
+    let login_url = login_url(request)?;
     let next = utf8_percent_encode(request.full_path(), NEXT);
     let joint = if login_url.contains('?') { '&' } else { '?' };
     redirect(request, &format!("{login_url}{joint}next={next}"))
+}
+
+/// Where the login page is: the setting, which may be a name.
+///
+/// # Errors
+/// As [`redirect_to_login`].
+pub(super) fn login_url(site: &Site) -> Result<String> {
+    let login_url = &site.settings().auth.login_url;
+    match is_name(login_url) {
+        true => site.reverse(login_url, &[]),
+        false => Ok(login_url.clone()),
+    }
+}
+
+/// Whether the setting can only be a name.
+pub(super) fn is_name(login_url: &str) -> bool {
+    !login_url.contains(['/', '.', '?', '#'])
 }

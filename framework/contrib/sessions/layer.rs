@@ -37,8 +37,7 @@ pub(crate) async fn keep(request: &Request, mut response: Response) -> Response 
         }
     };
     touched.store.set_answered();
-    let was_asked = touched.by_view.load(Ordering::Relaxed) || touched.store.was_read();
-    if !matches!(outcome, Outcome::Untouched) || was_asked {
+    if !matches!(outcome, Outcome::Untouched) || touched.is_asked() {
         vary(response.headers_mut(), "Cookie");
     }
     match outcome {
@@ -47,6 +46,11 @@ pub(crate) async fn keep(request: &Request, mut response: Response) -> Response 
         Outcome::Ended => set_cookie(&mut response, &dead_cookie(settings)),
     }
     response
+}
+
+/// Whether somebody has asked for the session, so that the answer is for this visitor.
+pub(crate) fn is_asked(beside: &Beside) -> bool {
+    beside.find().is_some_and(Touched::is_asked)
 }
 
 /// The request with its session and whatever hangs on it to be read again: for a connection that
@@ -108,6 +112,10 @@ impl Touched {
             return Some(Self::beside(request));
         }
         beside.find()
+    }
+
+    fn is_asked(&self) -> bool {
+        self.by_view.load(Ordering::Relaxed) || self.store.was_read()
     }
 
     /// The session of this id, not read yet; a new one without.

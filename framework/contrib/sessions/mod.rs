@@ -24,7 +24,7 @@ mod store;
 mod tickets;
 
 pub use expiry::Expiry;
-pub(crate) use layer::{afresh, beside_of, fresh, keep, new_session};
+pub(crate) use layer::{afresh, beside_of, fresh, is_asked, keep, new_session};
 pub(crate) use marks::{bears, mark_of, remember_mark};
 pub use models::clear_expired;
 pub use session::Session;

@@ -106,9 +106,7 @@ pub(crate) fn send_cookie(
     beside: &Beside,
     response: &mut Response,
 ) -> Result<(), Error> {
-    let Some(csrf) = beside.find::<Csrf>() else { return Ok(()) };
-    let to_send = csrf.with(|state| state.secret.clone().filter(|_| state.used));
-    let Some(secret) = to_send else { return Ok(()) };
+    let Some(secret) = secret_to_send(beside) else { return Ok(()) };
     let cookie = SetCookie {
         name: &settings.cookie_name,
         value: &secret,
@@ -120,6 +118,15 @@ pub(crate) fn send_cookie(
     response.headers_mut().append(header::SET_COOKIE, cookie.header()?);
     vary(response.headers_mut(), "Cookie");
     Ok(())
+}
+
+/// Whether the answer has a token in it, which is this visitor's.
+pub(crate) fn is_used(beside: &Beside) -> bool {
+    secret_to_send(beside).is_some()
+}
+
+fn secret_to_send(beside: &Beside) -> Option<String> {
+    beside.find::<Csrf>()?.with(|state| state.secret.clone().filter(|_| state.used))
 }
 
 async fn check_token(seen: &Request, body: Body) -> Result<Body, Response> {

@@ -69,8 +69,13 @@ async fn an_email_address_signs_in_where_the_site_wants_it() {
         for refused in ["twins@example.org", "closed@example.org", "bob@example.org", "ann@", " "] {
             assert_eq!(sign_in(&site, refused).await, None, "{refused:?}");
         }
-        // A look-alike that some databases hold for the same: the Kelvin sign folds to k, the
-        // dotless i to nothing else.
+        // Who has closed their account keeps nobody out who has the address too.
+        let shut = User::create_user(&site, "shut", "open@example.org", Some(PASSWORD)).await;
+        User { is_active: false, ..shut.unwrap() }.save(&site).await.unwrap();
+        User::create_user(&site, "open", "open@example.org", Some(PASSWORD)).await.unwrap();
+        assert_eq!(sign_in(&site, "open@example.org").await.unwrap(), "open by email");
+        // A look-alike that some databases hold for the same: only the folding tells the dotless i
+        // from an i.
         let kim = User::create_user(&site, "kim", "kim@example.org", Some(PASSWORD)).await.unwrap();
         assert_eq!(sign_in(&site, "k\u{131}m@example.org").await, None);
         assert_eq!(kim.email, "kim@example.org");
@@ -128,6 +133,28 @@ async fn the_first_backend_wins_and_one_that_denies_ends_the_chain() {
         client.get(&format!("/token/?token={token}")).await.assert_status(200);
         assert_eq!(client.get("/").await.text(), expected);
     }
+}
+
+#[tokio::test]
+async fn who_is_not_active_is_nobody_whatever_a_backend_says() {
+    let site = TestSite::new(project_with(auth::App.backend(Tokens))).await;
+    let ann = user(&site, "ann").await;
+    let client = site.client();
+    client.get("/token/?token=ann%27s").await.assert_contains("hello ann");
+    User { is_active: false, ..ann }.save(&site).await.unwrap();
+    let client = site.client();
+    client.get("/token/?token=ann%27s").await.assert_contains("nobody");
+    assert_eq!(client.cookie("sessionid"), None);
+}
+
+#[test]
+fn check_finds_two_backends_of_one_name() {
+    let ids = |project: Project| {
+        let found = project.check(&hulse::conf::Settings::default());
+        found.iter().filter(|check| check.id.starts_with("auth.")).map(|c| c.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(project_with(auth::App.backend(Tokens).backend(Tokens))), ["auth.E102"]);
+    assert!(ids(project_with(auth::App.backend(Tokens).backend(Gullible))).is_empty());
 }
 
 #[tokio::test]

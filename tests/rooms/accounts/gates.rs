@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use axum::middleware::{Next, from_fn};
+use hulse::conf::Settings;
 use hulse::contrib::auth::{
     self, Add, CurrentUser, Demand, May, Only, SignedIn, Staff, Superuser, User,
 };
 use hulse::contrib::{publish, sessions};
-use hulse::http::Request;
+use hulse::http::{Method, Request};
 use hulse::sockets::{Consumer, Socket, socket};
 use hulse::test::{Client, TestSite, assert_queries};
 use hulse::urls::{Urls, include, path};
@@ -241,8 +243,9 @@ async fn a_refused_socket_is_a_403_that_says_why_in_the_log() {
     }
     drop(quiet);
     let words = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
-    assert!(words.contains("anonymous lacks a login"), "{words}");
-    assert!(words.contains("ann lacks the permission blog.add_post"), "{words}");
+    for refused in ["anonymous lacks a login", "ann lacks the permission blog.add_post"] {
+        assert!(words.contains(&format!("a WebSocket was refused: {refused}")), "{words}");
+    }
     assert_eq!(all.ann.socket("/ws/login/").await.receive().await, "inside");
     assert_eq!(all.writer.socket("/ws/may/").await.receive().await, "inside");
     assert_eq!(all.nobody.socket("/ws/open/").await.receive().await, "inside");
@@ -266,4 +269,93 @@ async fn a_private_site_has_one_open_door() {
 #[should_panic(expected = "it is called app.codename")]
 fn a_malformed_permission_is_told_at_start() {
     drop(path("x/", plain).permission_required("add_post"));
+}
+
+#[tokio::test]
+async fn a_gate_holds_for_every_method_however_deep_it_stands() {
+    let inner = Urls::new([path("page/", plain)]);
+    let middle = Urls::new([include("inner/", inner).permission_required("blog.add_post")]);
+    let urls = Urls::new([
+        include("deep/", middle).staff_required(),
+        path("login/", plain).login_required(),
+        include("accounts/", auth::urls()),
+    ]);
+    let all = visitors(TestSite::new(project().urls(urls)).await).await;
+    // Each has one of the two that are wanted.
+    for (client, expected) in [(&all.ann, 403), (&all.writer, 403), (&all.staff, 403)] {
+        client.get("/deep/inner/page/").await.assert_status(expected);
+    }
+    all.root.get("/deep/inner/page/").await.assert_contains("inside");
+    for method in [Method::OPTIONS, Method::PUT, Method::PATCH, Method::DELETE, Method::POST] {
+        let answer = all.nobody.call(method.clone(), "/deep/inner/page/").await;
+        answer.assert_status(302).assert_not_contains("inside");
+        all.writer.call(method, "/deep/inner/page/").await.assert_status(403);
+    }
+    // The way to the slash tells no more than that there is such a URL.
+    all.nobody.get("/login").await.assert_redirects("/login/");
+    // Whoever signs in has to bring the token all the same.
+    let ann = all.site.client().enforce_csrf_checks();
+    ann.force_login(
+        &User::objects().filter(|u| u.username().eq("ann")).get(&all.site).await.unwrap(),
+    )
+    .await;
+    ann.post("/login/", &[]).await.assert_status(403);
+}
+
+#[tokio::test]
+async fn a_layer_that_keeps_pages_is_told_whose_they_are() {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keeping = Arc::clone(&kept);
+    let layer = from_fn(move |request: axum::extract::Request, next: Next| {
+        let (path, kept) = (request.uri().path().to_owned(), Arc::clone(&keeping));
+        async move {
+            let response = next.run(request).await;
+            let vary = response.headers().get("vary").map(|vary| vary.to_str().unwrap().to_owned());
+            kept.lock().unwrap().push((path, vary));
+            response
+        }
+    });
+    let all = visitors(TestSite::new(project().layer(layer)).await).await;
+    all.nobody.get("/open/").await.assert_status(200);
+    all.nobody.get("/login/").await.assert_status(302);
+    let answer = all.ann.get("/login/").await;
+    assert_eq!(answer.header("vary"), "Cookie");
+    assert_eq!(answer.headers().get_all("vary").iter().count(), 1);
+    all.nobody.get("/accounts/login/").await.assert_status(200);
+    let own = || Some("Cookie".to_owned());
+    let expected =
+        [("/open/", None), ("/login/", own()), ("/login/", own()), ("/accounts/login/", own())];
+    let expected = expected.map(|(path, vary)| (path.to_owned(), vary));
+    assert_eq!(*kept.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn the_login_page_may_be_named_in_the_settings() {
+    let site = TestSite::with(project(), |settings| settings.auth.login_url = "login".into()).await;
+    site.client().get("/login/").await.assert_redirects("/accounts/login/?next=/login/");
+    site.client().get("/accounts/login/").await.assert_status(200);
+}
+
+#[test]
+fn check_finds_a_login_page_that_sends_to_itself() {
+    let found = |urls: Urls, login_url: &str, is_private: bool| {
+        let mut settings = Settings::default();
+        settings.auth.login_url = login_url.to_owned();
+        settings.auth.login_required = is_private;
+        let project = Project::new("gates", "/nowhere").install(auth::App).urls(urls);
+        let found = project.check(&settings);
+        found.iter().filter(|check| check.id.starts_with("auth.")).map(|c| c.id).collect::<Vec<_>>()
+    };
+    let own = || Urls::new([path("login/", plain).name("enter")]);
+    let nothing: [&str; 0] = [];
+    assert_eq!(found(own(), "/login/", false), nothing);
+    assert_eq!(found(own(), "/login/?from=here", true), ["auth.E101"]);
+    assert_eq!(found(own(), "enter", true), ["auth.E101"]);
+    assert_eq!(found(own(), "leave", true), ["auth.E103"]);
+    assert_eq!(found(own(), "https://sign-in.example/", true), nothing);
+    let below = |line: hulse::urls::Route| Urls::new([include("in/", Urls::new([line]))]);
+    let open = path("login/", plain).login_not_required();
+    assert_eq!(found(below(open), "/in/login/", true), nothing);
+    let gated = Urls::new([include("in/", own()).staff_required()]);
+    assert_eq!(found(gated, "/in/login/", false), ["auth.E101"]);
 }

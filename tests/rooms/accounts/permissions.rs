@@ -5,7 +5,7 @@ use std::any::Any;
 use hulse::contrib::auth::{self, AuthBackend, Group, ModelBackend, Permission, Permissions, User};
 use hulse::contrib::sessions;
 use hulse::http::{Path, Request, Response, permission_denied, render};
-use hulse::migrations::{self, MigrationKey, Options, Target, migrate_all};
+use hulse::migrations::{self, Graph, MigrationKey, Options, Target, migrate_all};
 use hulse::models::{Id, Meta, Model};
 use hulse::test::{TestSite, assert_queries};
 use hulse::urls::{Urls, path};
@@ -287,6 +287,60 @@ async fn a_renamed_model_keeps_its_grants() {
     }
 }
 
+#[tokio::test]
+async fn a_renamed_model_keeps_its_grants_though_the_run_fails_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let below = folder.path().join("migrations/press");
+    std::fs::create_dir_all(&below).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(below.join(name), text).unwrap();
+    let first = "[[operation]]\ncreate_model = \"Story\"\n\n[operation.fields]\n\
+                 id = { type = \"big_auto\", primary_key = true }\n";
+    let second = "dependencies = [[\"press\", \"0001_initial\"]]\n\n\
+                  [[operation]]\nrename_model = \"Story\"\nto = \"Article\"\n";
+    let third = "dependencies = [[\"press\", \"0002_rename\"]]\n\n\
+                 [[operation]]\nrun_sql = \"SELECT nonsense FROM nowhere\"\n";
+    write("0001_initial.toml", first);
+    write("0002_rename.toml", second);
+    let project = || {
+        let apps = Project::new("press", folder.path()).install(sessions::App).install(auth::App);
+        apps.install(Press)
+    };
+    for database in databases().await {
+        let good = project().migrations().unwrap();
+        let site = TestSite::on(project(), &database.url).await;
+        let to = async |graph: &Graph, target: Target| {
+            let options = Options::default();
+            migrations::migrate(site.site(), graph, &target, options, &mut |_| {}).await
+        };
+        to(&good, Target::Migration(MigrationKey::new("press", "0001_initial"))).await.unwrap();
+        let ann = user(&site, "ann").await;
+        grant(&site, &ann, &["press.change_story"]).await;
+
+        write("0003_fails.toml", third);
+        let broken = project().migrations().unwrap();
+        to(&broken, Target::All).await.unwrap_err();
+        std::fs::remove_file(below.join("0003_fails.toml")).unwrap();
+        // Nothing is to be run any more, but something to be told.
+        assert_eq!(to(&good, Target::All).await.unwrap(), 0);
+        assert!(ann.has_perm(&site, "press.change_article").await.unwrap());
+        assert!(!ann.has_perm(&site, "press.change_story").await.unwrap());
+        assert_eq!(labels(&site, "press").await.len(), 4);
+    }
+}
+
+/// What the columns of permissions do not hold.
+#[derive(Clone, Debug, Model)]
+#[model(
+    app = "clash",
+    verbose_name = "thing that has so long a name that nobody who reads it knows what it began \
+                    with, and that goes on and on and on and on and on and on and on and on and on \
+                    and on and on and on and on and on and on and on and on and on and on and on \
+                    and on and on"
+)]
+struct Wordy {
+    id: Id,
+}
+
 #[derive(Clone, Debug, Model)]
 #[model(app = "clash", permissions(add_thing = "Can add things"))]
 struct Thing {
@@ -301,7 +355,7 @@ impl App for Clash {
     }
 
     fn models(&self) -> Vec<&'static Meta> {
-        vec![Thing::meta()]
+        vec![Thing::meta(), Wordy::meta()]
     }
 }
 
@@ -312,6 +366,7 @@ async fn check_names_permissions_that_nobody_can_have() {
     let project = project().install(Clash).urls(Urls::new([
         line().permission_required("blog.publish_pots"),
         path("page/", page).permission_required("blog.publish_post"),
+        path("again/<str:names>/", may).permission_required("blog.publish_pots"),
     ]));
     let found = project.check(site.settings());
     let told = |id: &str| found.iter().find(|check| check.id == id).map(ToString::to_string);
@@ -319,5 +374,7 @@ async fn check_names_permissions_that_nobody_can_have() {
                     which no model has\n    did you mean \"blog.publish_post\"?";
     assert_eq!(told("auth.W101").unwrap(), expected);
     assert!(told("auth.E005").unwrap().contains("\"add_thing\" of clash.Thing"));
-    assert_eq!(found.iter().filter(|check| check.id.starts_with("auth.")).count(), 2, "{found:?}");
+    let long = told("auth.E007").unwrap();
+    assert!(long.contains("verbose_name of clash.Wordy must be at most 244 characters"), "{long}");
+    assert_eq!(found.iter().filter(|check| check.id.starts_with("auth.")).count(), 3, "{found:?}");
 }
