@@ -229,6 +229,12 @@ pub struct Http {
     pub data_upload_max_memory_size: usize,
     /// Most fields in one form.
     pub data_upload_max_number_fields: usize,
+    /// Most files in one form.
+    pub data_upload_max_number_files: usize,
+    /// Most of a form's files that is kept in memory, bytes; more goes to a file.
+    pub file_upload_max_memory_size: usize,
+    /// Where that is made; empty is the system's folder for such files.
+    pub file_upload_temp_dir: PathBuf,
 }
 
 impl Default for Http {
@@ -238,6 +244,9 @@ impl Default for Http {
             body_bytes_max: 104_857_600,
             data_upload_max_memory_size: 2_621_440,
             data_upload_max_number_fields: 1000,
+            data_upload_max_number_files: 100,
+            file_upload_max_memory_size: 2_621_440,
+            file_upload_temp_dir: PathBuf::new(),
         }
     }
 }

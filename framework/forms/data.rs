@@ -8,80 +8,108 @@ use http::Method;
 use http::header::CONTENT_TYPE;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::uploads::{self, UploadedFile};
 use crate::error::{Error, Result};
-use crate::http::{check_field_count, pairs};
+use crate::http::{bad_request, boundary, check_field_count, pairs};
 use crate::site::Site;
 
-/// The fields of a form, each with the values it was sent with, in order (Django's `QueryDict`).
-/// As an extractor it reads the body of the request; without a form body it is empty.
+/// The fields of a form, each with the values it was sent with, in order (Django's `QueryDict`),
+/// and its files. As an extractor it reads the body of the request; without a form body it is
+/// empty.
 ///
 /// In templates a field is its last value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FormData(BTreeMap<String, Vec<String>>);
+pub struct FormData {
+    fields: BTreeMap<String, Vec<String>>,
+    files: BTreeMap<String, Vec<UploadedFile>>,
+}
 
 impl FormData {
     /// Reads `application/x-www-form-urlencoded` text.
     #[must_use]
     pub fn parse(body: &[u8]) -> Self {
-        let mut fields = BTreeMap::<String, Vec<String>>::new();
+        let mut form = Self::default();
         for (name, value) in pairs(body) {
-            fields.entry(name.into_owned()).or_default().push(value.into_owned());
+            form.add(name.into_owned(), value.into_owned());
         }
-        Self(fields)
+        form
     }
 
     /// The last value of `field`.
     #[must_use]
     pub fn get(&self, field: &str) -> Option<&str> {
-        self.0.get(field)?.last().map(String::as_str)
+        self.fields.get(field)?.last().map(String::as_str)
     }
 
     /// All values of `field`, in order.
     #[must_use]
     pub fn all(&self, field: &str) -> &[String] {
-        self.0.get(field).map_or(&[], Vec::as_slice)
+        self.fields.get(field).map_or(&[], Vec::as_slice)
+    }
+
+    /// The last file of `field`; the form says `enctype="multipart/form-data"`, else files do not
+    /// come. `None` also if none was chosen.
+    #[must_use]
+    pub fn file(&self, field: &str) -> Option<&UploadedFile> {
+        self.files(field).last()
+    }
+
+    /// All files of `field`, in order.
+    #[must_use]
+    pub fn files(&self, field: &str) -> &[UploadedFile] {
+        self.files.get(field).map_or(&[], Vec::as_slice)
     }
 
     /// Replaces the values of `field` by one.
     pub fn set(&mut self, field: &str, value: impl Into<String>) {
-        self.0.insert(field.to_owned(), vec![value.into()]);
+        self.fields.insert(field.to_owned(), vec![value.into()]);
     }
 
     /// Forgets `field`: a password must not travel back into a page.
     pub fn remove(&mut self, field: &str) {
-        self.0.remove(field);
+        self.fields.remove(field);
     }
-}
 
-/// Whether the request carries an urlencoded form.
-fn is_form(request: &Request) -> bool {
-    let content_type = request.headers().get(CONTENT_TYPE);
-    let essence = content_type
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .unwrap_or_default();
-    request.method() == Method::POST
-        && essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    pub(super) fn add(&mut self, field: String, value: String) {
+        self.fields.entry(field).or_default().push(value);
+    }
+
+    pub(super) fn add_file(&mut self, field: String, file: UploadedFile) {
+        self.files.entry(field).or_default().push(file);
+    }
 }
 
 impl FromRequest<Site> for FormData {
     type Rejection = Error;
 
     async fn from_request(request: Request, site: &Site) -> Result<Self> {
-        if !is_form(&request) {
+        if request.method() != Method::POST {
             return Ok(Self::default());
         }
-        let body = Bytes::from_request(request, site).await;
-        let body = body.map_err(|refused| Error::status(refused.status(), refused.body_text()))?;
-        check_field_count(site.settings(), &body)?;
-        Ok(Self::parse(&body))
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.unwrap_or_default();
+        let (essence, parameters) = kind.split_once(';').unwrap_or((kind, ""));
+        match essence.trim().to_ascii_lowercase().as_str() {
+            "application/x-www-form-urlencoded" => {
+                let body = Bytes::from_request(request, site).await;
+                let body = body.map_err(|no| Error::status(no.status(), no.body_text()))?;
+                check_field_count(site.settings(), &body)?;
+                Ok(Self::parse(&body))
+            }
+            "multipart/form-data" => {
+                let boundary = boundary(parameters)
+                    .ok_or_else(|| bad_request("a multipart form without a boundary"))?;
+                uploads::read(&site.settings().http, &boundary, request.into_body()).await
+            }
+            _ => Ok(Self::default()),
+        }
     }
 }
 
 impl Serialize for FormData {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for name in self.0.keys() {
+        let mut map = serializer.serialize_map(Some(self.fields.len()))?;
+        for name in self.fields.keys() {
             map.serialize_entry(name, &self.get(name))?;
         }
         map.end()

@@ -1,18 +1,22 @@
 //! Forms: what a visitor typed, what it means, what is wrong with it.
 //!
-//! Flow: [`FormData`] reads the body of a POST (bounded) → the view takes its fields and notes what
-//! is wrong in [`Errors`] → [`Form`] carries both into the template, for the page that asks again.
+//! Flow: [`FormData`] reads the body of a POST (bounded), with its [`UploadedFile`]s → the view
+//! takes its fields and notes what is wrong in [`Errors`] → [`Form`] carries both into the
+//! template, for the page that asks again.
 //!
 //! Invariants:
 //! - Longer than `http.data_upload_max_memory_size` is a 413, more fields than
-//!   `http.data_upload_max_number_fields` a 400; counted on what was read.
+//!   `http.data_upload_max_number_fields` (or files than theirs) a 400; counted on what was read.
 //! - A password never travels back into a page: views leave it out of `values`.
 
 mod data;
 mod errors;
+mod multipart;
+mod uploads;
 
 pub use data::FormData;
 pub use errors::Errors;
+pub use uploads::UploadedFile;
 
 use serde::Serialize;
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use axum::body::{Body, Bytes};
 use axum::extract::FromRequest;
 use http::{HeaderMap, StatusCode, header};
+use http_body_util::BodyExt;
 use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
 
@@ -66,6 +67,26 @@ pub(crate) fn check_length(settings: &Settings, headers: &HeaderMap) -> Result<(
     let kind = kind.unwrap_or("text/plain").split(';').next().unwrap_or_default().trim();
     let is_text = ["application/x-www-form-urlencoded", "application/json"].contains(&kind);
     if is_text || kind.starts_with("text/") { Err(too_large(limit)) } else { Ok(()) }
+}
+
+/// The next bytes of a body; `None` at its end.
+pub(crate) async fn next_data(body: &mut Body) -> Result<Option<Bytes>> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| bad_request(format!("reading the form: {error}")))?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+/// The `boundary` of a `Content-Type`'s parameters; 1 to 70 characters (RFC 2046 §5.1.1).
+pub(crate) fn boundary(parameters: &str) -> Option<String> {
+    let named = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
+    let mut found = named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("boundary"));
+    let value = found.next()?.1.trim();
+    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+    (1..=70).contains(&value.len()).then(|| value.to_owned())
 }
 
 /// The names and values of a query or of an urlencoded body, decoded; bytes that are no UTF-8

@@ -33,7 +33,7 @@ pub use answer::{PageName, bad_request, not_found, permission_denied};
 pub(crate) use beside::{Beside, fact};
 pub use cookies::SetCookie;
 pub use form::{Form, pairs};
-pub(crate) use form::{check_field_count, check_length};
+pub(crate) use form::{boundary, check_field_count, check_length, next_data};
 pub use headers::vary;
 pub use marks::{Marker, Markers, Reading};
 pub(crate) use marks::{is_still, mark, mark_again};

@@ -20,9 +20,9 @@ pub struct PostMigrate {
     pub plan: Vec<Planned>,
     /// The models as they are now.
     pub state: ProjectState,
-    /// The models that have got another name, in order: before and afterwards. Those of earlier runs
-    /// come first, as a run that failed half-way told nobody: what a receiver does about them must
-    /// be good to be done again.
+    /// The models that have got another name, in order: before and afterwards. Those of earlier
+    /// runs come first, as a run that failed half-way told nobody: what a receiver does about them
+    /// must be good to be done again.
     pub renamed: Vec<(ModelKey, ModelKey)>,
 }
 

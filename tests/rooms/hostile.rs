@@ -1,10 +1,14 @@
 //! What an attacker sends to bend an answer: where it leads, which headers it has.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Instant;
 
+use hulse::conf::Settings;
 use hulse::contrib::auth::{self, User};
 use hulse::contrib::sessions;
-use hulse::http::{HeaderName, HeaderValue, IntoResponse, Request, Response};
+use hulse::forms::FormData;
+use hulse::http::{HeaderName, HeaderValue, IntoResponse, Json, Request, Response};
 use hulse::test::TestSite;
 use hulse::urls::{Urls, include, path};
 use hulse::{Project, Result};
@@ -49,8 +53,31 @@ async fn echo(request: Request) -> Result<Response> {
     Ok(response)
 }
 
+/// Keeps the files it is sent, and says under which names.
+async fn upload(request: Request, form: FormData) -> Result<String> {
+    let folder = request.settings().base.join("media");
+    let mut said = vec![form.get("title").unwrap_or_default().to_owned()];
+    for file in form.files("file") {
+        let kept = file.save_in(&folder).await?;
+        assert_eq!(std::fs::read(&kept)?, file.bytes().await?);
+        assert_eq!(kept.parent(), Some(folder.as_path()));
+        let kept = kept.file_name().unwrap().to_string_lossy().into_owned();
+        said.push(format!("{} {} {kept}", file.name(), file.size()));
+    }
+    Ok(said.join("\n"))
+}
+
+async fn json(Json(value): Json<serde_json::Value>) -> String {
+    value.to_string()
+}
+
 fn project() -> Project {
-    let urls = Urls::new([path("echo/", echo), include("accounts/", auth::urls())]);
+    let urls = Urls::new([
+        path("echo/", echo),
+        path("upload/", upload),
+        path("json/", json),
+        include("accounts/", auth::urls()),
+    ]);
     Project::new("hostile", "/nowhere").install(sessions::App).install(auth::App).urls(urls)
 }
 
@@ -89,6 +116,172 @@ async fn a_line_break_gets_into_no_header() {
         assert_eq!(answer.status, 500, "{value}");
         assert_eq!((answer.header("x-echo"), answer.header("set-cookie")), ("", ""), "{value}");
     }
+}
+
+/// A form with a title and these files.
+fn multipart(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let head = |more: &str| format!("--b\r\nContent-Disposition: form-data; {more}\r\n\r\n");
+    let mut bytes = (head("name=\"title\"") + "holiday\r\n").into_bytes();
+    for (name, data) in files {
+        bytes.extend(head(&format!("name=\"file\"; filename=\"{name}\"")).into_bytes());
+        bytes.extend([*data, b"\r\n".as_slice()].concat());
+    }
+    bytes.extend(b"--b--\r\n");
+    bytes
+}
+
+const MULTIPART: &str = "multipart/form-data; boundary=b";
+
+/// A site with a folder for what is uploaded, which holds a link that leads out of it.
+async fn with_media(set: impl FnOnce(&mut Settings)) -> (TestSite, std::path::PathBuf) {
+    let site = TestSite::with(project(), set).await;
+    let media = site.settings().base.join("media");
+    std::fs::create_dir_all(&media).unwrap();
+    (site, media)
+}
+
+#[tokio::test]
+async fn no_upload_leaves_its_folder_or_replaces_a_file() {
+    let base = tempfile::tempdir().unwrap();
+    let (site, media) = with_media(|settings| settings.base = base.path().to_owned()).await;
+    std::fs::write(base.path().join("outside"), "mine").unwrap();
+    std::os::unix::fs::symlink("../outside", media.join("link.txt")).unwrap();
+    let client = site.client();
+    for (sent, name, kept) in [
+        ("../../outside", "outside", "outside"),
+        ("..\\..\\boot.ini", "boot.ini", "boot.ini"),
+        ("/etc/passwd", "passwd", "passwd"),
+        ("..&#x2f;..&sol;x.txt", "x.txt", "x.txt"),
+        ("a\u{0}b%0D%0A\u{202e}.txt", "ab.txt", "ab.txt"),
+        ("$(reboot) -rf.sh", "$(reboot) -rf.sh", "reboot_-rf.sh"),
+    ] {
+        let form = multipart(&[(sent, b"content")]);
+        let answer = client.post("/upload/", &[]).body(MULTIPART, form).await;
+        assert_eq!(answer.text(), format!("holiday\n{name} 7 {kept}"), "{sent:?}");
+        let mode = std::fs::metadata(media.join(kept)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
+    }
+    for nothing in ["", ".", "..", "x/..", "&period;."] {
+        let form = multipart(&[(nothing, b"content")]);
+        let answer = client.post("/upload/", &[]).body(MULTIPART, form).await;
+        assert_eq!(answer.text(), "holiday", "{nothing:?}");
+    }
+    // What is there stays, what a link leads to as well.
+    for taken in ["passwd", "link.txt"] {
+        let form = multipart(&[(taken, b"another")]);
+        let answer = client.post("/upload/", &[]).body(MULTIPART, form).await;
+        let kept = answer.text().rsplit(' ').next().unwrap().to_owned();
+        assert!(kept != taken && kept.len() == taken.len() + 8, "{kept}");
+        assert_eq!(std::fs::read(media.join(kept)).unwrap(), b"another");
+    }
+    assert_eq!(std::fs::read(media.join("passwd")).unwrap(), b"content");
+    assert_eq!(std::fs::read(base.path().join("outside")).unwrap(), b"mine");
+}
+
+#[tokio::test]
+async fn uploads_are_counted_and_large_ones_leave_the_memory() {
+    let base = tempfile::tempdir().unwrap();
+    let spool = tempfile::tempdir().unwrap();
+    let (site, _) = with_media(|settings| {
+        settings.base = base.path().to_owned();
+        settings.http.file_upload_temp_dir = spool.path().to_owned();
+        settings.http.data_upload_max_number_files = 3;
+        settings.http.file_upload_max_memory_size = 100_000;
+    })
+    .await;
+    let client = site.client();
+    let post = async |body: Vec<u8>| client.post("/upload/", &[]).body(MULTIPART, body).await;
+    let large: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let answer = post(multipart(&[("a", &large), ("b", b"small"), ("c", &large)])).await;
+    assert_eq!(answer.text(), "holiday\na 3000000 a\nb 5 b\nc 3000000 c");
+    let left = std::fs::read_dir(spool.path()).unwrap().count();
+    assert_eq!(left, 0, "what is not kept has no name");
+
+    post(multipart(&[("a", b"".as_slice()); 3])).await.assert_status(200);
+    post(multipart(&[("a", b"".as_slice()); 4])).await.assert_status(400);
+    let text = |text: &str| {
+        let head = "--b\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\n";
+        format!("{head}{text}\r\n")
+    };
+    post((text("x").repeat(1001) + "--b--").into_bytes()).await.assert_status(400);
+    post((text(&"x".repeat(2_621_440)) + "--b--").into_bytes()).await.assert_status(413);
+    post(text("it breaks off").into_bytes()).await.assert_status(400);
+    let endless = text(&"x".repeat(10)).replace("title", &"t".repeat(9000));
+    post(endless.into_bytes()).await.assert_status(400);
+    site.settings().http.file_upload_temp_dir.metadata().unwrap();
+    drop(spool);
+    post(multipart(&[("a", &large)])).await.assert_status(500);
+    post(multipart(&[("a", b"small")])).await.assert_status(200);
+}
+
+#[tokio::test]
+async fn what_is_oversized_is_refused_and_costs_nobody_else() {
+    let site = TestSite::new(project()).await;
+    User::create_user(&site, "ann", "", Some(PASSWORD)).await.unwrap();
+    let (large, huge) = ("x".repeat(100_000), "x".repeat(3_000_000));
+    // What `http` still takes for a URL.
+    let long = "x".repeat(30_000);
+    let client = site.client();
+    let sign_in = async |username: &str, password: &str| {
+        let form = [("username", username), ("password", password)];
+        client.post("/accounts/login/", &form).await
+    };
+    sign_in(&large, PASSWORD).await.assert_status(200).assert_contains("correct username");
+    sign_in("ann", &large).await.assert_status(200).assert_contains("correct username");
+    sign_in(&huge, PASSWORD).await.assert_status(413);
+    let many: Vec<(&str, &str)> = vec![("a", "b"); 1001];
+    client.post("/accounts/login/", &many).await.assert_status(400);
+    let address = [("email", large.as_str())];
+    client.post("/accounts/password_reset/", &address).await.assert_status(200);
+    client.get(&format!("/accounts/login/?next={long}")).await.assert_status(200);
+    client.get(&format!("/{long}")).await.assert_status(404);
+    client.get(&format!("/accounts/reset/{long}/{long}/")).await.assert_status(404);
+    client.get("/echo/?value=a").header("accept", &large).await.assert_status(200);
+    client.get("/echo/").header("host", &large).await.assert_status(400);
+    client.post_json("/json/", &huge).await.assert_status(413);
+    let deep = "[".repeat(100_000);
+    client.post("/json/", &[]).body("application/json", deep).await.assert_status(400);
+    let boundary = format!("multipart/form-data; boundary={}", "b".repeat(71));
+    client.post("/upload/", &[]).body(&boundary, "--b").await.assert_status(400);
+
+    let other = site.client().enforce_csrf_checks();
+    other.post("/json/", &[]).header("x-csrftoken", &large).await.assert_status(403);
+    other.set_cookie("sessionid", &large);
+    other.set_cookie("csrftoken", &large);
+    other.get("/accounts/login/").await.assert_status(200);
+    assert_ne!(other.cookie("csrftoken").as_ref(), Some(&large));
+    sign_in("ann", PASSWORD).await.assert_status(302);
+}
+
+#[tokio::test]
+async fn every_refused_login_takes_the_same_time() {
+    let site = TestSite::with(project(), |settings| {
+        // Enough for a hash that is left out to show.
+        settings.auth.argon2_memory_kib = 4096;
+        settings.auth.argon2_passes = 2;
+    })
+    .await;
+    User::create_user(&site, "ann", "", Some(PASSWORD)).await.unwrap();
+    let bob = User::create_user(&site, "bob", "", Some(PASSWORD)).await.unwrap();
+    User { is_active: false, ..bob }.save(&site).await.unwrap();
+    User::create_user(&site, "cleo", "", None).await.unwrap();
+    let client = site.client();
+    let mut tried = ["ann", "bob", "cleo", "nobody"].map(|name| (name, Vec::new()));
+    for _ in 0..25 {
+        for (name, times) in &mut tried {
+            let form = [("username", *name), ("password", "something else")];
+            let begun = Instant::now();
+            client.post("/accounts/login/", &form).await.assert_status(200);
+            times.push(begun.elapsed());
+        }
+    }
+    let medians = tried.map(|(name, mut times)| {
+        times.sort();
+        (times[times.len() / 2].as_secs_f64(), name)
+    });
+    let least = medians.iter().map(|(time, _)| *time).fold(f64::MAX, f64::min);
+    let most = medians.iter().map(|(time, _)| *time).fold(0.0, f64::max);
+    assert!(most / least < 1.7, "{medians:?}");
 }
 
 /// The text of all sources below `folder`.

@@ -307,7 +307,7 @@ async fn whose_session_has_run_out_has_to_sign_in_and_is_out_of_every_room() {
     join(&mut ann, world.kitchen).await;
     // Time ends it, so nobody is told.
     let mut session = Session::objects().get(&world.site).await.expect("her session");
-    session.expire_date = session.expire_date - Duration::from_hours(24 * 365);
+    session.expire_date -= Duration::from_hours(24 * 365);
     session.save(&world.site).await.expect("an update");
     say(&mut ann, world.lobby, "still here").await;
     check(&ann.receive_json().await, &json!({ "error": "USER_HAS_TO_LOGIN" }));

@@ -3,11 +3,10 @@
 use axum::body::{Body, Bytes};
 use futures_util::{StreamExt, stream};
 use http::Method;
-use http_body_util::BodyExt;
 
 use super::FIELD;
 use crate::error::Result;
-use crate::http::{Request, bad_request, check_field_count, pairs, too_large};
+use crate::http::{Request, bad_request, boundary, check_field_count, next_data, pairs, too_large};
 
 /// How far into a multipart body the token is looked for, bytes. It stands before the files.
 const MULTIPART_BYTES_MAX: usize = 65_536;
@@ -62,25 +61,6 @@ async fn multipart(boundary: &str, mut body: Body) -> Result<(Option<String>, Bo
     let token = token.or_else(|| find(&read, boundary));
     let begun = stream::iter([Ok::<Bytes, axum::Error>(read.into())]);
     Ok((token, Body::from_stream(begun.chain(body.into_data_stream()))))
-}
-
-async fn next_data(body: &mut Body) -> Result<Option<Bytes>> {
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| bad_request(format!("reading the form: {error}")))?;
-        if let Ok(data) = frame.into_data() {
-            return Ok(Some(data));
-        }
-    }
-    Ok(None)
-}
-
-/// The `boundary` of a `Content-Type`'s parameters; 1 to 70 characters (RFC 2046 §5.1.1).
-pub(super) fn boundary(parameters: &str) -> Option<String> {
-    let named = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
-    let mut found = named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("boundary"));
-    let value = found.next()?.1.trim();
-    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-    (1..=70).contains(&value.len()).then(|| value.to_owned())
 }
 
 /// The token in the parts of a multipart body that are whole.

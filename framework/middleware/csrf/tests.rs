@@ -1,5 +1,6 @@
-use super::form::{boundary, find};
+use super::form::find;
 use super::token::{check, cookie_secret, mask, new_secret};
+use crate::http::boundary;
 
 #[test]
 fn a_mask_hides_the_secret_and_gives_it_back() {

@@ -282,13 +282,14 @@ async fn a_gate_holds_for_every_method_however_deep_it_stands() {
     ]);
     let all = visitors(TestSite::new(project().urls(urls)).await).await;
     // Each has one of the two that are wanted.
-    for (client, expected) in [(&all.ann, 403), (&all.writer, 403), (&all.staff, 403)] {
-        client.get("/deep/inner/page/").await.assert_status(expected);
+    for client in [&all.ann, &all.writer, &all.staff] {
+        client.get("/deep/inner/page/").await.assert_status(403);
     }
     all.root.get("/deep/inner/page/").await.assert_contains("inside");
     for method in [Method::OPTIONS, Method::PUT, Method::PATCH, Method::DELETE, Method::POST] {
         let answer = all.nobody.call(method.clone(), "/deep/inner/page/").await;
-        answer.assert_status(302).assert_not_contains("inside");
+        answer.assert_status(302);
+        assert!(!answer.text().contains("inside"), "{answer:?}");
         all.writer.call(method, "/deep/inner/page/").await.assert_status(403);
     }
     // The way to the slash tells no more than that there is such a URL.

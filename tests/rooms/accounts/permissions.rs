@@ -335,7 +335,7 @@ async fn a_renamed_model_keeps_its_grants_though_the_run_fails_later() {
     verbose_name = "thing that has so long a name that nobody who reads it knows what it began \
                     with, and that goes on and on and on and on and on and on and on and on and on \
                     and on and on and on and on and on and on and on and on and on and on and on \
-                    and on and on"
+                    and on and on and on"
 )]
 struct Wordy {
     id: Id,
