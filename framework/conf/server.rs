@@ -102,6 +102,11 @@ pub struct Server {
     pub ping_timeout: u64,
     /// Largest WebSocket frame and message, bytes.
     pub message_bytes_max: usize,
+    /// Most messages and pings a second from one WebSocket, in the long run; more close it with
+    /// 1008. 0 is any number.
+    pub message_rate: u32,
+    /// How many of them may come at once.
+    pub message_burst: u32,
     /// Whether long WebSocket messages are compressed for clients that offer it
     /// (permessage-deflate): less traffic, more CPU.
     pub deflate: bool,
@@ -149,6 +154,8 @@ impl Default for Server {
             ping_interval: 20,
             ping_timeout: 30,
             message_bytes_max: 1_048_576,
+            message_rate: 0,
+            message_burst: 100,
             deflate: false,
         }
     }

@@ -29,6 +29,7 @@ mod io;
 mod json;
 mod logical;
 mod moving;
+mod pace;
 mod parcel;
 mod reply;
 mod resume;

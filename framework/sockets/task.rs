@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use super::frames::{Allowed, Fault, Heard, Parser, close_frame, pong_frame};
 use super::io::Io;
 use super::moving::{self, Turn};
+use super::pace::Pace;
 use super::reply::Shared;
 use super::slot::{Close, OUT_BYTES_MAX, Slot};
 use super::wheel::Wheel;
@@ -131,7 +132,7 @@ pub(super) fn run<C: Consumer>(
     begun: Begun,
 ) -> impl Future<Output = ()> + Send + 'static {
     let Begun { io, rest, parser } = begun;
-    let reader = Reader { parser, rest, turns: 0, is_willing: false };
+    let reader = Reader { parser, rest, turns: 0, pace: Pace::default(), is_willing: false };
     held.0.slot.run(io);
     let site = held.0.request.site();
     Wheel::of(site).watch(site, &held.0.slot);
@@ -301,6 +302,7 @@ pub(super) struct Reader {
     /// Read, and not looked at yet.
     rest: Bytes,
     turns: u8,
+    pace: Pace,
     /// Its consumer has said that it can move.
     is_willing: bool,
 }
@@ -358,6 +360,11 @@ impl Reader {
                 return Poll::Pending;
             }
             return Poll::Ready(match ready!(self.poll_in(slot, allowed(shared), cx)) {
+                Ok(Heard::Text(_) | Heard::Binary(_) | Heard::Ping(_))
+                    if !self.pace.allows(&shared.request.settings().server) =>
+                {
+                    too_fast(shared)
+                }
                 Ok(Heard::Ping(payload)) => {
                     slot.append(&pong_frame(&payload));
                     continue;
@@ -481,6 +488,11 @@ fn dismissal(slot: &Slot) -> Option<Close> {
 fn too_slow(shared: &Shared) -> Happening {
     tracing::info!(path = shared.request.path(), "a socket lagged too far behind");
     Happening::End(End::server(1013, "too slow"))
+}
+
+fn too_fast(shared: &Shared) -> Happening {
+    tracing::info!(path = shared.request.path(), "a socket said more than server.message_rate");
+    Happening::End(End::server(1008, "too many messages"))
 }
 
 /// Closes the connection as it should be; the code `disconnect` is told.

@@ -334,6 +334,32 @@ async fn a_message_over_the_limit_is_1009() {
     assert_eq!(end(&mut ends).await, 1009);
 }
 
+#[tokio::test]
+async fn who_says_more_than_the_rate_is_closed_with_1008() {
+    let mut settings = settings();
+    (settings.server.message_rate, settings.server.message_burst) = (1, 5);
+    let (server, mut ends) = echo_with(settings).await;
+    for ping in [false, true] {
+        let (mut client, mut bystander) =
+            (server.connect("/echo").await, server.connect("/echo").await);
+        for number in 0..5 {
+            client.send(Frame::text(number.to_string())).await.unwrap();
+            assert_eq!(text(&mut client).await, number.to_string());
+        }
+        for _ in 0..5 {
+            let more = if ping { Frame::Ping("".into()) } else { Frame::text("more") };
+            client.feed(more).await.unwrap();
+        }
+        client.flush().await.unwrap();
+        assert_eq!(goodbye(&mut client).await, (1008, "too many messages".to_owned()));
+        assert_eq!(end(&mut ends).await, 1008);
+        bystander.send(Frame::text("still here")).await.unwrap();
+        assert_eq!(text(&mut bystander).await, "still here");
+        drop(bystander);
+        assert_eq!(end(&mut ends).await, 1006);
+    }
+}
+
 /// Sends raw bytes on an open connection; the bytes of the answer until the end.
 async fn raw_frames(server: &Server, bytes: &[u8]) -> Vec<u8> {
     let mut client = server.connect("/echo").await;
