@@ -30,7 +30,7 @@ const SECRETS: [&str; 14] = [
 ];
 const STYLE: &str = include_str!("debug_page.css");
 
-/// The page as HTML, in one file, with no script and nothing loaded.
+/// The page as HTML, in one file: of its own it has no script and loads nothing.
 pub(super) fn html(request: &Request, status: StatusCode, error: &Error) -> String {
     let reason = status.canonical_reason().unwrap_or("Error");
     let title = format!("{} {reason}", status.as_u16());

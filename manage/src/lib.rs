@@ -7,6 +7,7 @@
 //! - The only crate that prints. Answers go to stdout, errors to stderr as one line.
 //! - Exit codes: 0 done; 1 the work failed, or there is no such command; 2 it could not begin:
 //!   usage, settings, an address that cannot be bound, a database that cannot be reached.
+//!   `runserver` ends with 1 for all that keeps it from serving, as Django's does.
 //!
 //! A new command is a file in `commands/` and two lines in `commands/mod.rs`.
 
