@@ -31,6 +31,7 @@ pub mod migrations;
 pub mod blocking;
 pub mod forms;
 pub mod middleware;
+pub mod services;
 pub mod sockets;
 pub mod urls;
 

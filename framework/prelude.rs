@@ -15,6 +15,7 @@ pub use crate::http::{
 pub use crate::models::{
     Change, Choices, Deferred, ForeignKey, HasMany, HasOne, Hooks, Id, ManyToMany, Model, OneToOne,
 };
+pub use crate::services::{Service, service};
 pub use crate::site::Site;
 pub use crate::sockets::{
     Consumer, Event, JsonConsumer, Message, Presence, Routing, Socket, route, socket,

@@ -18,7 +18,7 @@ const ROWS: &[&[&str]] = &[
     &["site"],
     &["models", "mail"],
     &["migrations", "fixtures", "http"],
-    &["blocking", "urls", "forms", "middleware", "sockets"],
+    &["blocking", "urls", "forms", "middleware", "sockets", "services"],
     &["apps"],
     &["contrib"],
     &["streams"],

@@ -27,6 +27,7 @@ use crate::error::Result;
 use crate::http::{Marker, Processor};
 use crate::migrations::DataMigrations;
 use crate::models::Meta;
+use crate::services::{Declared, all_of};
 use crate::signals::Signals;
 use crate::site::Site;
 use crate::urls::{Resolver, Urls};
@@ -94,6 +95,11 @@ pub trait App: Send + Sync + 'static {
         let _ = site;
     }
 
+    /// What of it runs all the time, beside visitors.
+    fn services(&self) -> Vec<Declared> {
+        Vec::new()
+    }
+
     /// Its own sections of `settings.toml`.
     fn sections(&self) -> Sections {
         Sections::default()
@@ -110,6 +116,7 @@ pub struct Project {
     signals: Signals<Site>,
     assets: Assets,
     sections: Sections,
+    services: Vec<Declared>,
 }
 
 /// Puts one of the site's own layers around what is inside it.
@@ -130,6 +137,7 @@ impl Project {
             signals: Signals::default(),
             assets: Assets::none(),
             sections: Sections::default(),
+            services: Vec::new(),
         }
     }
 
@@ -196,6 +204,23 @@ impl Project {
     pub fn section<S: Section>(mut self) -> Self {
         self.sections = self.sections.with::<S>();
         self
+    }
+
+    /// Adds a service: a part of the site that runs all the time, in a process of its own. Apps
+    /// bring theirs in `App::services`.
+    #[must_use]
+    pub fn service(mut self, service: Declared) -> Self {
+        self.services.push(service);
+        self
+    }
+
+    /// All services, the apps' and the project's.
+    ///
+    /// # Errors
+    /// Two have one name, or one is no name (`is_bad_group_name`).
+    pub fn services(&self) -> Result<Vec<Declared>> {
+        let of_apps = self.apps.iter().flat_map(|app| app.services());
+        all_of(of_apps.chain(self.services.iter().copied()).collect())
     }
 
     /// All sections, the apps' and the project's.

@@ -13,6 +13,7 @@ use crate::db::Database;
 use crate::error::Result;
 use crate::migrations::DataMigrations;
 use crate::models::Registry;
+use crate::services::Declarations;
 use crate::signals::Signals;
 use crate::site::{Lifecycle, Parts, Reverse, Site};
 use crate::template::{Sources, Templates, Value};
@@ -42,6 +43,8 @@ impl Project {
         let apps = self.apps().iter().map(|app| (app.label(), app.data_migrations()));
         let functions = DataMigrations::all(apps);
         site.keep(|_| functions);
+        let services = Declarations::new(&self.services()?);
+        site.keep(|_| services);
         let mut signals = Signals::default();
         self.apps().iter().for_each(|app| app.signals(&mut signals));
         signals.extend(self.signals.clone());

@@ -38,6 +38,8 @@ pub enum Role {
     Worker,
     /// Keeps the groups.
     Store,
+    /// Is one of the site's services.
+    Service,
     /// An arbiter that takes over from this one.
     Successor,
 }
@@ -49,6 +51,7 @@ impl Role {
         match self {
             Self::Worker => "worker",
             Self::Store => "store",
+            Self::Service => "service",
             Self::Successor => "successor",
         }
     }
@@ -116,6 +119,8 @@ pub(super) struct Nursery {
 #[derive(Debug)]
 pub(super) struct Birth<'a> {
     pub(super) role: Role,
+    /// What the log calls it.
+    pub(super) title: Arc<str>,
     pub(super) program: &'a Program,
     pub(super) generation: u64,
     pub(super) requests_max: u64,
@@ -128,6 +133,8 @@ pub(super) struct Birth<'a> {
 pub(super) struct Running {
     /// What it is called in events. Never used twice, unlike a process id.
     pub(super) id: u64,
+    /// What the log calls it.
+    pub(super) title: Arc<str>,
     pub(super) process: u32,
     pub(super) started: Instant,
     /// When it last said anything.
@@ -207,6 +214,7 @@ impl Nursery {
         let now = Instant::now();
         let running = Running {
             id: self.number(),
+            title: Arc::clone(&birth.title),
             process: child.id().unwrap_or_default(),
             started: now,
             heard: now,

@@ -58,6 +58,8 @@ pub(super) struct Start {
     pub(super) store: Option<PathBuf>,
     /// What to do about the database before it serves.
     pub(super) database: Preparation,
+    /// Which service it is to be.
+    pub(super) service: Option<String>,
     /// Of a successor.
     pub(super) legacy: Legacy,
     /// Which start and which reload of the site this is: pages in development are marked with it.
@@ -124,6 +126,10 @@ pub(super) struct Counts {
     pub(super) sockets: u64,
     /// Requests since it started.
     pub(super) requests: u64,
+    /// Messages a service has handled.
+    pub(super) handled: u64,
+    /// Messages that wait in a service's mailbox.
+    pub(super) waiting: u64,
     /// WebSockets that another worker went on with.
     pub(super) moved: u64,
     /// WebSockets closed with 1012, to come back to another worker.

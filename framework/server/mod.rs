@@ -36,6 +36,7 @@ mod private_file;
 mod privileges;
 mod runworker;
 mod serve;
+mod service;
 mod signals;
 mod store;
 mod stream;
@@ -128,7 +129,7 @@ pub fn pulse(
 ) -> Result<()> {
     let settings = &load()?;
     let (data_store, workers) = prepare::workers(settings)?;
-    prepare::channels(project, settings)?;
+    let services = prepare::background(project, settings, data_store)?;
     let tls = tls::config(settings)?.is_some();
     let manager = ServiceManager::read();
     privileges::set_umask(settings)?;
@@ -155,6 +156,7 @@ pub fn pulse(
         let (store_path, store) = prepare::store(data_store, settings)?.unzip();
         let plan = Plan {
             workers,
+            services,
             board: balance::Board::new()?,
             listeners,
             urls: urls.clone(),
@@ -229,6 +231,7 @@ pub fn child(project: &Project, role: Role) -> Result<()> {
     match role {
         Role::Worker => worker::work(project),
         Role::Store => store::keep(project),
+        Role::Service => service::keep(project),
         Role::Successor => Err(Error::usage("a successor is no child: it is started by USR2")),
     }
 }

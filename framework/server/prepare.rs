@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::migrations::{self, Graph};
 use crate::server::Options;
 use crate::server::address::{self, Address, Listener, Who};
+use crate::server::arbiter::Duty;
 use crate::server::control::LISTENERS_MAX;
 use crate::server::log_file;
 use crate::server::privileges::{self, Identity};
@@ -69,10 +70,19 @@ pub(super) fn layer(settings: &Settings, path: Option<&Path>) -> Result<Layer> {
     }
 }
 
-/// Checks that the channels its workers are to read, or not to read, are some of the site's.
-pub(super) fn channels(project: &Project, settings: &Settings) -> Result<()> {
+/// The services that are to have processes. Checks that the channels its workers are to read, or
+/// not to read, are some of the site's.
+pub(super) fn background(
+    project: &Project,
+    settings: &Settings,
+    data_store: DataStore,
+) -> Result<Vec<Duty>> {
     let server = &settings.server;
-    choose_channels(project.resolver(), &server.only_channels, &server.exclude_channels).map(drop)
+    choose_channels(project.resolver(), &server.only_channels, &server.exclude_channels)?;
+    let services = project.services()?;
+    // Inside the worker is the store, so they are there too.
+    let have_processes = data_store != DataStore::Memory;
+    Ok(services.iter().filter(|_| have_processes).flat_map(Duty::of).collect())
 }
 
 /// Binds all addresses; a relative socket file starts at `settings.base`. Descriptors that a

@@ -117,7 +117,8 @@ impl Arbiter<'_> {
         let generation = self.release.generation + 1;
         let requests_max = u64::MAX;
         let (role, start_wait) = (Role::Successor, self.plan.times.start);
-        let birth = Birth { role, program: &program, generation, requests_max, start_wait };
+        let (title, program) = ("the successor".into(), &program);
+        let birth = Birth { role, title, program, generation, requests_max, start_wait };
         let successor = self.nursery.spawn(&birth, &start, &sockets)?;
         tracing::info!(process = successor.process, "starting a successor");
         self.successor = Some(successor);

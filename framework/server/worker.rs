@@ -27,6 +27,7 @@ use crate::server::serve::Serving;
 use crate::server::signals::Signals;
 use crate::server::takeover::{Line, Reception};
 use crate::server::told::Told;
+use crate::services::run_here;
 use crate::site::Site;
 use crate::sockets::{Cap, hand_on, run_background};
 
@@ -68,6 +69,10 @@ async fn begin(
     let site = project.open(settings, layer).await?;
     site.layer().ready().await?;
     run_background(&site, project.resolver());
+    if site.settings().server.data_store.expose() == "memory://" {
+        // Nobody else would reach them.
+        run_here(&site, &project.services()?);
+    }
     let share = Share::new(board, start.seat);
     site.keep(|_| Release(start.release.clone()));
     let serving = Serving::new(Handler::new(project, &site), site.settings())?;
@@ -105,6 +110,7 @@ async fn serve(
             requests: share.requests(),
             moved: sockets.moved,
             sent_on: sockets.sent_on,
+            ..Counts::default()
         }
     });
     let mut beside = JoinSet::new();

@@ -20,6 +20,7 @@ use crate::conf::{self, MailBackend, Override, Secret, Settings, Sources};
 use crate::error::Result;
 use crate::migrations::{Graph, arrange, diff, migrate_all};
 use crate::server;
+use crate::services::run_here;
 use crate::site::Site;
 use crate::sockets::run_background;
 
@@ -173,6 +174,7 @@ async fn open(project: &Project, settings: Settings) -> Result<(Site, Router)> {
     let site = project.open(settings, layer).await?;
     migrate_all(&site, &migrations).await?;
     run_background(&site, project.resolver());
+    run_here(&site, &project.services()?);
     let handler = server::handler(project, &site);
     Ok((site, handler))
 }

@@ -42,6 +42,7 @@ mod release;
 mod reload;
 mod revocation;
 mod runserver;
+mod services;
 mod sessions;
 mod soak;
 mod squash;

@@ -22,6 +22,7 @@ mod models;
 mod publish;
 mod revocation;
 mod security;
+mod services;
 mod session_engines;
 mod sessions;
 mod site;

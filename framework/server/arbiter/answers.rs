@@ -108,7 +108,14 @@ impl Arbiter<'_> {
         let of_place = |place: &Place| {
             let child = place.child.iter().map(|child| {
                 let state = if child.is_ready { "ready" } else { "starting" };
-                shown(place.role, place.number, child, state)
+                let mut shown = shown(place.role, place.number, child, state);
+                if let Some(name) = self.service_name(place) {
+                    shown["name"] = name.into();
+                    shown["restarts"] = place.restarts.into();
+                    shown["handled"] = child.counts.handled.into();
+                    shown["mailbox"] = child.counts.waiting.into();
+                }
+                shown
             });
             let next = place.next.iter();
             let next = next.map(|child| shown(place.role, place.number, child, "starting"));
@@ -198,6 +205,7 @@ impl Arbiter<'_> {
 fn shown(role: Role, number: usize, child: &Running, state: &str) -> Value {
     json!({
         "role": role.word(),
+        "title": &*child.title,
         "number": number,
         "process": child.process,
         "generation": child.generation,

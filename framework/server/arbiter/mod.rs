@@ -13,6 +13,7 @@
 mod answers;
 mod place;
 mod reload;
+mod services;
 mod stopping;
 mod times;
 
@@ -20,6 +21,7 @@ use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -43,6 +45,7 @@ use crate::server::monitor::{Life, Monitor};
 use crate::server::prepare::DataStore;
 use crate::server::signals::Signalled;
 
+pub(super) use services::Duty;
 pub(super) use times::Times;
 
 /// Children that may die without a word before the first time all are ready.
@@ -81,6 +84,8 @@ pub(super) enum Stop {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) workers: usize,
+    /// The services that have processes.
+    pub(super) services: Vec<Duty>,
     /// How many connections each of them holds.
     pub(super) board: Board,
     pub(super) listeners: Vec<Listener>,
@@ -167,8 +172,10 @@ impl<'a> Arbiter<'a> {
         };
         let store = plan.store.is_some().then(|| Place::new(Role::Store, 0));
         let workers = (1..=plan.workers).map(|number| Place::new(Role::Worker, number));
+        let services = plan.services.iter().enumerate();
+        let services = services.map(|(index, duty)| Place::of_service(index + 1, duty));
         Ok(Self {
-            places: store.into_iter().chain(workers).collect(),
+            places: store.into_iter().chain(workers).chain(services).collect(),
             plan,
             load,
             nursery,
@@ -291,6 +298,7 @@ impl<'a> Arbiter<'a> {
     fn said(&mut self, id: u64, report: Report) {
         let starting = self.phase == Phase::Starting;
         let Some((post, name)) = self.find(id) else { return };
+        let is_service = self.is_of_service(post);
         let Some(child) = self.running(post) else { return };
         child.heard = Instant::now();
         match report {
@@ -309,9 +317,12 @@ impl<'a> Arbiter<'a> {
                     Post::Child(_) | Post::Leaving(_) => {}
                 }
             }
-            Report::Failed(words) if starting => self.fail(Error::of(Kind::Server, words)),
+            Report::Failed(words) if starting && !is_service => {
+                self.fail(Error::of(Kind::Server, words))
+            }
             Report::Failed(words) => {
-                tracing::error!("{name} cannot start: {words}");
+                let what = if child.is_ready { "go on" } else { "start" };
+                tracing::error!("{name} cannot {what}: {words}");
                 child.complaint = Some(words);
             }
             Report::Groups(groups) => self.hear_groups(id, &groups),
@@ -341,6 +352,7 @@ impl<'a> Arbiter<'a> {
         if post == Post::Successor {
             return self.successor_ended(&died);
         }
+        let is_service = self.is_of_service(post);
         let Some(child) = self.take(post) else { return };
         let (process, lived) = (child.process, child.started.elapsed());
         self.plan.board.leave(child.seat);
@@ -359,8 +371,9 @@ impl<'a> Arbiter<'a> {
         };
         let wait = place.backoff.wait(lived);
         place.due = Instant::now() + wait;
+        place.restarts += 1;
         tracing::error!(process, ?lived, ?wait, "{name} died ({died})");
-        if self.phase == Phase::Starting {
+        if self.phase == Phase::Starting && !is_service {
             self.start_deaths += 1;
             if self.start_deaths >= START_DEATHS_MAX {
                 let words = format!("{name} keeps dying before it is ready ({died})");
@@ -369,7 +382,7 @@ impl<'a> Arbiter<'a> {
             return;
         }
         self.deaths += 1;
-        if !child.is_ready {
+        if !child.is_ready && !is_service {
             let words = child.complaint.unwrap_or(died);
             self.start_failed(child.generation, &format!("{name}: {words}"));
         }
@@ -384,14 +397,15 @@ impl<'a> Arbiter<'a> {
             return;
         }
         // Also if those that were not yet ready are no longer wanted.
-        if self.phase == Phase::Starting && self.places.iter().all(Place::is_ready) {
+        let is_up = |place: &Place| place.is_ready() || place.role == Role::Service;
+        if self.phase == Phase::Starting && self.places.iter().all(is_up) {
             self.phase = Phase::Serving;
         }
         self.kill_silent(now);
         self.tend_successor(now);
         for index in 0..self.places.len() {
             let place = &self.places[index];
-            if place.child.is_none() && now >= place.due {
+            if place.child.is_none() && now >= place.due && !self.is_being_left(place) {
                 self.fill(index);
             }
         }
@@ -406,6 +420,7 @@ impl<'a> Arbiter<'a> {
         self.tend_question(now);
         if self.phase == Phase::Serving {
             self.tend_reload(now);
+            self.tend_services(now);
         }
     }
 
@@ -447,6 +462,7 @@ impl<'a> Arbiter<'a> {
             number,
             seat: if role == Role::Worker { self.free_seat() } else { 0 },
             store: self.plan.store_path.clone(),
+            service: self.service_name(&self.places[index]).map(str::to_owned),
             database: release.database,
             release: format!("{}-{}", std::process::id(), release.generation),
             ..Start::default()
@@ -458,10 +474,11 @@ impl<'a> Arbiter<'a> {
                 sockets.extend(self.plan.listeners.iter().map(AsFd::as_fd));
             }
             Role::Store => sockets.extend(self.plan.store.iter().map(AsFd::as_fd)),
-            Role::Successor => {}
+            Role::Service | Role::Successor => {}
         }
         let birth = Birth {
             role,
+            title: Arc::clone(&self.places[index].title),
             program: &release.program,
             generation: release.generation,
             requests_max: self.plan.times.requests_max(),

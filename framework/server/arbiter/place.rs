@@ -1,10 +1,12 @@
 //! Where children are: the places the site wants filled, and those who leave them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::server::arbiter::services::Duty;
 use crate::server::backoff::Backoff;
 use crate::server::children::{Program, Role, Running};
 use crate::server::control::Preparation;
@@ -26,8 +28,12 @@ pub(in crate::server) struct Release {
 #[derive(Debug)]
 pub(in crate::server) struct Place {
     pub(in crate::server) role: Role,
-    /// For the log; the workers count from 1.
+    /// The workers count from 1, the services too.
     pub(in crate::server) number: usize,
+    /// For the log.
+    pub(in crate::server) title: Arc<str>,
+    /// How often its child has died.
+    pub(in crate::server) restarts: u64,
     pub(in crate::server) child: Option<Running>,
     /// The one that takes its place once it is ready.
     pub(in crate::server) next: Option<Running>,
@@ -60,8 +66,19 @@ pub(in crate::server) enum Post {
 
 impl Place {
     pub(in crate::server) fn new(role: Role, number: usize) -> Self {
-        let (due, backoff) = (Instant::now(), Backoff::default());
-        Self { role, number, child: None, next: None, due, backoff }
+        let title = match role {
+            Role::Store => "the store".into(),
+            Role::Worker => format!("worker {number}").into(),
+            Role::Service => format!("service {number}").into(),
+            Role::Successor => "the successor".into(),
+        };
+        let (due, backoff, restarts) = (Instant::now(), Backoff::default(), 0);
+        Self { role, number, title, restarts, child: None, next: None, due, backoff }
+    }
+
+    /// That of a service.
+    pub(in crate::server) fn of_service(number: usize, duty: &Duty) -> Self {
+        Self { title: Arc::clone(&duty.title), ..Self::new(Role::Service, number) }
     }
 
     pub(in crate::server) fn is_ready(&self) -> bool {
@@ -76,20 +93,12 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&name(self.role, self.number))
+        f.write_str(&self.title)
     }
 }
 
 impl fmt::Display for Leaving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&name(self.role, self.number))
-    }
-}
-
-fn name(role: Role, number: usize) -> String {
-    match role {
-        Role::Store => "the store".to_owned(),
-        Role::Worker => format!("worker {number}"),
-        Role::Successor => "the successor".to_owned(),
+        f.write_str(&self.child.title)
     }
 }

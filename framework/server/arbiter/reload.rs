@@ -281,7 +281,8 @@ impl Arbiter<'_> {
         let kill_at = Instant::now() + self.plan.times.graceful;
         let mut index = 0;
         while index < self.places.len() {
-            if self.places[index].number <= workers {
+            let place = &self.places[index];
+            if place.number <= workers || place.role != Role::Worker {
                 index += 1;
                 continue;
             }

@@ -1,4 +1,5 @@
-//! The end: workers finish what they have begun, then the store ends.
+//! The end: workers finish what they have begun, then services, whom they may have asked for
+//! something, then the store.
 
 use tokio::time::Instant;
 
@@ -58,11 +59,20 @@ impl Arbiter<'_> {
     pub(super) fn tend_stopping(&self, now: Instant, kill_at: Instant) {
         let of_workers = self.places.iter().filter(|place| place.role == Role::Worker);
         let workers = of_workers.flat_map(Place::children).count() + self.leaving.len();
+        let is_of = |role| move |place: &&Place| place.role == role;
+        let services = self.places.iter().filter(is_of(Role::Service)).flat_map(Place::children);
+        let (services, is_time) =
+            (services.count(), self.is_time_for_services(now, kill_at, workers));
         for place in &self.places {
+            let is_due = match place.role {
+                Role::Service => is_time,
+                Role::Store => workers + services == 0,
+                Role::Worker | Role::Successor => false,
+            };
             for child in place.children() {
                 if now >= kill_at {
                     child.kill();
-                } else if place.role == Role::Store && workers == 0 {
+                } else if is_due {
                     child.drain(Leave::Stop);
                 }
             }

@@ -122,7 +122,8 @@ fn status(answer: &Value) -> String {
         .into_iter()
         .map(|row| row.into_iter().map(ToOwned::to_owned).collect())
         .collect::<Vec<Vec<String>>>();
-    for child in answer["children"].as_array().into_iter().flatten() {
+    let children = || answer["children"].as_array().into_iter().flatten();
+    for child in children().filter(|child| child["role"] != "service") {
         let mut row = vec![name(child), word(&child["state"]).to_owned()];
         row.push(child["generation"].to_string());
         row.push(child["process"].to_string());
@@ -132,7 +133,29 @@ fn status(answer: &Value) -> String {
         row.extend(["connections", "sockets", "requests"].map(count));
         rows.push(row);
     }
-    text + &table(&rows)
+    text += &table(&rows);
+    let services: Vec<&Value> = children().filter(|child| child["role"] == "service").collect();
+    if !services.is_empty() {
+        text += &table(&service_rows(&services));
+    }
+    text
+}
+
+/// What a service does: it has no visitors.
+fn service_rows(services: &[&Value]) -> Vec<Vec<String>> {
+    let columns = "service state generation process age restarts handled mailbox";
+    let mut rows = vec![columns.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>()];
+    for service in services {
+        let title = word(&service["title"]);
+        let title = title.strip_prefix("service ").unwrap_or(title);
+        let mut row = vec![title.to_owned(), word(&service["state"]).to_owned()];
+        row.extend(["generation", "process"].map(|key| service[key].to_string()));
+        row.push(time(&service["age_seconds"]));
+        let number = |key: &str| service[key].as_u64().map_or_else(String::new, |n| n.to_string());
+        row.extend(["restarts", "handled", "mailbox"].map(number));
+        rows.push(row);
+    }
+    rows
 }
 
 fn connections(answer: &Value) -> String {

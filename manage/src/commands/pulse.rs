@@ -101,6 +101,7 @@ enum LogFormat {
 pub(super) enum ChildRole {
     Worker,
     Store,
+    Service,
 }
 
 impl Pulse {
@@ -184,6 +185,7 @@ pub(super) fn child(context: &Context, role: ChildRole) -> ExitCode {
     let role = match role {
         ChildRole::Worker => Role::Worker,
         ChildRole::Store => Role::Store,
+        ChildRole::Service => Role::Service,
     };
     let ended = server::child(context.project(), role);
     ended.map_or_else(|error: Error| ExitCode::from(error.exit_code()), |()| ExitCode::SUCCESS)

@@ -15,16 +15,21 @@ use hulse::contrib::{auth, publish, sessions, staticfiles};
 use hulse::db::Sql;
 use hulse::http::{Path, Request, Response, header, render};
 use hulse::middleware::RequestId;
+use hulse::services::{Service, service};
 use hulse::sockets::{Consumer, Event, Handoff, Routing, Socket, route, socket};
 use hulse::streams::{Stream, Streams, stream};
 use hulse::urls::{Urls, include, path};
-use hulse::{Error, Project, Result};
+use hulse::{Error, Project, Result, Site};
 use serde_json::json;
 
 /// While this file is in the current folder, workers die before they serve.
 const DIE_AT_START: &str = "die-at-start";
 /// While this file is there, they get no further than this.
 const HANG_AT_START: &str = "hang-at-start";
+/// Whether there is a service, and which.
+const SERVICES: &str = "TESTSITE_SERVICES";
+/// While this file is there, a service that is to hold is in the middle of it.
+const HOLD: &str = "hold";
 /// While this file is there, sockets of `counted/` go on in no worker: each try takes for ever.
 const HANG_AT_RESUME: &str = "hang-at-resume";
 /// While this file is there, workers that start write and read another version of the state of
@@ -51,6 +56,12 @@ fn main() -> ExitCode {
     let project = match accounts {
         true => project.install(sessions::App).install(auth::App).urls(accounts_urls()),
         false => project.urls(urls()),
+    };
+    let project = match std::env::var(SERVICES).as_deref() {
+        Ok("three") => project.service(service::<Ticker>().instances(3)),
+        Ok("alone") => project.service(service::<Ticker>().instances(2).alone()),
+        Ok(_) => project.service(service::<Ticker>()),
+        Err(_) => project,
     };
     hulse_manage::run(project)
 }
@@ -112,6 +123,7 @@ fn urls() -> Urls {
         path("live/", live),
         path("nonce/", inline),
         path("live.js", async || ([(header::CONTENT_TYPE, "text/javascript")], LIVE_SCRIPT)),
+        path("service/<slug:wish>/", clock),
         path("rows/", rows).name("rows"),
         path("rows/<int:number>/", insert).name("insert"),
         path("count/", count),
@@ -132,6 +144,83 @@ fn urls() -> Urls {
         route("emails", email),
         route("slow", work_slowly),
     ]))
+}
+
+/// Counts, and tells the group `clock` how often it has ticked.
+struct Ticker {
+    ticks: u64,
+    sum: i64,
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+enum Wish {
+    Add,
+    Sum,
+    Process,
+    Panic,
+    Hold,
+}
+
+impl Service for Ticker {
+    const NAME: &'static str = "clock";
+    type Message = Wish;
+    type Answer = i64;
+
+    async fn start(_: &Site) -> Result<Self> {
+        match std::env::var(SERVICES).as_deref() {
+            Ok("broken") => Err(Error::new("no other system there")),
+            _ => Ok(Self { ticks: 0, sum: 0 }),
+        }
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(Duration::from_millis(100))
+    }
+
+    async fn tick(&mut self, site: &Site) -> Result<()> {
+        self.ticks += 1;
+        site.group("clock").send(self.ticks.to_string()).await
+    }
+
+    async fn receive(&mut self, _: &Site, wish: Wish) -> Result<i64> {
+        match wish {
+            Wish::Add => self.sum += 1,
+            Wish::Sum => {}
+            Wish::Process => return Ok(std::process::id().into()),
+            #[expect(clippy::panic, reason = "the test wants it")]
+            Wish::Panic => panic!("as was wished"),
+            Wish::Hold => {
+                say("the clock holds something");
+                while FilePath::new(HOLD).exists() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                say("the clock lets it go");
+            }
+        }
+        Ok(self.sum)
+    }
+
+    async fn stop(self, _: &Site) -> Result<()> {
+        say("the clock is put away");
+        Ok(())
+    }
+}
+
+/// What the service is sent, or asked.
+async fn clock(request: Request, Path(wish): Path<String>) -> Result<String> {
+    let clock = request.service::<Ticker>().within(Duration::from_secs(20));
+    match wish.as_str() {
+        "add" => clock.send(&Wish::Add).await?,
+        "panic" => clock.send(&Wish::Panic).await?,
+        "hold" => clock.send(&Wish::Hold).await?,
+        "process" => return Ok(clock.ask(&Wish::Process).await?.to_string()),
+        "late" => {
+            say("late begins");
+            return Ok(clock.ask(&Wish::Sum).await?.to_string());
+        }
+        _ => return Ok(clock.ask(&Wish::Sum).await?.to_string()),
+    }
+    Ok(String::new())
 }
 
 /// Hears a group.
