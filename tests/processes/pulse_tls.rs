@@ -165,3 +165,35 @@ async fn a_certificate_that_cannot_be_used_is_one_clear_line() {
     let foreign = refused(cert, Some(&other.path().join("key.pem"))).await;
     assert!(foreign.contains("certificate"), "{foreign}");
 }
+
+#[tokio::test]
+async fn a_reload_brings_the_new_certificate_and_cuts_nobody_off() {
+    let (before, after) = (Authority::new(), Authority::new());
+    let pulse = before.start(&[]).await;
+    let mut slow = before.connect(&pulse, &["http/1.1"]).await.unwrap();
+    let request = "GET /slow/1500/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    slow.write_all(request.as_bytes()).await.unwrap();
+    let stream = before.connect(&pulse, &["http/1.1"]).await.unwrap();
+    let request = "wss://localhost/echo/";
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    assert!(after.connect(&pulse, &[]).await.is_err());
+    for name in ["cert.pem", "key.pem"] {
+        std::fs::copy(after.file(name), before.file(name)).unwrap();
+    }
+    pulse.manage(&["ctl", "reload"], &[]).await;
+    after.connect(&pulse, &[]).await.unwrap();
+    assert!(before.connect(&pulse, &[]).await.is_err());
+    // Who was there is answered as ever, and a WebSocket told to come back.
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let closed = socket.next().await.unwrap().unwrap();
+    assert!(matches!(closed, Message::Close(Some(frame)) if u16::from(frame.code) == 1012));
+
+    // What cannot be used changes nothing.
+    std::fs::write(before.file("cert.pem"), "no certificate").unwrap();
+    let refused = pulse.try_manage(&["ctl", "reload"], &[]).await;
+    assert!(!refused.status.success());
+    after.connect(&pulse, &[]).await.unwrap();
+    assert_eq!(pulse.stop().await, 0);
+}
