@@ -40,6 +40,7 @@ pub(crate) use bind::{has_nul, keeps};
 pub use connection::Connection;
 pub use exclusive::Exclusive;
 pub use log::{Query, QueryLog};
+pub(crate) use pool::PoolCounts;
 pub use row::{Column, Row};
 pub use sea_query::{Value, Values};
 pub use shell::Shell;
@@ -149,6 +150,11 @@ impl Database {
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.pools.dialect()
+    }
+
+    /// How its connections are used in this process.
+    pub(crate) fn pool_counts(&self) -> PoolCounts {
+        self.pools.counts()
     }
 
     /// A handle that runs each statement on its own (autocommit).

@@ -10,7 +10,8 @@
 //! - One with an open transaction, an unfinished statement or a changed setting never goes back.
 //! - Seats are given in the order of asking.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::{Add, Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +45,31 @@ struct Inner<C: Connection> {
     seats: Arc<Semaphore>,
     /// The last one back is the first one out; the oldest lie at the bottom.
     idle: Mutex<Vec<Idle<C>>>,
+    /// How often there was no seat at once.
+    waits: AtomicU64,
+}
+
+/// Numbers of a process's pools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PoolCounts {
+    /// Connections somebody uses, or makes.
+    pub(crate) used: u64,
+    /// Open ones that nobody uses.
+    pub(crate) idle: u64,
+    /// How often somebody had to wait for one.
+    pub(crate) waits: u64,
+}
+
+impl Add for PoolCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            used: self.used + other.used,
+            idle: self.idle + other.idle,
+            waits: self.waits + other.waits,
+        }
+    }
 }
 
 struct Idle<C> {
@@ -80,7 +106,19 @@ impl<C: Connection> Pool<C> {
     pub(super) fn new(options: C::Options, limits: Limits) -> Self {
         let seats = usize::try_from(limits.connections).unwrap_or(1).max(1);
         let seats = Arc::new(Semaphore::new(seats));
-        Self(Arc::new(Inner { options, limits, seats, idle: Mutex::default() }))
+        let (idle, waits) = (Mutex::default(), AtomicU64::new(0));
+        Self(Arc::new(Inner { options, limits, seats, idle, waits }))
+    }
+
+    /// How it is.
+    pub(super) fn counts(&self) -> PoolCounts {
+        let Inner { limits, seats, waits, .. } = &*self.0;
+        let seats_max = u64::from(limits.connections.max(1));
+        PoolCounts {
+            used: seats_max.saturating_sub(seats.available_permits() as u64),
+            idle: self.0.idle().len() as u64,
+            waits: waits.load(Ordering::Relaxed),
+        }
     }
 
     /// A connection that works.
@@ -107,6 +145,7 @@ impl<C: Connection> Pool<C> {
             Ok(seat) => Ok(seat),
             Err(TryAcquireError::Closed) => Err(sqlx::Error::PoolClosed),
             Err(TryAcquireError::NoPermits) => {
+                self.0.waits.fetch_add(1, Ordering::Relaxed);
                 let seat = Arc::clone(&self.0.seats).acquire_owned();
                 let seat = timeout(self.0.limits.wait, seat).await;
                 seat.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::conf;
 use crate::db::log::Records;
+use crate::db::pool::PoolCounts;
 use crate::db::transaction::Begin;
 use crate::db::wire::{Done, Known, Take, Wire};
 use crate::db::{Dialect, Row, Sql, error};
@@ -104,6 +105,17 @@ impl Pools {
             Kinds::Mysql(pool) => Some(pool),
             #[cfg(any(feature = "sqlite", feature = "postgres"))]
             _ => None,
+        }
+    }
+
+    pub(super) fn counts(&self) -> PoolCounts {
+        match &self.kind {
+            #[cfg(feature = "sqlite")]
+            Kinds::Sqlite(pools) => pools.counts(),
+            #[cfg(feature = "postgres")]
+            Kinds::Postgres(pool) => pool.counts(),
+            #[cfg(feature = "mysql")]
+            Kinds::Mysql(pool) => pool.counts(),
         }
     }
 

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::conf;
-use crate::db::pool::Limits;
+use crate::db::pool::{Limits, PoolCounts};
 use crate::db::pools::bad_url;
 use crate::db::wire::Wire;
 use crate::error::{Error, Kind, Result};
@@ -60,6 +60,10 @@ impl Pool {
 
     pub(super) async fn acquire(&self) -> sqlx::Result<Wire> {
         self.pool.acquire().await.map(Wire::Postgres)
+    }
+
+    pub(super) fn counts(&self) -> PoolCounts {
+        self.pool.counts()
     }
 
     /// A connection outside the pool; dropping it closes it.

@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Connection, Row};
 
 use crate::conf;
 use crate::db::error;
-use crate::db::pool::{Limits, Pool};
+use crate::db::pool::{Limits, Pool, PoolCounts};
 use crate::db::pools::{Access, Locked, bad_url};
 use crate::db::wire::Wire;
 use crate::error::{Error, Kind, Result};
@@ -68,6 +68,10 @@ impl Pools {
             Access::Write => &self.writer,
         };
         pool.acquire().await.map(Wire::Sqlite)
+    }
+
+    pub(super) fn counts(&self) -> PoolCounts {
+        self.writer.counts() + self.readers.counts()
     }
 
     pub(super) async fn close(&self) {

@@ -56,6 +56,10 @@ impl Told {
         let mut told = self.figures.snapshot();
         told.gauge("hulse_connections", self.share.held().into());
         told.gauge(DATABASE_AWAY, self.is_database_away.load(Ordering::Relaxed).into());
+        let pool = self.site.database().pool_counts();
+        told.gauge("hulse_database_connections{state=\"used\"}", pool.used);
+        told.gauge("hulse_database_connections{state=\"idle\"}", pool.idle);
+        told.add("hulse_database_waits_total", pool.waits);
         let sockets = self.sockets.counts();
         told.gauge("hulse_sockets", sockets.held);
         told.add("hulse_sockets_total", sockets.opened);

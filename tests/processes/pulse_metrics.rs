@@ -121,6 +121,25 @@ async fn metrics_are_those_of_all_workers_and_outlive_them() {
 }
 
 #[tokio::test]
+async fn it_is_told_how_the_databases_connections_are_used() {
+    let arguments = ["-w", "1", "--metrics-bind", "127.0.0.1:0"];
+    let mut pulse = Pulse::start_testsite(&arguments).await;
+    let metrics = metrics_of(&mut pulse).await;
+    // SQLite has one connection that writes.
+    let address = pulse.address();
+    let writes = (0..30)
+        .map(|n| async move { Visitor::new(address).get(&format!("/rows/{n}/")).await.status });
+    assert!(join_all(writes).await.iter().all(|status| *status == 200));
+    let series = until(&metrics, |series| {
+        series.get("hulse_database_waits_total").is_some_and(|waits| *waits >= 1.0)
+            && series.get("hulse_database_connections{state=\"used\"}") == Some(&0.0)
+    })
+    .await;
+    assert!(series["hulse_database_connections{state=\"idle\"}"] >= 1.0);
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
 async fn health_is_told_apart_from_readiness() {
     let arguments = ["-w", "1", "--metrics-bind", "127.0.0.1:0"];
     let mut pulse = Pulse::start_testsite(&arguments).await;

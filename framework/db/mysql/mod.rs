@@ -18,7 +18,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use crate::conf::{self, Secret};
 use crate::db::MYSQL_COLLATION as COLLATION;
-use crate::db::pool::{self, Limits};
+use crate::db::pool::{self, Limits, PoolCounts};
 use crate::db::pools::bad_url;
 use crate::db::shell::without_password;
 use crate::db::wire::Wire;
@@ -87,6 +87,10 @@ impl Pool {
 
     pub(super) async fn acquire(&self) -> sqlx::Result<Wire> {
         self.pool.acquire().await.map(Wire::Mysql)
+    }
+
+    pub(super) fn counts(&self) -> PoolCounts {
+        self.pool.counts()
     }
 
     /// A connection outside the pool; dropping it closes it.
