@@ -9,7 +9,6 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::frame::Frame;
-use super::groups::GroupAsk;
 use super::members::Part;
 use super::protocol::{Ask, Key, Person};
 use super::{Connection, GroupName, Policy, Position};
@@ -83,29 +82,29 @@ impl Connection {
         self.worker.table().stakes(self.id)
     }
 
-    /// Goes on where a connection of another process was; whether nothing is lost to it. As
-    /// [`join_at`](Self::join_at), whose errors it has.
+    /// Goes on where a connection of another process was; whether nothing is lost to it. Who was
+    /// present by it is not yet. As [`join_at`](Self::join_at), whose errors it has.
     pub(crate) async fn take_over(&self, stake: &Stake) -> Result<bool> {
         let group = GroupName::new(&stake.group)?;
-        let person = stake.somebody.as_ref().map(Somebody::person).transpose()?;
         let first = if stake.is_joined { Part::Join(stake.policy) } else { Part::Listen };
         let came = self.take_part_at(&group, Some(stake.at), first).await?;
         if stake.is_joined && stake.is_listening {
             self.take_part(&group, Part::Listen).await?;
         }
-        if let Some(person) = person {
-            self.count(&group, person).await?;
-        }
         Ok(came.recovered)
     }
 
-    /// Counts somebody as present of whom the group knows already. Nobody is told, and unlike
-    /// `enter` it costs the store no roster.
-    async fn count(&self, group: &GroupName, person: Person) -> Result<()> {
-        self.worker.change(|table| table.count(self.id, group, person));
-        // The store answers in order: then it has counted.
-        let group = Some(group.clone());
-        let make = |key: Key| Ask::Group(GroupAsk::Inspect { request: key.request, group });
+    /// Counts who was present by a connection of another process, in the group that was taken over
+    /// before. The group knows of them already: nobody is told, and unlike `enter` it costs the
+    /// store no roster.
+    pub(crate) async fn count(&self, stake: &Stake) -> Result<()> {
+        let Some(somebody) = &stake.somebody else { return Ok(()) };
+        let (group, person) = (GroupName::new(&stake.group)?, somebody.person()?);
+        self.worker.change(|table| table.count(self.id, &group, person));
+        // The store answers in order: then it has counted. Of no messages it is the cheapest answer
+        // that any store gives about a group.
+        let (since, limit) = (Some(stake.at), 0);
+        let make = |key: Key| Ask::History { request: key.request, group, since, limit };
         self.worker.request(0, make).await.map(drop)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::apps::Project;
 use crate::conf::Settings;
@@ -126,19 +126,22 @@ async fn serve(
         () = signals.term() => Some((Leave::Stop, None)),
     };
     if let Some((leave, line)) = leave {
-        let line = line.map(|line| Line::open(line, site.lifecycle())).transpose()?;
+        let begun = Instant::now();
+        let grace = Duration::from_secs(site.settings().server.graceful_timeout);
         let draining = async {
             if leave == Leave::Replaced {
                 // What comes is to move on with all others.
                 tokio::select! {
-                    () = reception.over() => {}
+                    () = reception.over(grace) => {}
                     () = site.lifecycle().hurrying() => {}
                 }
             }
-            if let Some(line) = line {
-                hand_on(site, Arc::new(line));
+            let grace = grace.saturating_sub(begun.elapsed());
+            match line.map(|line| Line::open(line, site.lifecycle(), grace)).transpose() {
+                Ok(line) => line.into_iter().for_each(|line| hand_on(site, Arc::new(line))),
+                Err(error) => tracing::warn!(%error, "there is no line to the new worker"),
             }
-            drain(site, acceptor, accepting, leave).await;
+            drain(site, acceptor, accepting, (leave, grace)).await;
         };
         // The arbiter watches the time, and the heartbeat goes on.
         tokio::select! {
@@ -148,7 +151,7 @@ async fn serve(
         // What it has counted since the last beat.
         control.beat();
     } else {
-        let drain = drain(site, acceptor, accepting, Leave::Stop);
+        let drain = drain(site, acceptor, accepting, (Leave::Stop, Duration::ZERO));
         let _late = timeout(Duration::from_secs(ORPHAN_SECONDS_MAX), drain).await;
     }
     let _late = timeout(CLOSE_MAX, site.database().close()).await;
@@ -183,11 +186,15 @@ async fn hurry(control: &mut Control, site: &Site, acceptor: &Acceptor, receptio
     sleep(Duration::from_secs(ORPHAN_SECONDS_MAX)).await;
 }
 
-async fn drain(site: &Site, acceptor: &Acceptor, mut accepting: JoinSet<()>, leave: Leave) {
+async fn drain(
+    site: &Site,
+    acceptor: &Acceptor,
+    mut accepting: JoinSet<()>,
+    (leave, grace): (Leave, Duration),
+) {
     match leave {
         Leave::Stop => acceptor.close(),
         Leave::Replaced => {
-            let grace = Duration::from_secs(site.settings().server.graceful_timeout);
             site.lifecycle().be_replaced(grace / 2);
             acceptor.leave(grace / 2);
         }

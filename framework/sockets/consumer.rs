@@ -75,14 +75,18 @@ pub trait Consumer: Send + 'static {
     /// A consumer whose type has no size has nothing to carry and moves by itself. Any other stays
     /// (1012) unless it says here what it is made of, and reads that in [`resume`](Self::resume).
     /// What a consumer keeps elsewhere in its process does not move; who has a task of
-    /// [`Socket::spawn`], or a [`Reply`](super::Reply) that somebody keeps, stays.
+    /// [`Socket::spawn`] for more than a second then, or a [`Reply`](super::Reply) that somebody
+    /// keeps, stays. The consumer here is dropped when the other one is at work already: what its
+    /// `Drop` ends (a lock, a guard) the other one must not rely on.
     fn handoff(&self) -> Handoff {
         Handoff::of(self)
     }
 
     /// Goes on with a connection of another worker: this consumer is new, and `handoff` what the
     /// other one said. Whoever was let in stays, but for what the line of the URL table demands;
-    /// ask again here if that must be (`socket.request()` has the session and user of now).
+    /// ask again here if that must be (`socket.request()` has the session and user of now). It may
+    /// run for nothing: if the other worker keeps the connection in the end, this consumer is
+    /// dropped, and neither of its other methods is called.
     ///
     /// # Errors
     /// Any closes the connection with 1012: its client comes back and begins anew.

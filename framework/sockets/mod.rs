@@ -57,7 +57,7 @@ pub use upgrade::socket;
 
 pub(crate) use cap::Cap;
 pub(crate) use io::{TakeOver, Taken};
-pub(crate) use moving::{Successor, hand_on};
+pub(crate) use moving::{Offered, Successor, hand_on};
 pub(crate) use parcel::{PARCEL_BYTES_MAX, Parcel};
 pub(crate) use resume::{Arrival, Resumable, Resumed, take_in};
 pub(crate) use upgrade::{Vouched, is_handshake, upgrade};

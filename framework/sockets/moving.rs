@@ -14,7 +14,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -24,7 +25,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::handoff::{Handoff, Packed};
 use super::parcel::{Luggage, Parcel};
 use super::reply::Shared;
-use super::slot::Slot;
+use super::slot::{Silence, Slot};
 use super::task::Reader;
 use super::wheel::Wheel;
 use crate::channels::Sink as _;
@@ -35,6 +36,8 @@ use crate::site::{Lifecycle, Site};
 const MOVING_MAX: usize = 128;
 /// How long nobody may move before those that are left stay: they are busy, or nobody takes them.
 const MOVE_WAIT: Duration = Duration::from_secs(5);
+/// How long a connection may have tasks: most that have one then have it as long as they are open.
+const TASK_WAIT: Duration = Duration::from_secs(1);
 /// How often those are looked at that could not move a moment ago.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Handles of a connection when nobody else has one: its task's two and its socket's own.
@@ -42,14 +45,24 @@ const HANDLES: usize = 3;
 
 /// The process that goes on.
 pub(crate) trait Successor: fmt::Debug + Send + Sync {
-    /// Gives it a connection; whether it goes on with it from now on. If not, nothing of it was
-    /// touched.
+    /// Gives it a connection. Unless it has taken it, nothing of it was touched.
     fn take<'a>(
         &'a self,
         request: &'a Request,
         parcel: Parcel,
         stream: OwnedFd,
-    ) -> BoxFuture<'a, bool>;
+    ) -> BoxFuture<'a, Offered>;
+}
+
+/// What became of a connection that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// The other process goes on with it.
+    Taken,
+    /// It does not, and knows why.
+    Refused,
+    /// It was not offered, for it is too large.
+    TooLarge,
 }
 
 /// Gives connections to another process.
@@ -57,8 +70,12 @@ pub(crate) trait Successor: fmt::Debug + Send + Sync {
 pub(super) struct Mover {
     successor: Arc<dyn Successor>,
     places: Arc<Semaphore>,
+    begun: Instant,
+    moved: AtomicU64,
     /// Somebody has moved, or stays.
     progress: Notify,
+    /// Why connections stay, as far as the log has it.
+    told: Mutex<Vec<&'static str>>,
 }
 
 /// The right to move now.
@@ -83,12 +100,22 @@ impl Drop for Turn {
 impl Mover {
     pub(super) fn new(successor: Arc<dyn Successor>) -> Arc<Self> {
         let places = Arc::new(Semaphore::new(MOVING_MAX));
-        Arc::new(Self { successor, places, progress: Notify::new() })
+        let (begun, moved, progress) = (Instant::now(), AtomicU64::new(0), Notify::new());
+        Arc::new(Self { successor, places, begun, moved, progress, told: Mutex::default() })
     }
 
     fn turn(self: &Arc<Self>) -> Option<Turn> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         Some(Turn { mover: Arc::clone(self), place: Some(place) })
+    }
+
+    /// Tells why connections stay, each reason once: thousands may have the same.
+    fn tell(&self, why: &'static str, path: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if !told.contains(&why) {
+            told.push(why);
+            tracing::info!(path, "a WebSocket, and maybe others, cannot move: {why}");
+        }
     }
 
     /// Asks all to move, and waits until each has or stays, for two thirds of `window` at most.
@@ -98,7 +125,7 @@ impl Mover {
         slots: &[Weak<Slot>],
     ) {
         let end = Instant::now() + window * 2 / 3;
-        let mut patient_until = Instant::now() + MOVE_WAIT;
+        let (mut moved, mut patient_until) = (0, Instant::now() + MOVE_WAIT);
         slots.iter().filter_map(Weak::upgrade).for_each(|slot| slot.ask_to_move());
         let mut asked: VecDeque<Weak<Slot>> = slots.iter().cloned().collect();
         loop {
@@ -107,13 +134,22 @@ impl Mover {
                 return;
             }
             tokio::select! {
-                () = self.progress.notified() => patient_until = Instant::now() + MOVE_WAIT,
+                () = self.progress.notified() => {}
                 () = sleep(LOOK_AGAIN) => {}
                 () = lifecycle.hurrying() => break,
                 () = sleep_until(end.min(patient_until)) => break,
             }
+            // Who only refuses is not waited for.
+            let now_moved = self.moved.load(Ordering::Relaxed);
+            if std::mem::replace(&mut moved, now_moved) != now_moved {
+                patient_until = Instant::now() + MOVE_WAIT;
+            }
         }
-        asked.iter().filter_map(Weak::upgrade).for_each(|slot| slot.stay());
+        let left = asked.iter().filter_map(Weak::upgrade).filter(|slot| slot.is_asked_to_move());
+        let left = left.map(|slot| slot.stay()).count();
+        if left > 0 {
+            tracing::info!(left, "WebSockets were busy, or handles of them are kept: they stay");
+        }
     }
 
     /// Wakes as many as there are places for; those that have decided are forgotten.
@@ -134,9 +170,25 @@ impl Mover {
     }
 }
 
-/// Whether the connection can ever move as it is: its consumer says so, and no task works for it.
-pub(super) fn is_movable(shared: &Shared, handoff: impl FnOnce() -> Handoff) -> bool {
-    !shared.tasks.are_any() && packed(handoff).is_some()
+/// Whether nothing works for the connection and nobody has a handle of it: who keeps one would be
+/// left with one of nothing. One that has a task for long stays.
+pub(super) fn is_alone(shared: &Arc<Shared>) -> bool {
+    if !shared.tasks.are_any() {
+        return Arc::strong_count(shared) <= HANDLES;
+    }
+    let is_old = |mover: &Arc<Mover>| mover.begun.elapsed() >= TASK_WAIT;
+    if shared.slot.mover().is_some_and(|mover| is_old(&mover)) {
+        stay(shared, "it has a task");
+    }
+    false
+}
+
+/// The connection does not move.
+pub(super) fn stay(shared: &Shared, why: &'static str) {
+    shared.slot.stay();
+    if let Some(mover) = shared.slot.mover() {
+        mover.tell(why, shared.request.path());
+    }
 }
 
 /// What the consumer gives; `None`: the connection stays.
@@ -147,9 +199,8 @@ pub(super) fn packed(handoff: impl FnOnce() -> Handoff) -> Option<Packed> {
 
 /// The right to move now, if nothing of the connection is under way.
 pub(super) fn turn(shared: &Arc<Shared>) -> Option<Turn> {
-    // Who keeps a handle would be left with one of nothing.
-    let is_alone = Arc::strong_count(shared) <= HANDLES && !shared.tasks.are_any();
-    (is_alone && shared.slot.is_quiet()).then(|| shared.slot.mover()?.turn())?
+    let slot = &shared.slot;
+    (is_alone(shared) && slot.is_quiet() && !slot.is_broken()).then(|| slot.mover()?.turn())?
 }
 
 /// Gives the connection to the other process; whether that goes on with it.
@@ -160,23 +211,47 @@ pub(super) async fn hand_over(
     turn: Turn,
 ) -> bool {
     let slot = &shared.slot;
-    slot.stay();
-    let (Some(handoff), Some(stream)) = (handoff, slot.lend()) else { return false };
-    // From here on neither ticks nor the wheel write.
-    slot.begin_call();
-    let is_gone = async {
-        let stakes = shared.connection.stakes()?;
-        let marked = shared.connection.marked()?;
-        let (rest, parser) = reader.unread();
-        let is_deflated = slot.is_deflated();
-        let luggage = Luggage { consumer, handoff, is_deflated, rest, parser, stakes, marked };
-        let parcel = Parcel::pack(&shared.request, luggage)?;
-        Some(turn.mover.successor.take(&shared.request, parcel, stream).await)
-    };
-    let is_gone = is_gone.await == Some(true);
-    slot.end_call();
-    if is_gone {
-        shared.place.moved();
+    let silence = slot.silence();
+    // From here on neither ticks nor the wheel write. One of another thread may have come before:
+    // then it is asked again.
+    if !slot.begin_if_quiet() {
+        return false;
     }
-    is_gone
+    slot.stay();
+    let packed = pack(shared, (consumer, handoff), reader, silence);
+    let offered = match packed {
+        Ok((parcel, stream)) => turn.mover.successor.take(&shared.request, parcel, stream).await,
+        Err(why) => {
+            turn.mover.tell(why, shared.request.path());
+            Offered::Refused
+        }
+    };
+    slot.end_call();
+    match offered {
+        Offered::Taken => {
+            shared.place.moved();
+            turn.mover.moved.fetch_add(1, Ordering::Relaxed);
+        }
+        Offered::Refused => {}
+        Offered::TooLarge => turn.mover.tell("it is larger than 256 KiB", shared.request.path()),
+    }
+    offered == Offered::Taken
+}
+
+/// All there is of the connection; or why it cannot move.
+fn pack(
+    shared: &Shared,
+    (consumer, handoff): (&str, Option<Packed>),
+    reader: &Reader,
+    silence: Silence,
+) -> Result<(Parcel, OwnedFd), &'static str> {
+    let handoff = handoff.ok_or("its consumer says so")?;
+    let stream = shared.slot.lend().ok_or("only plain TCP connections can")?;
+    let stakes = shared.connection.stakes().ok_or("it is on its way into a group")?;
+    let marked = shared.connection.marked().ok_or("whether it may stay is not known")?;
+    let (rest, parser) = reader.unread();
+    let is_deflated = shared.slot.is_deflated();
+    let luggage = Luggage { consumer, handoff, is_deflated, silence, rest, parser, stakes, marked };
+    let parcel = Parcel::pack(&shared.request, luggage);
+    Ok((parcel.ok_or("layers of the site have put values beside its request")?, stream))
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frames::Parser;
 use super::handoff::Packed;
+use super::slot::Silence;
 use super::upgrade::Vouched;
 use crate::channels::{Marked, Stake, blob};
 use crate::error::{Error, Result};
@@ -19,7 +20,7 @@ use crate::middleware::RequestId;
 use crate::site::Site;
 
 /// What giver and taker must agree on.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Longest one, bytes: what a client has said of a message travels too.
 pub(crate) const PARCEL_BYTES_MAX: usize = 256 * 1024;
 
@@ -32,6 +33,7 @@ pub(crate) struct Parcel {
     #[serde(with = "blob")]
     headers: Vec<u8>,
     address: Option<SocketAddr>,
+    #[serde(default)]
     marks: Vec<Mark>,
     request_id: Option<String>,
     /// The session, as the server knows it.
@@ -40,12 +42,17 @@ pub(crate) struct Parcel {
     /// The type of its consumer: another one would not know what its groups are for.
     pub(super) consumer: String,
     pub(super) handoff: Packed,
+    #[serde(default)]
     pub(super) is_deflated: bool,
+    /// How long its client has been silent.
+    #[serde(default)]
+    pub(super) silence: Silence,
     /// Read, and not looked at.
-    #[serde(with = "blob")]
+    #[serde(default, with = "blob")]
     pub(super) rest: Vec<u8>,
     /// What there is of a frame or a message.
     pub(super) parser: Option<Box<Parser>>,
+    #[serde(default)]
     pub(super) stakes: Vec<Stake>,
     /// On whose word it is.
     #[serde(default)]
@@ -66,6 +73,7 @@ pub(super) struct Luggage<'a> {
     pub(super) consumer: &'a str,
     pub(super) handoff: Packed,
     pub(super) is_deflated: bool,
+    pub(super) silence: Silence,
     pub(super) rest: &'a [u8],
     pub(super) parser: Option<&'a Parser>,
     pub(super) stakes: Vec<Stake>,
@@ -105,6 +113,7 @@ impl Parcel {
             consumer: luggage.consumer.to_owned(),
             handoff: luggage.handoff,
             is_deflated: luggage.is_deflated,
+            silence: luggage.silence,
             rest: luggage.rest.to_vec(),
             parser: luggage.parser.cloned().map(Box::new),
             stakes: luggage.stakes,

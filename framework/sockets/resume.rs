@@ -65,6 +65,23 @@ pub(crate) async fn take_in(
     parcel: Parcel,
     arrival: Arrival,
 ) -> Result<Resumed> {
+    let resuming = let_in(site, resolver, parcel, arrival);
+    match timeout(RESUME_WAIT, AssertUnwindSafe(resuming).catch_unwind()).await {
+        Ok(Ok(resumed)) => resumed,
+        Ok(Err(panic)) => {
+            let _logged = log_failure("a consumer's resume", Err(panic));
+            Err(Error::new("it panicked"))
+        }
+        Err(_) => Err(Error::new("it took too long")),
+    }
+}
+
+async fn let_in(
+    site: &Site,
+    resolver: &Resolver,
+    parcel: Parcel,
+    arrival: Arrival,
+) -> Result<Resumed> {
     let uri = parcel.uri()?;
     let nobody = || Error::new(format!("no WebSocket at {} goes on", uri.path()));
     let matched = resolver.resolve(uri.path()).ok_or_else(nobody)?;
@@ -80,15 +97,7 @@ pub(crate) async fn take_in(
     let stream = Blocking::from(arrival.stream);
     stream.set_nonblocking(true)?;
     let io = Io::tcp(TcpStream::from_std(stream)?, Some(arrival.place));
-    let resuming = (resumable.0)(Shared::new(request, place), parcel, io);
-    match timeout(RESUME_WAIT, AssertUnwindSafe(resuming).catch_unwind()).await {
-        Ok(Ok(resumed)) => resumed,
-        Ok(Err(panic)) => {
-            let _logged = log_failure("a consumer's resume", Err(panic));
-            Err(Error::new("it panicked"))
-        }
-        Err(_) => Err(Error::new("it took too long")),
-    }
+    (resumable.0)(Shared::new(request, place), parcel, io).await
 }
 
 async fn resume<C: Consumer>(
@@ -120,8 +129,13 @@ async fn resume<C: Consumer>(
         }
     }
     let handoff = parcel.handoff.unpack(gaps)?;
+    // Nobody comes and goes because of one that cannot go on.
+    for stake in &parcel.stakes {
+        held.0.connection.count(stake).await?;
+    }
     consumer.resume(&mut socket, &handoff).await?;
-    let begun = Begun { io, rest: Bytes::from(parcel.rest), parser: parcel.parser };
+    let (rest, parser, silence) = (Bytes::from(parcel.rest), parcel.parser, parcel.silence);
+    let begun = Begun { io, rest, parser, silence };
     let lifecycle = socket.lifecycle().clone();
     let run = move || lifecycle.spawn(task::run(held, socket, consumer, begun));
     Ok(Resumed(Box::new(run)))

@@ -17,6 +17,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use futures_util::task::AtomicWaker;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::io::Io;
@@ -44,6 +45,16 @@ const ASKED: u8 = 8;
 const IS_DISMISSED: u8 = 16;
 /// The goodbye is on its way.
 const HAS_SAID_GOODBYE: u8 = 32;
+
+/// How long a client has been silent, in the wheel's ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Silence {
+    /// Since it last said anything.
+    heard: u32,
+    /// Since it was sent the ping that waits for its answer.
+    pinged: Option<u32>,
+}
 
 /// A close the site asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,13 +124,23 @@ impl Slot {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on somebody takes.
-    pub(super) fn run(&self, io: Io) {
+    /// From now on somebody takes. The client may have been silent in another process before.
+    pub(super) fn run(&self, io: Io, silence: Silence) {
         let now = self.wheel.now();
-        self.heard.store(now, Ordering::Relaxed);
+        self.heard.store(self.wheel.before(silence.heard), Ordering::Relaxed);
         let mut out = self.out();
         out.io = Some(io);
         out.moved = now;
+        out.pinged = silence.pinged.map_or(0, |ago| self.wheel.before(ago));
+    }
+
+    /// How long its client has been silent.
+    pub(super) fn silence(&self) -> Silence {
+        let (now, heard) = (self.wheel.now(), self.heard.load(Ordering::Relaxed));
+        let pinged = self.out().pinged;
+        let is_waited_for = pinged != 0 && heard < pinged;
+        let pinged = is_waited_for.then(|| now.saturating_sub(pinged));
+        Silence { heard: now.saturating_sub(heard), pinged }
     }
 
     /// The stream is closed; nothing of it is left to handles.
@@ -198,6 +219,16 @@ impl Slot {
     /// A call begins: what it sends leaves before what groups say meanwhile.
     pub(super) fn begin_call(&self) {
         self.out().gate = Gate::Calling;
+    }
+
+    /// The same, if nothing waits to be written and nothing to be closed; whether it has begun.
+    pub(super) fn begin_if_quiet(&self) -> bool {
+        let mut out = self.out();
+        let is_quiet = out.is_quiet();
+        if is_quiet {
+            out.gate = Gate::Calling;
+        }
+        is_quiet
     }
 
     /// It ended; that its client was not heard meanwhile was not the client's fault.
@@ -283,8 +314,7 @@ impl Slot {
 
     /// Whether nothing waits to be written, and nothing to be closed.
     pub(super) fn is_quiet(&self) -> bool {
-        let out = self.out();
-        out.bytes.is_empty() && out.close.is_none() && !out.is_closed
+        self.out().is_quiet()
     }
 
     /// Another hold of its stream, for another process.
@@ -406,6 +436,10 @@ impl Slot {
 }
 
 impl Out {
+    fn is_quiet(&self) -> bool {
+        self.bytes.is_empty() && self.close.is_none() && !self.is_closed
+    }
+
     fn append(&mut self, frames: &[u8], wheel: &Wheel) {
         if self.bytes.is_empty() && !self.is_stuck {
             self.moved = wheel.now();

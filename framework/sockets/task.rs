@@ -28,7 +28,7 @@ use super::io::Io;
 use super::moving::{self, Turn};
 use super::pace::Pace;
 use super::reply::Shared;
-use super::slot::{Close, OUT_BYTES_MAX, Slot};
+use super::slot::{Close, OUT_BYTES_MAX, Silence, Slot};
 use super::wheel::Wheel;
 use super::{Consumer, Doubt, Socket};
 use crate::channels::{DISMISSED, Delivery, Frame, GroupName, Sink, Suspicion, deflate_frames};
@@ -113,6 +113,8 @@ pub(super) struct Begun {
     pub(super) rest: Bytes,
     /// What was read of a frame or message.
     pub(super) parser: Option<Box<Parser>>,
+    /// How long its client has been silent.
+    pub(super) silence: Silence,
 }
 
 impl Begun {
@@ -120,7 +122,7 @@ impl Begun {
     pub(super) fn new((io, read): (Io, Bytes)) -> Self {
         // Copied: it is a slice of hyper's buffer, even if it is empty.
         let rest = if read.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&read) };
-        Self { io, rest, parser: None }
+        Self { io, rest, parser: None, silence: Silence::default() }
     }
 }
 
@@ -131,9 +133,9 @@ pub(super) fn run<C: Consumer>(
     consumer: C,
     begun: Begun,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let Begun { io, rest, parser } = begun;
+    let Begun { io, rest, parser, silence } = begun;
     let reader = Reader { parser, rest, turns: 0, pace: Pace::default(), is_willing: false };
-    held.0.slot.run(io);
+    held.0.slot.run(io, silence);
     let site = held.0.request.site();
     Wheel::of(site).watch(site, &held.0.slot);
     let mut life = Box::new(Life { held, socket, consumer, reader });
@@ -180,9 +182,9 @@ async fn talk<C: Consumer>(life: &mut Life<C>) -> End {
             }
             Happening::Groups(heard) => Box::pin(tell(shared, socket, consumer, heard)).await,
             Happening::Asked => {
-                reader.is_willing = moving::is_movable(shared, || consumer.handoff());
+                reader.is_willing = moving::packed(|| consumer.handoff()).is_some();
                 if !reader.is_willing {
-                    shared.slot.stay();
+                    moving::stay(shared, "its consumer says so");
                 }
                 Ok(())
             }
@@ -319,7 +321,7 @@ impl Reader {
             return None;
         }
         if !self.is_willing {
-            return Some(Happening::Asked);
+            return moving::is_alone(shared).then_some(Happening::Asked);
         }
         // What waits leaves before; that it fails is seen by who writes next.
         let _waits = shared.slot.poll_write(cx);

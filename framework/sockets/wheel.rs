@@ -19,6 +19,9 @@ use crate::site::Site;
 const TICK: Duration = Duration::from_millis(100);
 /// Ticks of a second.
 const TICKS: u32 = 10;
+/// The tick at which a wheel begins, an hour: a client that comes from another process may have
+/// been silent for as long before. 0 means never elsewhere.
+const BEGIN: u32 = 60 * 60 * TICKS;
 /// Connections a second that are sent to the process that goes on in this one's place: each costs
 /// that one a handshake.
 const SENT_AWAY_A_SECOND: u32 = 500;
@@ -70,8 +73,7 @@ struct State {
 
 impl Default for Wheel {
     fn default() -> Self {
-        // Tick 0 is long ago: 0 means never elsewhere.
-        Self { started: Instant::now() - TICK, state: Mutex::default() }
+        Self { started: Instant::now(), state: Mutex::default() }
     }
 }
 
@@ -81,10 +83,15 @@ impl Wheel {
         site.keep(|_| Self::default())
     }
 
-    /// Ticks since it was made.
+    /// Ticks since it was made, and [`BEGIN`].
     pub(super) fn now(&self) -> u32 {
         let ticks = self.started.elapsed().as_millis() / TICK.as_millis();
-        u32::try_from(ticks).unwrap_or(u32::MAX)
+        BEGIN.saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX))
+    }
+
+    /// The tick so many ticks ago.
+    pub(super) fn before(&self, ticks: u32) -> u32 {
+        self.now().saturating_sub(ticks).max(1)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -139,7 +146,7 @@ impl Wheel {
         let mut state = self.state();
         let next = state.due.first_key_value().map(|(tick, _)| *tick);
         state.is_turning = next.is_some();
-        next.map(|tick| self.started + TICK * tick)
+        next.map(|tick| self.started + TICK * tick.saturating_sub(BEGIN))
     }
 }
 

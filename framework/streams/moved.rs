@@ -59,23 +59,19 @@ pub(super) async fn go_on(
     visit.client = carried.client;
     visit.number = u128::from_str_radix(&carried.number, 16)?;
     visit.order = Order::with_keys(carried.order);
-    let mut told = Vec::new();
+    let (mut told, mut anew) = (Vec::new(), Vec::new());
+    // They are asked one after the other, of one reading of session and user.
+    let request = visit.afresh();
     for (stream, name) in carried.joined {
         let group = GroupName::new(&name)?;
-        match visit.ask(&stream).await {
+        match visit.ask_for(&request, &stream).await {
             Ok(answer) if answer.group == name && !handoff.gaps().contains(&name) => {
                 connection.address(&group, Envelope::new(&stream));
                 visit.joined.insert(stream, group);
             }
             Ok(_) => {
                 connection.leave(&group);
-                match visit.join(connection, &stream, None).await {
-                    Ok(welcome) => {
-                        told.push(welcome.joined);
-                        told.extend(welcome.history);
-                    }
-                    Err(refusal) => told.push(refusal.text()),
-                }
+                anew.push(stream);
             }
             Err(refusal) if refusal.is_final() => {
                 connection.leave(&group);
@@ -86,6 +82,16 @@ pub(super) async fn go_on(
                 let words = format!("{stream}: {:?} at the moment", refusal.why);
                 return Err(Error::new(words));
             }
+        }
+    }
+    // Those that stay are in by now: none of these gets into a group that is another one's.
+    for stream in anew {
+        match visit.join(connection, &stream, None).await {
+            Ok(welcome) => {
+                told.push(welcome.joined);
+                told.extend(welcome.history);
+            }
+            Err(refusal) => told.push(refusal.text()),
         }
     }
     Ok(Some((visit, told)))

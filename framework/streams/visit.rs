@@ -100,8 +100,9 @@ impl Visit {
     pub(super) async fn ask_again(&mut self, connection: &Connection) -> Vec<String> {
         let mut frames = Vec::new();
         let joined: Vec<_> = self.joined.iter().map(|(a, b)| (a.clone(), b.clone())).collect();
+        let request = self.afresh();
         for (stream, group) in joined {
-            let refusal = match self.ask(&stream).await {
+            let refusal = match self.ask_for(&request, &stream).await {
                 Ok(answer) if answer.group == group.as_str() => continue,
                 Ok(_) => Refusal::new(Why::Denied).stream(&stream),
                 Err(refusal) => refusal,
@@ -277,7 +278,7 @@ impl Visit {
             Ok(Turn::UnderWay) => return Err(refuse(Refusal::new(Why::Unavailable))),
             Err(error) => return Err(refuse(Refusal::of(&error, "sending to"))),
         };
-        let request = auth::afresh(&self.request);
+        let request = self.afresh();
         let sender = Sender { request, group, key: key.clone(), done: Arc::default() };
         let handled = claim.hold(on_send(sender.clone(), sent.data.clone())).await;
         if let Err(error) = handled {
@@ -290,12 +291,21 @@ impl Visit {
 
     /// Asks the site what `stream` is for this client, as it is now.
     pub(super) async fn ask(&self, stream: &str) -> Result<Stream, Refusal> {
+        self.ask_for(&self.afresh(), stream).await
+    }
+
+    /// The request with its session and user to be read again, once for all who use it.
+    pub(super) fn afresh(&self) -> Request {
+        auth::afresh(&self.request)
+    }
+
+    /// As [`ask`](Self::ask), for who `request` says.
+    pub(super) async fn ask_for(&self, request: &Request, stream: &str) -> Result<Stream, Refusal> {
         let Some(found) = self.table.find(stream) else {
             return Err(Refusal::new(Why::Unknown).stream(stream));
         };
-        let request = auth::afresh(&self.request);
-        let asked = match auth::may_pass(&request).await {
-            Ok(()) => found.ask(request).await,
+        let asked = match auth::may_pass(request).await {
+            Ok(()) => found.ask(request.clone()).await,
             Err(error) => Err(error),
         };
         asked.map_err(|error| Refusal::of(&error, "asking for").stream(stream))

@@ -49,5 +49,6 @@ mod squash;
 mod storm;
 mod streams;
 mod takeover;
+mod takeover_faults;
 mod terminal;
 mod upgrade;

@@ -2,20 +2,24 @@
 //!
 //! Flow: the arbiter gives each an end of a socketpair → the old one offers a connection, its
 //! descriptor beside it ([`Line`]) → the new one makes ready to go on with it and says so
-//! ([`Reception`]) → the old one lets go → the new one goes on.
+//! ([`Reception`]) → the old one says that it may → the new one says that it has taken it, and goes
+//! on → the old one lets go.
 //!
 //! A message is a kind byte, a length (u32, little endian) and that many bytes, the first eight of
 //! which are the connection's number. One connection a message: what is wrong with one costs that
 //! one, and the kernel's buffer bounds how many descriptors are on their way.
 //!
 //! Invariants:
-//! - Neither waits for ever for the other: one that dies, hangs or speaks differently before it
-//!   was let go on has taken nothing, and what it did not take is the old one's. Of those that are
-//!   let go and not taken yet, which the line's buffer bounds, a death costs the connection.
+//! - Neither waits for ever for the other: one that dies, hangs or speaks differently before it has
+//!   said "taken" has taken nothing, and what it did not take is the old one's. Whether it could
+//!   say so is the kernel's to decide, and for both the same: who hangs up first ends the line to
+//!   that side, and what was said before can still be read.
 //! - The end of the line is never a "yes".
 
 mod line;
 mod reception;
+#[cfg(test)]
+mod tests;
 
 use std::io::{Error, ErrorKind, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,8 +47,10 @@ enum Word {
     Ready,
     /// New: it cannot.
     No,
-    /// Old: it is yours.
+    /// Old: it is yours, if you take it.
     Go,
+    /// New: it is mine.
+    Taken,
     /// Old: it stays.
     Stay,
 }
@@ -66,12 +72,13 @@ impl Word {
             Self::Ready => b'R',
             Self::No => b'N',
             Self::Go => b'G',
+            Self::Taken => b'T',
             Self::Stay => b'S',
         }
     }
 
     fn of(byte: u8) -> Option<Self> {
-        [Self::Offer, Self::Ready, Self::No, Self::Go, Self::Stay]
+        [Self::Offer, Self::Ready, Self::No, Self::Go, Self::Taken, Self::Stay]
             .into_iter()
             .find(|word| word.byte() == byte)
     }
@@ -141,45 +148,4 @@ async fn receive(line: &UnixStream) -> Result<Option<Said>> {
     payload.drain(..NUMBER_BYTES);
     let descriptor = handed.into_iter().next();
     Ok(Some(Said { word: Word::of(kind), number, payload, descriptor }))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::fd::{AsFd, OwnedFd};
-
-    use tokio::net::UnixStream;
-
-    use super::{PARCEL_BYTES_MAX, Word, message, receive, send};
-
-    #[tokio::test]
-    async fn messages_arrive_whole_with_what_was_beside_them() {
-        let (old, new) = UnixStream::pair().unwrap();
-        let handed = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-        let large = vec![7; PARCEL_BYTES_MAX];
-        let saying = async {
-            send(&old, &message(Word::Ready, 1, b""), None).await.unwrap();
-            send(&old, &message(Word::Offer, 2, &large), Some(handed.as_fd())).await.unwrap();
-            send(&old, &[b'?', 8, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0], None).await.unwrap();
-            drop(old);
-        };
-        let hearing = async {
-            let said = receive(&new).await.unwrap().unwrap();
-            assert_eq!((said.word, said.number), (Some(Word::Ready), 1));
-            assert!(said.descriptor.is_none());
-            let said = receive(&new).await.unwrap().unwrap();
-            assert_eq!((said.word, said.number), (Some(Word::Offer), 2));
-            assert!(said.payload == large && said.descriptor.is_some());
-            let said = receive(&new).await.unwrap().unwrap();
-            assert_eq!((said.word, said.number), (None, 3));
-            assert!(receive(&new).await.unwrap().is_none());
-        };
-        tokio::join!(saying, hearing);
-    }
-
-    #[tokio::test]
-    async fn a_message_that_claims_to_be_too_long_ends_the_line() {
-        let (old, new) = UnixStream::pair().unwrap();
-        send(&old, &[b'O', 0xFF, 0xFF, 0xFF, 0xFF], None).await.unwrap();
-        assert!(receive(&new).await.is_err());
-    }
 }

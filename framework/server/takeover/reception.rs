@@ -26,8 +26,9 @@ use crate::urls::Resolver;
 /// Connections that are being made ready at once, or wait for the word.
 const MAKING_MAX: usize = 256;
 
-/// How long an old worker may go on when this one is to be replaced itself.
-const OVER_WAIT: Duration = Duration::from_secs(10);
+/// How long an old worker may go on when this one is to be replaced itself; at most a third of the
+/// time this one has.
+const OVER_MAX: Duration = Duration::from_secs(10);
 
 /// Reasons that are logged.
 const REASONS_MAX: usize = 10;
@@ -71,19 +72,20 @@ impl Reception {
         }));
     }
 
-    /// Waits until no old worker gives anything any more. No other may begin.
-    pub(in crate::server) async fn over(&self) {
+    /// Waits until no old worker gives anything any more, for a part of `grace`. No other may
+    /// begin.
+    pub(in crate::server) async fn over(&self, grace: Duration) {
         self.lines.close();
-        let _late = timeout(OVER_WAIT, self.lines.wait()).await;
+        let _late = timeout(OVER_MAX.min(grace / 3), self.lines.wait()).await;
     }
 
     async fn hear(&self, descriptor: OwnedFd) -> Result<()> {
         let line = Arc::new(end_of_line(descriptor)?);
         let mut making = JoinSet::new();
-        let ended = self.hear_over(&line, &mut making).await;
+        self.hear_over(&line, &mut making).await?;
         // Who has his word goes on, the others hear that there is none.
         while making.join_next().await.is_some() {}
-        ended
+        Ok(())
     }
 
     async fn hear_over(&self, line: &Arc<UnixStream>, making: &mut JoinSet<()>) -> Result<()> {
@@ -105,7 +107,7 @@ impl Reception {
                         let _failed = word.send(said.word == Some(Word::Go));
                     }
                 }
-                Some(Word::Ready | Word::No) | None => {}
+                Some(Word::Ready | Word::No | Word::Taken) | None => {}
             }
         }
         Ok(())
@@ -114,7 +116,13 @@ impl Reception {
     /// Makes one ready, and lets it go on if it may.
     async fn make(self, line: Arc<UnixStream>, said: Said, told: oneshot::Receiver<bool>) {
         let number = said.number;
-        let resumed = self.resume(said).await.inspect_err(|error| {
+        tokio::pin!(told);
+        let resumed = tokio::select! {
+            resumed = self.resume(said) => resumed,
+            // It stays, or the line has ended.
+            _ = &mut told => return,
+        };
+        let resumed = resumed.inspect_err(|error| {
             // Thousands may have the same reason.
             if self.refused.fetch_add(1, Ordering::Relaxed) < REASONS_MAX {
                 tracing::info!(%error, "a WebSocket cannot go on here");
@@ -125,6 +133,8 @@ impl Reception {
         if let Ok(resumed) = resumed
             && is_heard
             && told.await == Ok(true)
+            // It cannot be said any more once the old one keeps it.
+            && send(&line, &message(Word::Taken, number, &[]), None).await.is_ok()
         {
             resumed.run();
         }

@@ -20,6 +20,7 @@ use hulse::sockets::{Consumer, Event, Handoff, Routing, Socket, route, socket};
 use hulse::streams::{Stream, Streams, stream};
 use hulse::urls::{Urls, include, path};
 use hulse::{Error, Project, Result, Site};
+use rustix::process::{Signal, getpid, kill_process};
 use serde_json::json;
 
 /// While this file is in the current folder, workers die before they serve.
@@ -32,6 +33,8 @@ const SERVICES: &str = "TESTSITE_SERVICES";
 const HOLD: &str = "hold";
 /// While this file is there, sockets of `counted/` go on in no worker: each try takes for ever.
 const HANG_AT_RESUME: &str = "hang-at-resume";
+/// While this file is there, a worker stops for good that has just made ready to go on with one.
+const STOP_AT_RESUME: &str = "stop-at-resume";
 /// While this file is there, workers that start write and read another version of the state of
 /// `counted/`.
 const OTHER_VERSION: &str = "other-version";
@@ -403,6 +406,13 @@ impl Consumer for Counted {
         if FilePath::new(HANG_AT_RESUME).exists() {
             say("resume begins");
             std::future::pending::<()>().await;
+        }
+        if FilePath::new(STOP_AT_RESUME).exists() {
+            // It has its turn when the word is said, and before the answer can be heard.
+            tokio::spawn(async {
+                say("stopped");
+                kill_process(getpid(), Signal::STOP)
+            });
         }
         Ok(())
     }
