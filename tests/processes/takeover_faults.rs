@@ -25,10 +25,16 @@ async fn open(pulse: &Pulse, path: &str) -> VisitorSocket {
 
 /// A WebSocket whose client says what the test wants.
 async fn raw(pulse: &Pulse, path: &str) -> TcpStream {
+    raw_with(pulse, path, "").await
+}
+
+/// The same, with another header.
+async fn raw_with(pulse: &Pulse, path: &str, header: &str) -> TcpStream {
     let mut stream = TcpStream::connect(pulse.address()).await.unwrap();
     let head = format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         {header}\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -233,5 +239,53 @@ async fn reloads_leak_no_descriptor_and_with_the_store_inside_who_has_groups_com
     }
     let mut back = open(&pulse, "/room/g/ann/now/").await;
     assert!(back.frame().await.unwrap().starts_with("at "));
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_of_it_ends_all_with_a_word() {
+    let mut pulse = Pulse::start_testsite(&["-w", "1"]).await;
+    let mut hanging = join_all((0..5).map(|_| open(&pulse, "/counted/"))).await;
+    let mut moving = join_all((0..5).map(|_| open(&pulse, "/echo/"))).await;
+    fs::write(pulse.folder().join("hang-at-resume"), "").unwrap();
+    let seen = pulse.log().len();
+    pulse.manage(&["ctl", "reload"], &[]).await;
+    pulse.said_after(seen, "resume begins").await;
+    pulse.signal(Signal::TERM);
+    let all = hanging.iter_mut().chain(&mut moving).map(VisitorSocket::close_code);
+    let codes = join_all(all).await;
+    assert!(codes.iter().all(|code| [1001, 1012].contains(code)), "{codes:?}");
+    drop((hanging, moving));
+    assert_eq!(pulse.ended().await.code(), Some(0));
+    assert!(!pulse.log()[seen..].contains("killing it"), "{}", pulse.log());
+}
+
+#[tokio::test]
+async fn what_moved_keeps_its_place_and_is_spoken_to_as_agreed() {
+    let setting = |name: &str, value: &str| (format!("HULSE_SERVER__{name}"), value.to_owned());
+    let surroundings = Surroundings {
+        program: Program::Testsite,
+        environment: vec![setting("SOCKETS_MAX", "3"), setting("DEFLATE", "true")],
+        ..Surroundings::default()
+    };
+    let mut pulse = Pulse::start_in(surroundings, &["-w", "1"]).await;
+    let mut squeezed =
+        raw_with(&pulse, "/echo/", "Sec-WebSocket-Extensions: permessage-deflate\r\n").await;
+    let sockets = [open(&pulse, "/echo/").await, open(&pulse, "/echo/").await];
+    for round in 0..2 {
+        let refused = Visitor::new(pulse.address()).try_socket("/echo/").await;
+        assert_eq!(refused.err(), Some(503), "round {round}");
+        // It may say it plainly, and hears it compressed: RFC 7692 sets the bit of 0x40.
+        let said = [&[0x81, 0xFE][..], &2000_u16.to_be_bytes(), &[0; 4], &[b'x'; 2000]].concat();
+        squeezed.write_all(&said).await.unwrap();
+        assert_eq!(squeezed.read_u8().await.unwrap(), 0xC1, "round {round}");
+        let bytes = squeezed.read_u8().await.unwrap();
+        assert!(bytes < 126, "{bytes}");
+        squeezed.read_exact(&mut vec![0; bytes.into()]).await.unwrap();
+        reload_to_the_end(&mut pulse, 1).await;
+    }
+    drop(sockets);
+    let gone = async { while Visitor::new(pulse.address()).try_socket("/echo/").await.is_err() {} };
+    timeout(Duration::from_secs(10), gone).await.unwrap();
     assert_eq!(pulse.stop().await, 0);
 }
