@@ -161,6 +161,27 @@ async fn over_redis_nobody_comes_goes_or_misses_anything() {
 }
 
 #[tokio::test]
+async fn one_that_handles_several_messages_moves_when_it_is_done_with_them() {
+    let mut pulse = Pulse::start_testsite(&["-w", "1"]).await;
+    let mut several = open(&pulse, "/several/").await;
+    let (seen, hold) = (pulse.log().len(), pulse.folder().join("hold"));
+    fs::write(&hold, "").unwrap();
+    several.send("one").await;
+    several.send("two").await;
+    pulse.said_after(seen, "several begins").await;
+    pulse.manage(&["ctl", "reload"], &[]).await;
+    fs::remove_file(hold).unwrap();
+    let mut answers = [several.frame().await.unwrap(), several.frame().await.unwrap()];
+    answers.sort();
+    assert_eq!(answers, ["one", "two"]);
+    pulse.said_after(seen, "the old worker 1 ended").await;
+    several.send("three").await;
+    assert_eq!(several.frame().await.unwrap(), "three");
+    assert_eq!(pulse.status().await["sockets_moved"], 1);
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
 async fn one_that_is_too_large_is_sent_on_and_the_log_says_why() {
     let mut pulse = Pulse::start_testsite(&["-w", "1"]).await;
     let mut moving = open(&pulse, "/echo/").await;

@@ -4,6 +4,7 @@
 use std::path::Path as FilePath;
 use std::process::ExitCode;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ use hulse::db::Sql;
 use hulse::http::{Path, Request, Response, header, render};
 use hulse::middleware::RequestId;
 use hulse::services::{Service, service};
-use hulse::sockets::{Consumer, Event, Handoff, Routing, Socket, route, socket};
+use hulse::sockets::{
+    Concurrent, Consumer, Event, Handoff, Routing, SharedConsumer, Socket, route, socket,
+};
 use hulse::streams::{Stream, Streams, stream};
 use hulse::urls::{Urls, include, path};
 use hulse::{Error, Project, Result, Site};
@@ -140,6 +143,7 @@ fn urls() -> Urls {
         socket("staying/<slug:group>/<slug:who>/<slug:since>/", || Room { can_move: false }),
         socket("counted/", Counted::default),
         socket("clock/", || Clock),
+        socket("several/", || Concurrent::new(4, Several::default())),
         Routing::new([route("websocket.receive", echo)]).socket("routed/"),
     ])
     .attach(Routing::new([
@@ -425,6 +429,35 @@ impl Consumer for Clock {
     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
         socket.spawn(std::future::pending())?;
         socket.accept().await
+    }
+}
+
+/// Handles several messages at once, and moves when it handles none.
+#[derive(Default)]
+struct Several {
+    handled: AtomicUsize,
+}
+
+impl SharedConsumer for Several {
+    async fn receive(&self, socket: &mut Socket, text: String) -> Result<()> {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+        say("several begins");
+        while FilePath::new(HOLD).exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.handled.fetch_sub(1, Ordering::Relaxed);
+        socket.send(text).await
+    }
+
+    fn handoff(&self) -> Handoff {
+        match self.handled.load(Ordering::Relaxed) {
+            0 => Handoff::stateless(),
+            _ => Handoff::stays(),
+        }
+    }
+
+    async fn resume(&mut self, _: &mut Socket, _: &Handoff) -> Result<()> {
+        Ok(())
     }
 }
 
