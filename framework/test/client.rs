@@ -1,9 +1,12 @@
 //! A browser without a window: it keeps cookies, sends tokens, and follows where it is told to.
 
 use std::future::IntoFuture;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
@@ -36,17 +39,25 @@ pub struct Client {
     pub(super) running: Arc<Running>,
     jar: Arc<Mutex<Jar>>,
     sends_token: bool,
+    address: Option<IpAddr>,
 }
 
 impl Client {
     pub(super) fn new(running: Arc<Running>) -> Self {
-        Self { running, jar: Arc::default(), sends_token: true }
+        Self { running, jar: Arc::default(), sends_token: true, address: None }
     }
 
     /// From now on sends no CSRF token by itself.
     #[must_use]
     pub fn enforce_csrf_checks(mut self) -> Self {
         self.sends_token = false;
+        self
+    }
+
+    /// From now on comes from this address; without it has none.
+    #[must_use]
+    pub fn at_address(mut self, address: IpAddr) -> Self {
+        self.address = Some(address);
         self
     }
 
@@ -143,6 +154,15 @@ impl Client {
         work(&mut self.jar.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The site, as one at this client's address finds it.
+    pub(super) fn handler(&self) -> Router {
+        let handler = self.running.handler.clone();
+        match self.address {
+            Some(address) => handler.layer(Extension(ConnectInfo(SocketAddr::new(address, 0)))),
+            None => handler,
+        }
+    }
+
     /// Adds the token a page would have sent.
     fn add_token(&self, request: &mut Request<Vec<u8>>) {
         let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
@@ -167,7 +187,7 @@ impl Client {
         if let Some(cookies) = self.with_jar(|jar| jar.header()) {
             request.headers_mut().insert(COOKIE, cookies);
         }
-        let response = self.running.handler.clone().oneshot(request.map(Body::from)).await;
+        let response = self.handler().oneshot(request.map(Body::from)).await;
         let (head, body) = response.unwrap_or_else(|never| match never {}).into_parts();
         self.with_jar(|jar| jar.obey(&head.headers));
         let body = match body.collect().await {

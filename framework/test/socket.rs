@@ -73,7 +73,7 @@ impl SocketClient {
         path: &str,
         headers: &[(&str, &str)],
     ) -> Result<Self, Box<Answer>> {
-        let (stream, connection) = in_memory(client.running.handler.clone());
+        let (stream, connection) = in_memory(client.handler());
         let uri: Uri = format!("ws://{HOST_NAME}{path}").parse().expect("a path of this site");
         let mut request = ClientRequestBuilder::new(uri);
         for (name, value) in headers {

@@ -1,10 +1,10 @@
-//! One session on four workers, with each engine.
+//! One session on four workers, with each engine; and the page that lists a user's sessions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hulse_tests::{Program, Pulse, Surroundings, Visitor};
+use hulse_tests::{Browser, Program, Pulse, Screen, Surroundings, Visitor};
 use tokio::time::timeout;
 
 /// Requests of one session at once.
@@ -71,4 +71,37 @@ async fn all_workers_have_one_session_and_one_logout_reaches_them() {
         }
         assert_eq!(pulse.stop().await, 0);
     }
+}
+
+#[tokio::test]
+async fn a_page_shows_where_somebody_is_signed_in_and_ends_it_there() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = pulse("database").await;
+    let arguments =
+        ["createsuperuser", "--noinput", "--username", "ann", "--email", "ann@example.org"];
+    let password = "correct horse battery";
+    pulse.manage(&arguments, &[("HULSE_SUPERUSER_PASSWORD", password)]).await;
+    let mut phone = Visitor::new(pulse.address());
+    phone.get("/accounts/login/").await;
+    let fields = [("username", "ann"), ("password", password)];
+    assert_eq!(phone.post("/accounts/login/", &fields).await.status, 302);
+    let mut socket = phone.socket("/feed/news/").await;
+
+    let mut window = browser.window(Screen::DESKTOP).await;
+    window.goto(&pulse.url("/accounts/login/?next=/accounts/sessions/")).await;
+    window.type_into("#id_username", "ann").await;
+    window.type_into("#id_password", password).await;
+    window.press_enter().await;
+    window.wait_for("document.querySelectorAll('.places li').length === 2").await;
+    let own = window.evaluate("document.querySelector('.places li').innerText").await;
+    let own = own.as_str().unwrap().to_owned();
+    assert!(own.contains("Chrome on Linux") && own.contains("This device"), "{own}");
+    window.fits_everywhere("sessions").await;
+    window.click(".places .quiet").await;
+    let code = timeout(CLOSED, socket.close_code()).await.expect("closed in a second");
+    assert_eq!(code, 4401);
+    window.wait_for("document.querySelectorAll('.places li').length === 1").await;
+    window.fits_everywhere("sessions-one").await;
+    assert_eq!(phone.get("/remembered/key0/").await.body, "anonymous false");
+    assert_eq!(pulse.stop().await, 0);
 }

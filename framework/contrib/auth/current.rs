@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::http::{Beside, Request};
 
 /// The session's key for the user's id, as text. Django's name.
-pub(super) const SESSION_USER: &str = "_auth_user_id";
+pub(super) const SESSION_USER: &str = sessions::OWNER;
 
 /// The session's key for the name of the backend that knows the user. Django's name.
 pub(super) const SESSION_BACKEND: &str = "_auth_user_backend";

@@ -135,6 +135,7 @@ async fn enter(request: &Request, entrant: Entrant<'_>) -> Result<()> {
     }
     session.begin_anew();
     remember(request, session, entrant).await?;
+    sessions::note_visitor(request).await?;
     request.rotate_csrf_token();
     let now = Utc::now().trunc_subsecs(6);
     let rows = User::objects().filter(|u| u.id().eq(user.id));

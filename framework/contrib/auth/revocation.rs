@@ -30,7 +30,7 @@ tokio::task_local! {
 }
 
 /// The mark of a user's connections.
-fn mark_of(id: Id) -> Mark {
+pub(super) fn mark_of(id: Id) -> Mark {
     Mark::new(&format!("user {id}"))
 }
 

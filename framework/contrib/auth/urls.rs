@@ -1,10 +1,11 @@
 //! The URLs, to be included where the site wants them: `include("accounts/", auth::urls())`.
 
-use super::{password_change, password_reset, views};
+use super::{password_change, password_reset, session_list, views};
 use crate::http::{get, post};
 use crate::urls::{Urls, path};
 
-/// Signing in and out, changing and resetting the password; Django's routes, by Django's names.
+/// Signing in and out, changing and resetting the password; Django's routes, by Django's names. And
+/// `session_list`, where somebody sees where they are signed in, and ends it there.
 #[must_use]
 pub fn urls() -> Urls {
     let reset = get(password_reset::show).post(password_reset::submit);
@@ -19,6 +20,9 @@ pub fn urls() -> Urls {
     ];
     let own = [
         path("logout/", post(views::leave)).name("logout"),
+        path("sessions/", get(session_list::show).post(session_list::revoke))
+            .name("session_list")
+            .login_required(),
         path("password_change/", change).name("password_change").login_required(),
         path("password_change/done/", get(password_change::done))
             .name("password_change_done")

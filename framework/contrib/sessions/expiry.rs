@@ -55,6 +55,20 @@ impl Expiry {
     }
 }
 
+/// When a session was last kept that ends then; none that ends at a moment of its own.
+pub(super) fn last_kept(
+    expiry: Expiry,
+    settings: &conf::Sessions,
+    end: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let age = match expiry {
+        Expiry::At(_) => return None,
+        Expiry::After(age) => TimeDelta::from_std(age).unwrap_or(AGE_MAX).min(AGE_MAX),
+        Expiry::AsConfigured | Expiry::AtBrowserClose => seconds(settings.cookie_age),
+    };
+    end.checked_sub_signed(age)
+}
+
 /// How long a session lasts that is kept at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Life {

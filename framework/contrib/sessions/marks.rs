@@ -3,6 +3,7 @@
 //! Invariant: a mark tells nothing of the id, and lasts as long as the session, also when it gets a
 //! new id.
 
+use super::changes::Data;
 use super::{Session, Touched, fresh};
 use crate::channels::Mark;
 use crate::error::Result;
@@ -22,6 +23,12 @@ pub(crate) async fn mark_of(session: &Session) -> Result<Option<Mark>> {
     // Looked at behind the read: it is none that is not stored.
     let text = kept.or_else(|| session.id());
     Ok(text.map(|text| Mark::new(&format!("session {text}"))))
+}
+
+/// The same of what is kept of one, which is called `key` there.
+pub(super) fn mark_of_kept(key: &str, data: &Data) -> Mark {
+    let text = data.get(SESSION_MARK).and_then(|mark| mark.as_str()).unwrap_or(key);
+    Mark::new(&format!("session {text}"))
 }
 
 /// From now on the session's mark stays the same when its id changes.

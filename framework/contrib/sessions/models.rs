@@ -18,6 +18,9 @@ pub struct Session {
     /// From then on it counts as gone; `clearsessions` deletes it.
     #[field(index)]
     pub expire_date: DateTime<Utc>,
+    /// Whose it is: the user's key, once somebody has signed in.
+    #[field(max_length = 40, index)]
+    pub owner: Option<String>,
 }
 
 /// Deletes the sessions that have ended; returns how many those were.

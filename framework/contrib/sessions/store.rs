@@ -21,8 +21,9 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{Error as StoreError, Result as StoreResult};
 
 use super::changes::{Data, encode, merge};
-use super::engines::{Engine, Kept};
+use super::engines::{Engine, Kept, Written};
 use super::expiry::{EXPIRY, Expiry, Life};
+use super::opened::OWNER;
 use crate::error::{Error, Result};
 use crate::site::Site;
 
@@ -108,6 +109,11 @@ impl Store {
         self.noted().life
     }
 
+    /// When the session was begun, if it was read or saved.
+    pub(super) fn begun(&self) -> Option<DateTime<Utc>> {
+        self.noted().begun
+    }
+
     /// Whether a session was looked for.
     pub(super) fn was_read(&self) -> bool {
         self.noted().was_read
@@ -175,12 +181,14 @@ impl Store {
         self.engine.put_off(id, life.end).await
     }
 
-    /// What is kept of `data`, and for how long.
-    fn written(&self, data: &Data) -> (Arc<str>, Life) {
+    /// What is to be kept of `data`, and for how long.
+    fn written(&self, data: &Data) -> (Written, Life) {
         let begun = *self.noted().begun.get_or_insert_with(Utc::now);
         let (key, begun) = (BEGUN.to_owned(), Value::from(begun.timestamp()));
         let text = encode(data.iter().chain([(&key, &begun)]));
-        (text.into(), self.life_of(data.get(EXPIRY)))
+        let life = self.life_of(data.get(EXPIRY));
+        let owner = data.get(OWNER).and_then(Value::as_str).map(str::to_owned);
+        (Written { data: text.into(), end: life.end, owner }, life)
     }
 
     fn note_saved(&self, id: Id, kept: Kept, seen: Arc<str>, life: Life) {
@@ -238,8 +246,9 @@ impl SessionStore for Store {
         }
         // Whatever it was called before: who knew that name does not know this one.
         record.id = Id::default();
-        let (text, life) = self.written(&record.data);
-        let created = self.engine.create(record.id, Arc::clone(&text), life.end).await;
+        let (new, life) = self.written(&record.data);
+        let text = Arc::clone(&new.data);
+        let created = self.engine.create(record.id, new).await;
         self.note_saved(record.id, self.told(created)?, text, life);
         Ok(())
     }
@@ -250,11 +259,11 @@ impl SessionStore for Store {
             return self.empty(id).await;
         }
         let Some((mut kept, seen)) = self.kept(id).await? else { return self.gone() };
-        let (text, mut life) = self.written(&record.data);
+        let (mut next, mut life) = self.written(&record.data);
+        let text = Arc::clone(&next.data);
         if self.noted().fate == Fate::Saved && text == seen {
             return Ok(());
         }
-        let mut next = Arc::clone(&text);
         let merged = |kept: &Kept| {
             let now = read(&kept.data).unwrap_or_default().0;
             merge(&read(&seen).unwrap_or_default().0, &record.data, now)
@@ -263,7 +272,7 @@ impl SessionStore for Store {
             (next, life) = self.written(&merged(&kept));
         }
         for _ in 0..ATTEMPTS_MAX {
-            let replaced = self.engine.replace(id, &kept, next, life.end).await;
+            let replaced = self.engine.replace(id, &kept, next).await;
             if let Some(now) = self.told(replaced)? {
                 self.note_saved(id, now, text, life);
                 return Ok(());
@@ -324,7 +333,7 @@ impl Store {
 }
 
 /// What is kept, as who reads the session sees it, and when the session was begun.
-fn read(text: &str) -> Option<(Data, Option<DateTime<Utc>>)> {
+pub(super) fn read(text: &str) -> Option<(Data, Option<DateTime<Utc>>)> {
     let mut data: Data = serde_json::from_str(text).ok()?;
     let begun = data.remove(BEGUN).and_then(|begun| DateTime::from_timestamp(begun.as_i64()?, 0));
     Some((data, begun))

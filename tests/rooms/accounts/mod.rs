@@ -3,6 +3,7 @@
 mod backends;
 mod gates;
 mod mail;
+mod open_sessions;
 mod passwords;
 mod permissions;
 

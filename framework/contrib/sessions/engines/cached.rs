@@ -1,4 +1,6 @@
 //! Sessions as values of the data store: no query, and there no longer than the store remembers.
+//!
+//! Beside them there is a list for each owner: of names, so that who reads it has no ids.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,35 +8,40 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize};
 use tower_sessions::session::Id;
 
-use super::{Engine, Kept};
+use super::{Engine, Kept, OWNED_MAX, Owned, Written, handle_of, hash};
 use crate::channels::Version;
 use crate::error::{Error, Result};
 use crate::site::Site;
 
 /// How the names of sessions begin.
 const NAMES: &str = "session";
+/// How the names of lists begin.
+const LISTS: &str = "session.owner";
+/// Longest that a list outlives the ends in it, seconds.
+const AGE_MAX: i64 = 31_536_000;
+/// How often a list is changed that others are quicker to change.
+const ATTEMPTS_MAX: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Cached(pub(super) Site);
 
 #[async_trait]
 impl Engine for Cached {
-    async fn create(&self, id: Id, data: Arc<str>, end: DateTime<Utc>) -> Result<Kept> {
+    async fn create(&self, id: Id, new: Written) -> Result<Kept> {
+        let Written { data, end, owner } = new;
+        if let Some(owner) = owner {
+            self.enlist(&owner, Listed { handle: handle_of(id), end }).await?;
+        }
         let added = self.0.values().add(&name(NAMES, id), bytes(&data), until(end)).await?;
         let version = added.ok_or_else(|| Error::new("a session of this id is there already"))?;
         Ok(kept(data, end, version))
     }
 
-    async fn replace(
-        &self,
-        id: Id,
-        from: &Kept,
-        data: Arc<str>,
-        end: DateTime<Utc>,
-    ) -> Result<Option<Kept>> {
+    async fn replace(&self, id: Id, from: &Kept, new: Written) -> Result<Option<Kept>> {
+        let Written { data, end, .. } = new;
         let Some(version) = from.version else { return Ok(None) };
         let values = self.0.values();
         let swapped = values.swap(&name(NAMES, id), version, bytes(&data), until(end)).await?;
@@ -46,20 +53,82 @@ impl Engine for Cached {
     }
 
     async fn load(&self, id: Id) -> Result<Option<Kept>> {
-        let Some(found) = self.0.values().get(&name(NAMES, id)).await? else { return Ok(None) };
-        let data = std::str::from_utf8(&found.bytes)?.into();
-        let left = found.left.and_then(|left| TimeDelta::from_std(left).ok());
-        let end = left.and_then(|left| Utc::now().checked_add_signed(left));
-        Ok(Some(kept(data, end.unwrap_or(DateTime::<Utc>::MAX_UTC), found.version)))
+        self.read(&name(NAMES, id)).await
     }
 
     async fn delete(&self, id: Id) -> Result<bool> {
         self.0.values().remove(&name(NAMES, id)).await
     }
 
+    async fn owned(&self, owner: &str) -> Result<Vec<Owned>> {
+        let Some(list) = self.0.values().get(&list_name(owner)).await? else {
+            return Ok(Vec::new());
+        };
+        let listed: Vec<Listed> = serde_json::from_slice(&list.bytes)?;
+        let mut owned = Vec::new();
+        for Listed { handle, .. } in listed.into_iter().rev() {
+            let key = format!("{NAMES}.{handle}");
+            if let Some(kept) = self.read(&key).await? {
+                owned.push(Owned { key, handle, kept });
+            }
+        }
+        Ok(owned)
+    }
+
+    async fn revoke(&self, owned: &Owned) -> Result<bool> {
+        self.0.values().remove(&owned.key).await
+    }
+
     fn renewed(&self) -> Box<dyn Engine> {
         Box::new(Self(self.0.clone()))
     }
+}
+
+/// A session in the list of its owner.
+#[derive(Debug, Serialize, Deserialize)]
+struct Listed {
+    handle: String,
+    end: DateTime<Utc>,
+}
+
+impl Cached {
+    async fn read(&self, name: &str) -> Result<Option<Kept>> {
+        let Some(found) = self.0.values().get(name).await? else { return Ok(None) };
+        let data = std::str::from_utf8(&found.bytes)?.into();
+        let left = found.left.and_then(|left| TimeDelta::from_std(left).ok());
+        let end = left.and_then(|left| Utc::now().checked_add_signed(left));
+        Ok(Some(kept(data, end.unwrap_or(DateTime::<Utc>::MAX_UTC), found.version)))
+    }
+
+    /// Puts a session on its owner's list, and takes those off that have ended by themselves.
+    async fn enlist(&self, owner: &str, new: Listed) -> Result<()> {
+        let (values, name) = (self.0.values(), list_name(owner));
+        let age = TimeDelta::seconds(self.0.settings().sessions.cookie_age.clamp(1, AGE_MAX));
+        for _ in 0..ATTEMPTS_MAX {
+            let found = values.get(&name).await?;
+            let listed = found.as_ref().and_then(|found| serde_json::from_slice(&found.bytes).ok());
+            let mut listed: Vec<Listed> = listed.unwrap_or_default();
+            // Ends are put off without a word to the list.
+            listed.retain(|known| known.end + age > Utc::now());
+            listed.drain(..(listed.len() + 1).saturating_sub(OWNED_MAX));
+            listed.push(Listed { handle: new.handle.clone(), end: new.end });
+            let bytes = serde_json::to_vec(&listed)?;
+            let last = listed.iter().map(|known| known.end + age).max();
+            let lasts = until(last.unwrap_or(new.end));
+            let is_done = match found {
+                Some(found) => values.swap(&name, found.version, bytes, lasts).await?.is_some(),
+                None => values.add(&name, bytes, lasts).await?.is_some(),
+            };
+            if is_done {
+                return Ok(());
+            }
+        }
+        Err(Error::new("listing a session: others were always quicker"))
+    }
+}
+
+fn list_name(owner: &str) -> String {
+    format!("{LISTS}.{}", hash(owner.as_bytes()))
 }
 
 fn kept(data: Arc<str>, end: DateTime<Utc>, version: Version) -> Kept {
@@ -72,9 +141,7 @@ fn bytes(data: &str) -> Bytes {
 
 /// The name of what is kept of a session: who reads the store's names has no ids.
 pub(super) fn name(kind: &str, id: Id) -> String {
-    let digest = Sha256::digest(id.0.to_be_bytes());
-    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{kind}.{hex}")
+    format!("{kind}.{}", handle_of(id))
 }
 
 /// How long a value lasts that ends then; one that should have ended lasts no time.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 use tower_sessions::session::Id;
 
 use crate::channels::Version;
@@ -31,20 +32,36 @@ pub(super) struct Kept {
     pub(super) is_stale: bool,
 }
 
+/// What is to be kept.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) data: Arc<str>,
+    pub(super) end: DateTime<Utc>,
+    /// Whose session it is.
+    pub(super) owner: Option<String>,
+}
+
+/// One of somebody's sessions.
+#[derive(Debug)]
+pub(super) struct Owned {
+    /// What it is called where it is kept.
+    key: String,
+    /// What it is called elsewhere: nothing that would let anybody in.
+    pub(super) handle: String,
+    pub(super) kept: Kept,
+}
+
+/// Most sessions of somebody that are listed: the newest.
+const OWNED_MAX: usize = 200;
+
 /// Where sessions are kept, as one request sees it.
 #[async_trait]
 pub(super) trait Engine: fmt::Debug + Send + Sync {
     /// Keeps a new one.
-    async fn create(&self, id: Id, data: Arc<str>, end: DateTime<Utc>) -> Result<Kept>;
+    async fn create(&self, id: Id, new: Written) -> Result<Kept>;
 
-    /// Keeps `data` instead of `from`; `None` if that is not what is kept any more.
-    async fn replace(
-        &self,
-        id: Id,
-        from: &Kept,
-        data: Arc<str>,
-        end: DateTime<Utc>,
-    ) -> Result<Option<Kept>>;
+    /// Keeps `new` instead of `from`; `None` if that is not what is kept any more.
+    async fn replace(&self, id: Id, from: &Kept, new: Written) -> Result<Option<Kept>>;
 
     /// Puts its end off, and changes nothing else; whether it is still there.
     async fn put_off(&self, id: Id, end: DateTime<Utc>) -> Result<bool>;
@@ -54,6 +71,12 @@ pub(super) trait Engine: fmt::Debug + Send + Sync {
 
     /// Forgets it; whether it was there.
     async fn delete(&self, id: Id) -> Result<bool>;
+
+    /// The sessions of `owner` that have not ended, if this engine knows whose they are.
+    async fn owned(&self, owner: &str) -> Result<Vec<Owned>>;
+
+    /// Forgets one of them; whether it was there.
+    async fn revoke(&self, owned: &Owned) -> Result<bool>;
 
     /// What the cookie says of it.
     fn cookie(&self, id: Id) -> String {
@@ -73,6 +96,22 @@ impl Kept {
     fn new(data: Arc<str>, end: DateTime<Utc>) -> Self {
         Self { data, end, version: None, is_stale: false }
     }
+}
+
+impl Owned {
+    /// What its mark is made of, if the session does not say.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+/// What a session is called where its id must not be seen.
+pub(super) fn handle_of(id: Id) -> String {
+    hash(&id.0.to_be_bytes())
+}
+
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The engine of `site`, for a session that no cookie names.

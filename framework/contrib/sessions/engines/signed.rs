@@ -6,6 +6,7 @@
 //! - A copy of the cookie is good until its end, also behind a logout: what is open is closed all
 //!   the same, and a new password ends it. Only who *saves* is asked whether the session was ended,
 //!   as far as the data store remembers.
+//! - Nobody knows who has which: there is no list of a user's sessions.
 //! - Of two requests that change it at once the later answer counts.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tower_sessions::session::Id;
 
 use super::cached::{name, until};
-use super::{Engine, Kept};
+use super::{Engine, Kept, Owned, Written};
 use crate::error::{Error, Result};
 use crate::signing::{is_same, salted_hmac};
 use crate::site::Site;
@@ -62,8 +63,8 @@ impl Signed {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn keep(&self, id: Id, data: Arc<str>, end: DateTime<Utc>) -> Result<Kept> {
-        let said = Said { id, kept: Kept::new(data, end) };
+    fn keep(&self, id: Id, new: Written) -> Result<Kept> {
+        let said = Said { id, kept: Kept::new(new.data, new.end) };
         let length = self.text(&said).len();
         if length > COOKIE_BYTES_MAX {
             let words = format!(
@@ -99,30 +100,24 @@ impl Signed {
 
 #[async_trait]
 impl Engine for Signed {
-    async fn create(&self, id: Id, data: Arc<str>, end: DateTime<Utc>) -> Result<Kept> {
-        self.keep(id, data, end)
+    async fn create(&self, id: Id, new: Written) -> Result<Kept> {
+        self.keep(id, new)
     }
 
-    async fn replace(
-        &self,
-        id: Id,
-        _: &Kept,
-        data: Arc<str>,
-        end: DateTime<Utc>,
-    ) -> Result<Option<Kept>> {
+    async fn replace(&self, id: Id, _: &Kept, new: Written) -> Result<Option<Kept>> {
         if self.is_ended(id).await {
             self.say(None);
             return Ok(None);
         }
-        self.keep(id, data, end).map(Some)
+        self.keep(id, new).map(Some)
     }
 
     async fn put_off(&self, id: Id, end: DateTime<Utc>) -> Result<bool> {
         let Some(Said { kept, .. }) = self.said().filter(|said| said.id == id) else {
             return Ok(false);
         };
-        let data = Arc::clone(&kept.data);
-        Ok(self.replace(id, &kept, data, end).await?.is_some())
+        let new = Written { data: Arc::clone(&kept.data), end, owner: None };
+        Ok(self.replace(id, &kept, new).await?.is_some())
     }
 
     async fn load(&self, id: Id) -> Result<Option<Kept>> {
@@ -143,6 +138,14 @@ impl Engine for Signed {
                 Ok(true)
             }
         }
+    }
+
+    async fn owned(&self, _: &str) -> Result<Vec<Owned>> {
+        Ok(Vec::new())
+    }
+
+    async fn revoke(&self, _: &Owned) -> Result<bool> {
+        Ok(false)
     }
 
     fn cookie(&self, _: Id) -> String {
