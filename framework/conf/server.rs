@@ -55,6 +55,11 @@ pub struct Server {
     pub connections_per_address: u32,
     /// WebSockets a worker holds at once; 0 is as many as connections. More are answered with 503.
     pub sockets_max: usize,
+    /// WebSockets of one user, or session of who is not signed in, in a worker; 0: any number.
+    /// Refused with 429.
+    pub sockets_per_user: usize,
+    /// WebSockets of one address (IPv6: of one /64) in a worker; 0: any number. Refused with 429.
+    pub sockets_per_address: usize,
     /// Requests a worker answers at once. Who waits for others to say something (a WebSocket, a
     /// stream, a long poll) does not count, nor does a request while its body is waited for.
     pub requests_max: usize,
@@ -134,6 +139,8 @@ impl Default for Server {
             connections_max: 10_000,
             connections_per_address: 0,
             sockets_max: 0,
+            sockets_per_user: 0,
+            sockets_per_address: 0,
             requests_max: 1000,
             requests_queue: 1000,
             requests_wait: 5,

@@ -399,6 +399,12 @@ pub struct Auth {
     pub hashing_threads: usize,
     /// Hashes that may wait for a thread; beyond it a login answers 503.
     pub hashing_queue: usize,
+    /// Attempts to sign in to one account from one address within an hour, before each further one
+    /// costs a wait; ten times as many from one address, and to one account from addresses it does
+    /// not know. 0: as many as anybody likes.
+    pub login_attempts: u32,
+    /// Longest such wait, seconds.
+    pub login_wait_max: u64,
 }
 
 impl Default for Auth {
@@ -415,6 +421,8 @@ impl Default for Auth {
             argon2_passes: 2,
             hashing_threads: 2,
             hashing_queue: 64,
+            login_attempts: 10,
+            login_wait_max: 900,
         }
     }
 }

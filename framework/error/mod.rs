@@ -73,6 +73,8 @@ pub(crate) enum Kind {
     NoReverseMatch,
     /// An answer with this HTTP status, meant for the client.
     Status(u16),
+    /// Somebody asks too often; how long to wait, seconds.
+    TooMany(u32),
     /// A group or channel name breaks the rule.
     BadGroupName,
     /// A text is no position in a group's order.

@@ -1,6 +1,7 @@
 //! From an error to an answer: the only place where one becomes a status.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
@@ -28,6 +29,7 @@ impl Error {
             Kind::DatabaseUnavailable | Kind::LayerUnavailable | Kind::ChannelFull => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Kind::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Kind::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
             // A row that a view took for granted and that is not there is the site's error, as in
             // Django; `get_object_or_404` makes it the visitor's.
@@ -42,6 +44,15 @@ impl Error {
     pub fn is_permission_denied(&self) -> bool {
         self.kind() == Kind::Status(StatusCode::FORBIDDEN.as_u16())
     }
+
+    /// Of a 429, as [`too_many_requests`] makes it: when to come again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.kind() {
+            Kind::TooMany(seconds) => Some(Duration::from_secs(seconds.into())),
+            _ => None,
+        }
+    }
 }
 
 /// The bare status as text, with the error itself (`Arc<Error>`) in the extensions:
@@ -52,6 +63,9 @@ impl IntoResponse for Error {
         let words = status.canonical_reason().unwrap_or("Error");
         let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
         let mut response = (status, plain, format!("{words}\n")).into_response();
+        if let Kind::TooMany(seconds) = self.kind() {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
         response.extensions_mut().insert(Arc::new(self));
         response
     }
@@ -61,6 +75,13 @@ impl IntoResponse for Error {
 /// only.
 pub fn not_found(message: impl Into<String>) -> Error {
     Error::status(StatusCode::NOT_FOUND, message)
+}
+
+/// 429, with `Retry-After`: whole seconds, rounded up, one at least.
+pub fn too_many_requests(wait: Duration) -> Error {
+    let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    Error::of(Kind::TooMany(seconds), format!("too many requests: again in {seconds} s"))
 }
 
 /// 403.

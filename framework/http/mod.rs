@@ -29,7 +29,7 @@ pub use axum::routing::{MethodRouter, any, delete, get, patch, post, put};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 pub(crate) use answer::too_large;
-pub use answer::{PageName, bad_request, not_found, permission_denied};
+pub use answer::{PageName, bad_request, not_found, permission_denied, too_many_requests};
 pub(crate) use beside::{Beside, fact};
 pub use cookies::SetCookie;
 pub use form::{Form, pairs};

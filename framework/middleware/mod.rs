@@ -1,7 +1,8 @@
 //! The pieces of the ordered stack; `server/handler` puts them in order.
 //!
 //! Flow: a request passes [`caught`] → [`Logged`] → [`hosts`] → [`Security`] (to https) → [`csrf`]
-//! → its view; the answer [`errors`] → [`csrf`] → [`Slashed`] → [`errors`] again → [`Security`].
+//! → [`Throttle`] → its view; the answer [`errors`] → [`csrf`] → [`Slashed`] → [`errors`] again →
+//! [`Security`].
 //!
 //! Invariants:
 //! - Each piece is what it does on the way in, on the way out, or both: plain functions of what
@@ -20,6 +21,7 @@ mod origin;
 mod panic;
 mod request_values;
 mod slash;
+mod throttle;
 
 pub use errors::errors;
 pub use headers::Security;
@@ -30,3 +32,5 @@ pub use origin::is_allowed_origin;
 pub use panic::caught;
 pub use request_values::request_values;
 pub use slash::Slashed;
+pub use throttle::Throttle;
+pub(crate) use throttle::{address_of, admit, ask, count, counter};

@@ -19,6 +19,7 @@ use crate::apps::Project;
 use crate::contrib::staticfiles::StaticFiles;
 use crate::contrib::{auth, sessions};
 use crate::http::{Beside, Markers, Processors, Request as View, Seen, vary};
+use crate::middleware::admit as throttle;
 use crate::middleware::{Logged, Security, Slashed, caught, csrf, errors, hosts, request_values};
 use crate::server::development::Page;
 use crate::site::Site;
@@ -183,6 +184,9 @@ async fn view(site: Site, mut parts: Parts, body: Body) -> (Response, View) {
         DefaultBodyLimit::max(limit).apply(&mut request);
     }
     let answer = async {
+        if let Err(refused) = throttle(&seen).await {
+            return refused.into_response();
+        }
         match auth::admit(&seen).await {
             Ok(()) => urls::dispatch(site, request).await,
             Err(refused) => refused,

@@ -1,8 +1,10 @@
 //! How many WebSockets a process holds.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::channels::Mark;
 use crate::site::Site;
 
 /// The WebSockets of a site in this process.
@@ -14,6 +16,8 @@ pub(crate) struct Cap {
     heard: AtomicU64,
     moved: AtomicU64,
     sent_on: AtomicU64,
+    /// How many count under a mark: a user, a session, an address.
+    claimed: Mutex<HashMap<Mark, usize>>,
 }
 
 /// Numbers of a process's WebSockets.
@@ -35,7 +39,10 @@ pub(crate) struct SocketCounts {
 
 /// The place of one. Dropping it lets another one in.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Cap>);
+pub(super) struct Place {
+    cap: Arc<Cap>,
+    claims: Mutex<Vec<Mark>>,
+}
 
 impl Cap {
     /// That of a site.
@@ -46,7 +53,7 @@ impl Cap {
     /// A place, if `max` (0: any number) are not there yet.
     pub(super) fn enter(self: &Arc<Self>, max: usize) -> Option<Place> {
         let before = self.held.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(self));
+        let place = Place::new(self);
         if max > 0 && before >= max {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -58,7 +65,7 @@ impl Cap {
     /// The same for one that another process gives up; it was counted there.
     pub(super) fn enter_moved(self: &Arc<Self>, max: usize) -> Option<Place> {
         let before = self.held.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(self));
+        let place = Place::new(self);
         (max == 0 || before < max).then_some(place)
     }
 
@@ -76,24 +83,55 @@ impl Cap {
 }
 
 impl Place {
+    fn new(cap: &Arc<Cap>) -> Self {
+        Self { cap: Arc::clone(cap), claims: Mutex::default() }
+    }
+
+    /// Counts it under `mark` too, until it ends; whether those are no more than `max` by now.
+    pub(super) fn claim(&self, mark: Mark, max: usize) -> bool {
+        let mut claimed = lock(&self.cap.claimed);
+        let count = claimed.entry(mark).or_default();
+        if *count >= max {
+            self.cap.refused.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        *count += 1;
+        lock(&self.claims).push(mark);
+        true
+    }
+
     /// Counts a message of its client.
     pub(super) fn heard(&self) {
-        self.0.heard.fetch_add(1, Ordering::Relaxed);
+        self.cap.heard.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Another process goes on with it.
     pub(super) fn moved(&self) {
-        self.0.moved.fetch_add(1, Ordering::Relaxed);
+        self.cap.moved.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Its client is told to come back to another process.
     pub(super) fn sent_on(&self) {
-        self.0.sent_on.fetch_add(1, Ordering::Relaxed);
+        self.cap.sent_on.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.held.fetch_sub(1, Ordering::Relaxed);
+        let claims = std::mem::take(self.claims.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for mark in claims {
+            let mut claimed = lock(&self.cap.claimed);
+            if let Some(count) = claimed.get_mut(&mark) {
+                *count -= 1;
+                if *count == 0 {
+                    claimed.remove(&mark);
+                }
+            }
+        }
+        self.cap.held.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

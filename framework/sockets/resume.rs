@@ -23,6 +23,7 @@ use super::io::Io;
 use super::parcel::Parcel;
 use super::reply::Shared;
 use super::task::{self, Begun, Held, log_failure};
+use super::upgrade::claim;
 use super::{Consumer, Socket};
 use crate::error::{Error, Result};
 use crate::http::{Beside, Request, mark_again};
@@ -117,6 +118,8 @@ async fn resume<C: Consumer>(
         held.0.slot.set_deflated();
     }
     mark_again(socket.request(), socket.connection(), &parcel.marked).await?;
+    // Who was let in there stays, and is counted here as far as there is room.
+    claim(&socket);
     // Of another build it may belong to other groups: then its client comes anew.
     let is_in = |name: &String| parcel.stakes.iter().any(|stake| stake.group() == name);
     if let Some(name) = consumer.groups(&socket)?.iter().find(|name| !is_in(name)) {

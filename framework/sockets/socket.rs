@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Reply;
+use super::cap::Place;
 use super::logical::Logical;
 use super::reply::{Shared, subprotocols};
 use super::slot::Slot;
@@ -68,6 +69,11 @@ impl Socket {
             Some(captured) => captured.parse(),
             None => Captured::default().parse(),
         }
+    }
+
+    /// Its place among those of this process.
+    pub(super) fn place(&self) -> &Place {
+        &self.shared.place
     }
 
     /// Its part in groups.

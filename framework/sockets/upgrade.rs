@@ -20,14 +20,17 @@ use super::reply::{Accepted, Shared};
 use super::resume::Resumable;
 use super::task::{self, Begun, Held, NO_GOODBYE, log_failure};
 use super::{Consumer, Socket, deflate};
+use crate::channels::Mark;
 use crate::error::Error;
-use crate::http::{Request, mark, not_found};
-use crate::middleware::is_allowed_origin;
+use crate::http::{Request, mark, not_found, too_many_requests};
+use crate::middleware::{address_of, is_allowed_origin};
 use crate::site::Site;
 use crate::urls::{Route, path};
 
 /// How long `connect` may take, and then the switch of protocols.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// When somebody may come again who has as many sockets as he may.
+const CLAIM_WAIT: Duration = Duration::from_secs(5);
 /// What a consumer that accepts nothing answers.
 const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
 /// The only version there is. RFC 6455 §4.1.
@@ -160,6 +163,9 @@ async fn connect<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<(
     let call = async {
         // Before anybody asks who it is: what changes from here on is noticed.
         mark(socket.request(), socket.connection()).await?;
+        if !claim(socket) {
+            return Err(too_many_requests(CLAIM_WAIT));
+        }
         for group in consumer.groups(socket)? {
             socket.join(group).await.map_err(of_path)?;
         }
@@ -178,6 +184,17 @@ async fn connect<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<(
         Ok(done) => log_failure("a consumer's connect", done)
             .map_err(|()| StatusCode::INTERNAL_SERVER_ERROR),
     }
+}
+
+/// Counts it under its address, its user and its session; whether those have no more than they may.
+/// One that came from another process is let in all the same.
+pub(super) fn claim(socket: &Socket) -> bool {
+    let (request, place) = (socket.request(), socket.place());
+    let server = &request.settings().server;
+    let may = |mark: Mark, max: usize| max == 0 || place.claim(mark, max);
+    let address = address_of(request).map(|address| Mark::new(&format!("address {address}")));
+    address.is_none_or(|mark| may(mark, server.sockets_per_address))
+        && socket.connection().marks().iter().all(|mark| may(*mark, server.sockets_per_user))
 }
 
 /// A group's name that breaks the rule came from the path: there is no such page.

@@ -60,6 +60,8 @@ pub(super) enum Why {
     Bad,
     Taken,
     TooMany,
+    /// Sent too often.
+    Throttled,
     TooLarge,
     Unavailable,
     Failed,
@@ -72,7 +74,7 @@ impl Why {
             Self::Unknown => "unknown",
             Self::Bad => "bad",
             Self::Taken => "taken",
-            Self::TooMany => "too_many",
+            Self::TooMany | Self::Throttled => "too_many",
             Self::TooLarge => "too_large",
             Self::Unavailable => "unavailable",
             Self::Failed => "failed",
@@ -85,6 +87,7 @@ impl Why {
             Self::Denied => StatusCode::FORBIDDEN,
             Self::Unknown => StatusCode::NOT_FOUND,
             Self::Bad | Self::Taken | Self::TooMany => StatusCode::BAD_REQUEST,
+            Self::Throttled => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
@@ -108,6 +111,7 @@ impl Refusal {
             401 | 403 => Why::Denied,
             404 => Why::Unknown,
             413 => Why::TooLarge,
+            429 => Why::Throttled,
             400..=499 => Why::Bad,
             503 => Why::Unavailable,
             _ => Why::Failed,
@@ -117,7 +121,8 @@ impl Refusal {
         } else {
             tracing::debug!(%error, "{doing} a stream was refused");
         }
-        Self::new(why)
+        let reason = error.retry_after().map(|wait| format!("again in {} s", wait.as_secs()));
+        Self { reason, ..Self::new(why) }
     }
 
     /// Whether asking again would be answered the same.

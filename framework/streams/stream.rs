@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::channels::{GroupName, Message, Policy, Position, Presence};
 use crate::error::Result;
 use crate::http::Request;
+use crate::middleware::Throttle;
 
 /// Messages of a group's history a newcomer may be given.
 const HISTORY_MAX: usize = 1000;
@@ -46,6 +47,7 @@ pub struct Stream {
     pub(super) snapshot: Option<Snapshot>,
     pub(super) presence: Option<(String, Value)>,
     pub(super) on_send: Option<OnSend>,
+    pub(super) throttle: Option<Throttle>,
 }
 
 impl Stream {
@@ -60,6 +62,7 @@ impl Stream {
             snapshot: None,
             presence: None,
             on_send: None,
+            throttle: None,
         }
     }
 
@@ -98,6 +101,14 @@ impl Stream {
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         self.on_send = Some(Arc::new(move |sender, data| Box::pin(handler(sender, data))));
+        self
+    }
+
+    /// How often somebody may send, whichever way and in whichever worker; what comes sooner is
+    /// refused (`too_many`, with when to come again). Joining is throttled by the line of the URL
+    /// table.
+    pub fn throttle(mut self, throttle: Throttle) -> Self {
+        self.throttle = Some(throttle);
         self
     }
 

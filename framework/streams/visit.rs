@@ -272,13 +272,17 @@ impl Visit {
         let group = group_of(&stream).map_err(refuse)?;
         let Some(on_send) = stream.on_send else { return Err(refuse(Refusal::new(Why::Denied))) };
         let key = self.key(sent, &group);
+        let request = self.afresh();
+        if let Some(throttle) = &stream.throttle {
+            let admitted = throttle.admit(&request).await;
+            admitted.map_err(|error| refuse(Refusal::of(&error, "throttling sends to")))?;
+        }
         let mut claim = match Turn::take(self.request.site(), key.as_deref()).await {
             Ok(Turn::Mine(claim)) => claim,
             Ok(Turn::Done(at)) => return Ok(frames::sent(sent, at)),
             Ok(Turn::UnderWay) => return Err(refuse(Refusal::new(Why::Unavailable))),
             Err(error) => return Err(refuse(Refusal::of(&error, "sending to"))),
         };
-        let request = self.afresh();
         let sender = Sender { request, group, key: key.clone(), done: Arc::default() };
         let handled = claim.hold(on_send(sender.clone(), sent.data.clone())).await;
         if let Err(error) = handled {

@@ -51,4 +51,5 @@ mod streams;
 mod takeover;
 mod takeover_faults;
 mod terminal;
+mod throttle;
 mod upgrade;

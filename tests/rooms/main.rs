@@ -32,5 +32,6 @@ mod streaming;
 mod streams;
 mod template;
 mod testing;
+mod throttle;
 mod urls;
 mod virtual_time;

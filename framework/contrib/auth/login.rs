@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use chrono::{SubsecRound, Utc};
 
+use super::attempts::Attempt;
 use super::backends::{Backends, Credentials};
 use super::current::{
     CurrentUser, SESSION_BACKEND, SESSION_HASH, SESSION_USER, become_user, is_answered,
@@ -78,14 +79,33 @@ pub async fn authenticate(
 }
 
 /// The active user whom the first backend knows by these credentials. `request` is for those who
-/// listen to [`UserLoginFailed`].
+/// listen to [`UserLoginFailed`], and so that attempts are counted: by account and address, as
+/// `auth.login_attempts` says, in all processes.
 ///
 /// # Errors
-/// As [`authenticate`].
+/// As [`authenticate`]; with a request 429, if there were too many attempts: before anybody has
+/// looked whether this one is right.
 pub async fn authenticate_with(
     site: &Site,
     request: Option<&Request>,
     credentials: &Credentials,
+) -> Result<Option<Authenticated>> {
+    let Some(request) = request else { return known(site, credentials, None).await };
+    let username = credentials.get("username").unwrap_or_default();
+    let attempt = Attempt::begin(request, username).await?;
+    let known = known(site, credentials, Some(request)).await;
+    match &known {
+        Ok(Some(_)) => attempt.succeed(request).await,
+        Ok(None) => {}
+        Err(_) => attempt.undo(request).await,
+    }
+    known
+}
+
+async fn known(
+    site: &Site,
+    credentials: &Credentials,
+    request: Option<&Request>,
 ) -> Result<Option<Authenticated>> {
     for backend in Backends::of(site).all() {
         match backend.authenticate(site, credentials).await {

@@ -13,6 +13,7 @@
 //! - Answers tell nothing about which names exist, neither in words nor in time.
 //! - HTTP and WebSocket ask the same way: `request.user()`, `socket.request().user()`.
 
+mod attempts;
 mod backends;
 mod commonest;
 mod current;
@@ -33,6 +34,7 @@ mod required;
 mod revocation;
 mod session_list;
 mod signals;
+mod throttle;
 mod tokens;
 mod urls;
 mod validators;

@@ -1,5 +1,7 @@
 //! The pages on which somebody who is signed in changes their password.
 
+use super::attempts::Attempt;
+use super::models::User;
 use super::new_password::{judge, rules, take};
 use super::revocation::change_password;
 use super::views::{not_cached, sibling};
@@ -25,7 +27,7 @@ pub(super) async fn submit(request: Request, mut data: FormData) -> Result<Respo
     judge(&request, &mut form, &user, [&first, &second]);
     if old.is_empty() {
         form.errors.add("old_password", "This field is required.");
-    } else if !user.check_password(&request, &old).await? {
+    } else if !check_old(&request, &user, &old).await? {
         let words = "Your old password was entered incorrectly. Please enter it again.";
         form.errors.add("old_password", words);
     }
@@ -39,6 +41,18 @@ pub(super) async fn submit(request: Request, mut data: FormData) -> Result<Respo
 /// It is done.
 pub(super) async fn done(request: Request) -> Result<Response> {
     render(&request, "registration/password_change_done.html", context! {}).await.map(not_cached)
+}
+
+/// Whether it is the old password; tried as often as one may sign in.
+async fn check_old(request: &Request, user: &User, old: &str) -> Result<bool> {
+    let attempt = Attempt::begin(request, &user.username).await?;
+    match user.check_password(request, old).await {
+        Ok(false) => Ok(false),
+        known => {
+            attempt.undo(request).await;
+            known
+        }
+    }
 }
 
 async fn page(request: &Request, form: &Form) -> Result<Response> {

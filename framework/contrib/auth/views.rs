@@ -2,12 +2,13 @@
 
 use std::fmt::Display;
 
+use axum::response::IntoResponse;
 use http::HeaderValue;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, RETRY_AFTER};
 
 use super::{Credentials, authenticate_with, login, logout};
 use crate::context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::forms::{Form, FormData};
 use crate::http::{Request, Response, is_safe_next, redirect, render};
 use crate::urls::Matched;
@@ -15,6 +16,9 @@ use crate::urls::Matched;
 /// One sentence for an unknown name, a wrong password and a closed account.
 const REFUSED: &str = "Please enter a correct username and password. Note that both fields may be \
                        case-sensitive.";
+
+/// One sentence for whoever tries too often, or whose account is tried.
+const TOO_MANY: &str = "Too many attempts to sign in. Please try again later.";
 
 /// The form.
 pub(super) async fn show(request: Request) -> Result<Response> {
@@ -34,7 +38,13 @@ pub(super) async fn submit(request: Request, mut data: FormData) -> Result<Respo
     }
     if form.is_valid() {
         let said = Credentials::new(&username, &password);
-        if let Some(user) = authenticate_with(&request, Some(&request), &said).await? {
+        let known = match authenticate_with(&request, Some(&request), &said).await {
+            Err(error) if error.retry_after().is_some() => {
+                return too_many(&request, form, &next, error).await;
+            }
+            known => known?,
+        };
+        if let Some(user) = known {
             login(&request, &user).await?;
             let home = &request.settings().auth.login_redirect_url;
             return redirect(&request, safe(&request, &next).unwrap_or(home));
@@ -42,6 +52,23 @@ pub(super) async fn submit(request: Request, mut data: FormData) -> Result<Respo
         form.fail(REFUSED);
     }
     page(&request, &form, &next).await
+}
+
+/// The form again, for who has to wait.
+async fn too_many(
+    request: &Request,
+    mut form: Form,
+    next: &str,
+    refused: Error,
+) -> Result<Response> {
+    form.fail(TOO_MANY);
+    let mut response = page(request, &form, next).await?;
+    let refused = refused.into_response();
+    *response.status_mut() = refused.status();
+    response
+        .headers_mut()
+        .extend(refused.headers().get(RETRY_AFTER).map(|after| (RETRY_AFTER, after.clone())));
+    Ok(response)
 }
 
 /// Signs out. Only ever a POST: a link or an image must not be able to do it.

@@ -15,7 +15,7 @@ use hulse::contrib::auth::User;
 use hulse::contrib::{auth, publish, sessions, staticfiles};
 use hulse::db::Sql;
 use hulse::http::{Path, Request, Response, header, render};
-use hulse::middleware::RequestId;
+use hulse::middleware::{RequestId, Throttle};
 use hulse::services::{Service, service};
 use hulse::sockets::{
     Concurrent, Consumer, Event, Handoff, Routing, SharedConsumer, Socket, route, socket,
@@ -46,6 +46,8 @@ static VERSION: LazyLock<u32> =
     LazyLock::new(|| if FilePath::new(OTHER_VERSION).exists() { 2 } else { 1 });
 /// While this variable is set, there are accounts.
 const ACCOUNTS: &str = "TESTSITE_ACCOUNTS";
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let is_worker = std::env::args().any(|argument| argument == "worker");
@@ -118,6 +120,7 @@ fn urls() -> Urls {
     Urls::new([
         path("", hello).name("hello"),
         path("page/", page),
+        path("throttled/", hello).throttle(Throttle::per_address("testsite", 5, MINUTE)),
         path("process/", process).name("process"),
         path("slow/<int:milliseconds>/", slow).name("slow"),
         path("upload/", upload).csrf_exempt(),
