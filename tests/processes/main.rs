@@ -20,6 +20,7 @@ mod hostile;
 mod inspectdb;
 mod kill;
 mod liveblog;
+mod login_storm;
 mod manage;
 mod markers;
 mod migrations;

@@ -26,7 +26,8 @@ const SETTINGS: &str = "debug = false\n\
     allowed_hosts = [\"127.0.0.1\"]\n\
     log.level = \"info\"\n\
     database.url = \"sqlite://db.sqlite3\"\n\
-    auth.login_redirect_url = \"/plain/\"\n";
+    auth.login_redirect_url = \"/plain/\"\n\
+    auth.login_attempts = 0\n";
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
