@@ -42,7 +42,11 @@ type FindKey = dyn Fn(Request) -> BoxFuture<'static, Result<Option<String>>> + S
 /// # async fn search() -> &'static str { "" }
 /// # fn api() -> Urls { Urls::default() }
 /// const MINUTE: Duration = Duration::from_secs(60);
-/// let token = async |request: Request| Ok(request.header("authorization").map(str::to_owned));
+///
+/// async fn token(request: Request) -> Result<Option<String>> {
+///     Ok(request.header("authorization").map(str::to_owned))
+/// }
+///
 /// let urls = Urls::new([
 ///     path("search/", search).throttle(Throttle::per_address("search", 30, MINUTE)),
 ///     include("api/", api())
