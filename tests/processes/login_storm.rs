@@ -13,8 +13,8 @@ const LOGINS: usize = 200;
 /// Hashes computed at once in a worker, and its memory for each (19 MiB, OWASP's least).
 const THREADS: u64 = 1;
 const HASH_KIB: u64 = 19_456;
-/// Times that memory, which the C library holds on to: freed pieces are cut for small texts and then
-/// are too small for the next hash. Eleven were seen; without a pool it would be a hundred.
+/// Times that memory, which the C library holds on to: freed pieces are cut for small texts and
+/// then are too small for the next hash. Eleven were seen; without a pool it would be a hundred.
 const KEPT: u64 = 12;
 /// What a worker may grow by beside them: connections and pages.
 const BESIDE_KIB: u64 = 48 * 1024;

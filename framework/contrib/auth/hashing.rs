@@ -5,8 +5,8 @@
 //! back.
 //!
 //! The threads are its own: the C library keeps what a hash used for the thread that used it, so on
-//! the runtime's, of which each hash gets any, 200 logins took 415 MiB of a worker that computes one
-//! at a time. Here it is 218 MiB, as pieces of what was freed go to small texts; memory of the
+//! the runtime's, of which each hash gets any, 200 logins took 415 MiB of a worker that computes
+//! one at a time. Here it is 218 MiB, as pieces of what was freed go to small texts; memory of the
 //! pool's own, given from hash to hash, would be 19. They also stand behind the others, which have
 //! pages to serve.
 
