@@ -46,8 +46,7 @@ struct Head {
     uri: Uri,
     headers: Headers,
     beside: Option<Beside>,
-    /// Of a request that is kept for long: taken out of its extensions, whose table would be
-    /// larger than all that is in it.
+    /// Beside the extensions: their table would be larger than all that is in it.
     peer: Option<ConnectInfo<SocketAddr>>,
     extensions: Extensions,
 }
@@ -56,13 +55,18 @@ impl Request {
     /// The request these parts belong to.
     #[must_use]
     pub fn new(site: Site, parts: &Parts) -> Self {
+        let beside: Option<Beside> = parts.extensions.get().cloned();
+        let peer: Option<ConnectInfo<SocketAddr>> = parts.extensions.get().copied();
+        // Nothing else is there of most requests: then no table is copied.
+        let known = usize::from(beside.is_some()) + usize::from(peer.is_some());
+        let has_more = parts.extensions.len() > known;
         let head = Head {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             headers: Headers::new(parts.headers.clone()),
-            beside: parts.extensions.get().cloned(),
-            peer: None,
-            extensions: parts.extensions.clone(),
+            beside,
+            peer,
+            extensions: if has_more { parts.extensions.clone() } else { Extensions::new() },
         };
         Self { site, head: Arc::new(head) }
     }

@@ -18,6 +18,9 @@ use crate::error::Error;
 use crate::http::{Request, Secure};
 use crate::urls::{Matched, Route};
 
+/// Headers of usual answers that come behind these: the policy, the id.
+const LATER: usize = 2;
+
 /// What the settings ask for, ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Security {
@@ -79,7 +82,7 @@ impl Security {
 
     /// Adds them to an answer's. What a view has set itself stays.
     pub fn add(&self, request: &Request, headers: &mut HeaderMap) {
-        headers.reserve(self.always.len());
+        headers.reserve(self.always.len() + LATER);
         let line = request.extension::<Matched>().map(Matched::line);
         let framing = line.and_then(|line| line.attached::<Framing>().copied());
         for (name, value) in &self.always {

@@ -24,6 +24,9 @@ use crate::http::{Beside, Named, Proxied, remote_address};
 /// Longest id that is taken over from a proxy, bytes.
 const ID_BYTES_MAX: usize = 100;
 
+/// Digits of an id that is made here.
+const ID_DIGITS: usize = 16;
+
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The id of a request: that of a trusted proxy's `X-Request-Id`, else 16 hexadecimal digits;
@@ -44,9 +47,10 @@ pub(crate) struct Logged {
 impl Logged {
     /// Gives the request its id, and its name in the log.
     pub(crate) fn begin(settings: &conf::Log, request: &Parts, beside: &Beside) -> Self {
-        let given = given_id(request).map(Arc::from);
-        let id: Arc<str> =
-            given.unwrap_or_else(|| format!("{:016x}", rand::random::<u64>()).into());
+        let id: Arc<str> = match given_id(request) {
+            Some(given) => given.into(),
+            None => hexadecimal(rand::random(), &mut [0; ID_DIGITS]).into(),
+        };
         let named = Named::new(Arc::clone(&id), request);
         let line = || Line::new(request, settings.access_query, Arc::clone(&named));
         let line = settings.access.then(line);
@@ -70,6 +74,14 @@ impl Logged {
         line.status = response.status().as_u16();
         response.map(|body| Body::new(Counted { body, line }))
     }
+}
+
+/// All 16 digits of a number.
+fn hexadecimal(number: u64, digits: &mut [u8; ID_DIGITS]) -> &str {
+    for (place, digit) in digits.iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (4 * place) & 0xF) as usize];
+    }
+    std::str::from_utf8(digits).unwrap_or_default()
 }
 
 /// The id a proxy gave that may be believed. A client's own is not taken over: it could claim any
@@ -178,7 +190,15 @@ fn without_tickets(query: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::without_tickets;
+    use super::{ID_DIGITS, hexadecimal, without_tickets};
+
+    #[test]
+    fn an_id_has_all_its_digits() {
+        let check = |number, text| assert_eq!(hexadecimal(number, &mut [0; ID_DIGITS]), text);
+        check(0, "0000000000000000");
+        check(0x0123_4567_89ab_cdef, "0123456789abcdef");
+        check(u64::MAX, "ffffffffffffffff");
+    }
 
     #[test]
     fn a_ticket_is_not_written_down() {

@@ -6,7 +6,7 @@
 //! - A client that still sends when we close is given a moment to read why: closing at once would
 //!   make the kernel throw the answer away.
 
-use std::io::{IoSlice, Result};
+use std::io::{IoSlice, Result, Write as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,6 +37,9 @@ const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Bytes thrown away at once.
 const SCRATCH_BYTES: usize = 16 * 1024;
+
+/// An answer that is no longer than this is copied and written at once.
+const PIECE_BYTES: usize = 1024;
 
 /// A connection. It moves along into an upgrade, so a WebSocket keeps its place too.
 #[derive(Debug)]
@@ -172,8 +175,12 @@ impl Io {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        let mut piece = [0; PIECE_BYTES];
         match self {
-            Self::Tcp(stream, _) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tcp(stream, _) => match gather(slices, &mut piece) {
+                Some(piece) => Pin::new(stream).poll_write(cx, piece),
+                None => Pin::new(stream).poll_write_vectored(cx, slices),
+            },
             Self::Tls(stream, _) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
@@ -235,6 +242,17 @@ impl AsyncRead for Stream {
         }
         read
     }
+}
+
+/// The slices in one piece, if they fit: for the kernel that is cheaper than a list.
+fn gather<'a>(slices: &[IoSlice<'_>], piece: &'a mut [u8; PIECE_BYTES]) -> Option<&'a [u8]> {
+    let length = slices.iter().map(|slice| slice.len()).sum();
+    let piece = piece.get_mut(..length)?;
+    let mut rest = &mut *piece;
+    for slice in slices {
+        rest.write_all(slice).ok()?;
+    }
+    Some(piece)
 }
 
 impl AsyncWrite for Stream {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::Site;
+use super::{Inner, Site};
 use super::batch::{Batch, Gathered, Piece};
 use crate::db::{Begin, Isolation, Transaction};
 use crate::error::{Error, Kind, Result};
@@ -92,11 +92,11 @@ impl Site {
     /// Whether this handle is inside a transaction.
     #[must_use]
     pub fn in_transaction(&self) -> bool {
-        self.inside.is_some()
+        self.0.inside.is_some()
     }
 
     pub(super) fn depth(&self) -> u32 {
-        self.inside.as_ref().map_or(0, |inside| inside.depth)
+        self.0.inside.as_ref().map_or(0, |inside| inside.depth)
     }
 
     /// Runs `work` in a transaction: all of its changes last, or none.
@@ -166,20 +166,20 @@ impl Site {
         begin: Begin,
         work: impl AsyncFnOnce(Self) -> Result<T>,
     ) -> Result<T> {
-        let transaction = self.connection.begin_with(begin).await?;
+        let transaction = self.0.connection.begin_with(begin).await?;
         let inside = Inside {
-            pending: match &self.inside {
+            pending: match &self.0.inside {
                 None => Arc::new(Pending(Mutex::new(Some(Vec::new())))),
                 Some(inside) => Arc::clone(&inside.pending),
             },
             rollback: Arc::default(),
             depth: self.depth() + 1,
         };
-        let site = Self {
+        let site = Self(Arc::new(Inner {
             connection: transaction.connection(),
             inside: Some(inside.clone()),
-            ..self.clone()
-        };
+            ..Inner::clone(&self.0)
+        }));
         let undo = Undo { inside: &inside, armed: true };
         let value = match work(site).await {
             Ok(value) if !inside.rollback.load(Ordering::Relaxed) => value,
@@ -225,7 +225,7 @@ impl Site {
     /// # Errors
     /// There is no transaction (`is_transaction_closed`).
     pub fn set_rollback(&self) -> Result<()> {
-        let Some(inside) = &self.inside else {
+        let Some(inside) = &self.0.inside else {
             let words = "set_rollback was asked of a site outside of any atomic block";
             return Err(Error::of(Kind::TransactionClosed, words));
         };
@@ -284,7 +284,7 @@ impl Site {
     fn after_commit(&self, robust: bool, run: Run) -> Result<()> {
         let effect = Effect { depth: self.depth(), robust, run };
         let asked =
-            self.inside.as_ref().and_then(|inside| inside.pending.with(|list| list.push(effect)));
+            self.0.inside.as_ref().and_then(|inside| inside.pending.with(|list| list.push(effect)));
         asked.ok_or_else(|| {
             let words = "on_commit was asked of a site whose atomic block is over";
             Error::of(Kind::TransactionClosed, words)

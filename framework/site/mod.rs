@@ -38,7 +38,11 @@ pub use reverse::{Reverse, ReversePart};
 
 /// A running site: settings, database, templates, layer and URL names.
 #[derive(Clone)]
-pub struct Site {
+pub struct Site(Arc<Inner>);
+
+/// One piece: a request's site is cloned some ten times on its way.
+#[derive(Clone)]
+struct Inner {
     shared: Arc<Parts>,
     /// What apps keep with the site; shared by all clones.
     kept: Arc<Kept>,
@@ -70,43 +74,43 @@ impl Site {
     pub fn new(parts: Parts) -> Self {
         let connection = parts.database.connection();
         let shared = Arc::new(parts);
-        Self { shared, kept: Arc::default(), connection, inside: None }
+        Self(Arc::new(Inner { shared, kept: Arc::default(), connection, inside: None }))
     }
 
     /// The settings in force.
     #[must_use]
     pub fn settings(&self) -> &Settings {
-        &self.shared.settings
+        &self.0.shared.settings
     }
 
     /// What queries run on: the pool, or the open transaction inside [`atomic`](Self::atomic).
     #[must_use]
     pub fn db(&self) -> &Connection {
-        &self.connection
+        &self.0.connection
     }
 
     /// The pools themselves.
     #[must_use]
     pub fn database(&self) -> &Database {
-        &self.shared.database
+        &self.0.shared.database
     }
 
     /// The loaded templates.
     #[must_use]
     pub fn templates(&self) -> &Templates {
-        &self.shared.templates
+        &self.0.shared.templates
     }
 
     /// The layer, for work that no group covers.
     #[must_use]
     pub fn layer(&self) -> &Layer {
-        &self.shared.layer
+        &self.0.shared.layer
     }
 
     /// Shutdown of this process.
     #[must_use]
     pub fn lifecycle(&self) -> &Lifecycle {
-        &self.shared.lifecycle
+        &self.0.shared.lifecycle
     }
 
     /// Tells the receivers of the project (`Project::on`) that `event` happened, one after the
@@ -131,13 +135,13 @@ impl Site {
     /// # Errors
     /// The name is unknown or the arguments do not fit (`is_no_reverse_match`).
     pub fn reverse(&self, name: &str, arguments: &[&dyn fmt::Display]) -> Result<String> {
-        self.shared.reverse.url(name, arguments)
+        self.0.shared.reverse.url(name, arguments)
     }
 
     /// Whether a URL is called `name`.
     #[must_use]
     pub fn knows_url(&self, name: &str) -> bool {
-        self.shared.reverse.knows(name)
+        self.0.shared.reverse.knows(name)
     }
 
     /// The group called `name`. A bad name is an error when something is sent.
@@ -162,12 +166,12 @@ impl Site {
     /// What an app keeps for as long as the site runs (a pool, an index): one value a type, made by
     /// `make` the first time. `make` must not ask for another kept value.
     pub fn keep<T: Send + Sync + 'static>(&self, make: impl FnOnce(&Self) -> T) -> Arc<T> {
-        self.kept.get(|| make(self))
+        self.0.kept.get(|| make(self))
     }
 
     /// The kept value of this type, if somebody has made it.
     pub(crate) fn kept<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.kept.find()
+        self.0.kept.find()
     }
 }
 
