@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Inner, Site};
 use super::batch::{Batch, Gathered, Piece};
+use super::{Inner, Site};
 use crate::db::{Begin, Isolation, Transaction};
 use crate::error::{Error, Kind, Result};
 

@@ -332,9 +332,11 @@ async fn the_room_hears_that_the_people_of_a_killed_worker_are_gone() {
     let mut watcher = guests.pop().expect("four guests at least");
     let lost = guests.iter_mut().find(|guest| guest.worker != watcher.worker);
     let lost = lost.expect("somebody on another worker");
+    let begun = Instant::now();
     kill_process(lost.worker, Signal::KILL).unwrap();
-    assert_eq!(lost.socket.close_code().await, 1006);
     watcher.socket.event_where(|event| is_of(event, &lost.user, "gone")).await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(lost.socket.close_code().await, 1006);
 }
 
 #[tokio::test]

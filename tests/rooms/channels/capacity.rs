@@ -11,6 +11,7 @@ on_every_layer!(
     a_full_channel_refuses_and_takes_again_when_read,
     a_channel_with_a_waiting_reader_is_never_full,
     a_message_over_the_limit_is_refused_at_its_sender,
+    a_message_is_a_mebibyte_at_most_unless_the_settings_say_otherwise,
     a_slow_member_holds_up_nobody_and_is_told_that_it_lost_messages,
     questions_that_wait_for_answers_hold_up_no_message,
 );
@@ -54,6 +55,15 @@ async fn a_message_over_the_limit_is_refused_at_its_sender(on: On) {
     let refused = layer.send(&name("c"), vec![0; 11].into()).await.unwrap_err();
     assert!(refused.is_message_too_large(), "{refused}");
     assert_eq!(publish(layer, "g", "next").await, 2, "what was refused has no place");
+}
+
+async fn a_message_is_a_mebibyte_at_most_unless_the_settings_say_otherwise(on: On) {
+    let cluster = on.workers(1).await;
+    let layer = &cluster.workers[0];
+    assert_eq!(publish(layer, "g", vec![7; 1024 * 1024]).await, 1);
+    let refused = layer.publish(&name("g"), vec![7; 1024 * 1024 + 1].into()).await.unwrap_err();
+    assert!(refused.is_message_too_large(), "{refused}");
+    assert!(refused.to_string().contains("1048576"), "it says the limit: {refused}");
 }
 
 async fn a_slow_member_holds_up_nobody_and_is_told_that_it_lost_messages(on: On) {

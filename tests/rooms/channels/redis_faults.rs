@@ -359,3 +359,49 @@ async fn one_shard_away_leaves_the_names_of_the_others_alone() {
         publish_again(&layer, &format!("group-{i}"), "y").await;
     }
 }
+
+#[tokio::test]
+async fn a_shard_that_restarts_is_a_gap_for_its_groups_and_nothing_for_the_others() {
+    let Some(mut first) = RedisServer::start().await else {
+        return;
+    };
+    let Some(second) = RedisServer::start().await else {
+        return;
+    };
+    let url = redis_url(&[first.host(), second.host()]);
+    let workers = workers(&url, &quick(), 2).await;
+    let (here, there) = (&workers[0], &workers[1]);
+    let groups: Vec<String> = (0..16).map(|number| format!("group-{number}")).collect();
+    let (mut members, mut people, mut before) = (Vec::new(), Vec::new(), Vec::new());
+    for group in &groups {
+        members.push(Member::of(there, group).await);
+        people.push(Member::enter(there, group, "ann").await);
+        before.push(here.publish(&name(group), "before".into()).await.unwrap());
+    }
+    first.kill().await;
+    let publishing = groups
+        .iter()
+        .map(|group| async move { here.publish(&name(group), "meanwhile".into()).await.is_ok() });
+    let stays = join_all(publishing).await;
+    first.start_again().await;
+    for group in &groups {
+        publish_again(here, group, "after").await;
+    }
+    for (number, group) in groups.iter().enumerate() {
+        let back = Member::new(there);
+        let since = Some(before[number]);
+        let joined = back.connection.join_at(&name(group), since, Policy::Close).await.unwrap();
+        assert_eq!(joined.recovered, stays[number], "{group}");
+        if stays[number] {
+            let heard = members[number].hear(4).await;
+            assert_eq!(heard, ["ann joined", "before", "meanwhile", "after"], "{group}");
+        } else {
+            members[number].lose().await;
+        }
+        let late = Member::new(here);
+        let entered = late.connection.enter(&name(group), &presence("late")).await.unwrap();
+        assert_eq!(texts(&entered.roster), ["ann joined"], "{group}");
+    }
+    let count = stays.iter().filter(|stays| **stays).count();
+    assert!((1..16).contains(&count), "both shards have groups: {count} of 16");
+}

@@ -160,6 +160,10 @@ async fn the_first_route_whose_filters_fit_is_called() {
         (r#"{"user": "ann"}"#, "other"),
         ("hey!", "shout"),
         ("not json", "other"),
+        // Whatever a client calls what it says, it is what a client said.
+        (r#"{"type": "jobs", "kind": 1}"#, "other"),
+        (r#"{"type": "websocket.connect"}"#, "other"),
+        (r#"{"type": "websocket.disconnect", "code": 1000}"#, "other"),
     ] {
         say(&mut client, words).await;
         assert_eq!(text(&mut client).await, expected, "{words}");

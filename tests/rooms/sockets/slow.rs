@@ -5,7 +5,7 @@ use hulse::sockets::{Consumer, Policy, Socket, socket};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Client, Server, WAIT, serve_with, settings, text};
+use super::{Client, Server, WAIT, goodbye, serve_with, settings, text};
 
 /// Messages sent to somebody who does not read; more than the kernel holds for him.
 const MESSAGES: usize = 2_000;
@@ -92,6 +92,26 @@ async fn a_slow_client_that_drops_the_newest_misses_the_end_and_stays() {
     assert_ne!(*read.last().unwrap(), MESSAGES - 1, "the last were dropped");
     assert!(server.site.layer().statistics().dropped > 0);
     assert_eq!(server.site.layer().statistics().overruns, 0);
+}
+
+#[tokio::test]
+async fn a_slow_client_of_the_usual_policy_is_told_to_come_again_and_nobody_else() {
+    let server = members().await;
+    let mut slow = server.connect("/close/no/").await;
+    let mut quick = server.connect("/close/no/").await;
+    let reading = tokio::spawn(async move { numbers(&mut quick).await });
+    let big = "x".repeat(16 * 1024);
+    for i in 0..MESSAGES {
+        server.site.group("room").send(format!("{i} {big}")).await.unwrap();
+        // The quick one reads meanwhile, in the same thread.
+        tokio::task::yield_now().await;
+    }
+    // It reads what had left before, and then why there is no more.
+    assert_eq!(goodbye(&mut slow).await, (1013, "too slow".into()));
+    assert_eq!(server.site.layer().statistics().overruns, 1);
+    server.site.group("room").send("end").await.unwrap();
+    let read = timeout(WAIT, reading).await.unwrap().unwrap();
+    assert_eq!(read, (0..MESSAGES).collect::<Vec<_>>());
 }
 
 #[tokio::test]
