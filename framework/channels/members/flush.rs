@@ -77,7 +77,7 @@ impl Table {
             drained.doubt = connection.doubt;
             return drained;
         }
-        let Connection { groups, first, .. } = connection;
+        let Connection { groups, first, was_overrun, .. } = connection;
         let start = (*first as usize).min(groups.len());
         let (before, from) = groups.split_at(start);
         for (at, group) in (start..groups.len()).chain(0..start).zip(from.iter().chain(before)) {
@@ -90,7 +90,9 @@ impl Table {
             let envelope = member.envelope.and_then(|place| local.envelopes.get(place));
             member.drain((group, &local.ring, envelope), room, &mut drained);
             self.counted.dropped += std::mem::take(&mut drained.dropped);
-            self.counted.overruns += u64::from(drained.is_overrun);
+            if drained.is_overrun && !std::mem::replace(was_overrun, true) {
+                self.counted.overruns += 1;
+            }
             if drained.is_overrun || drained.has_more {
                 *first = u32::try_from(at + 1).unwrap_or(0);
                 return drained;
@@ -118,14 +120,18 @@ impl Table {
     }
 
     /// Whether `id` has been left behind; asked while it cannot be written to.
-    pub(crate) fn is_overrun(&self, id: u64) -> bool {
-        let Some(connection) = self.connections.get(&id) else { return false };
-        connection.groups.iter().any(|group| {
+    pub(crate) fn is_overrun(&mut self, id: u64) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        let is_overrun = connection.groups.iter().any(|group| {
             let Some(local) = self.groups.get(group) else { return false };
             let member = local.members.get(&id);
             let (Some(member), Some(top)) = (member, local.position) else { return false };
             member.policy == Policy::Close && member.is_lost(&local.ring, top)
-        })
+        });
+        if is_overrun && !std::mem::replace(&mut connection.was_overrun, true) {
+            self.counted.overruns += 1;
+        }
+        is_overrun
     }
 }
 

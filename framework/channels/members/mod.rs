@@ -127,6 +127,8 @@ struct Connection {
     first: u32,
     /// It can be dismissed, or will be when it is known on whose word it is.
     is_watched: bool,
+    /// It has lagged too far behind, and that is counted.
+    was_overrun: bool,
     /// On whose word it is.
     marks: Box<[Mark]>,
     /// Nothing is for it until this is settled.
@@ -240,6 +242,7 @@ impl Table {
             groups: Vec::new(),
             first: 0,
             is_watched: false,
+            was_overrun: false,
             marks: Box::default(),
             doubt: None,
         };
