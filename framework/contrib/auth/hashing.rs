@@ -4,11 +4,9 @@
 //! would be 2 GiB and stall everything else, so few run, some wait, and the rest are told to come
 //! back.
 //!
-//! The threads are its own: the C library keeps what a hash used for the thread that used it, so on
-//! the runtime's, of which each hash gets any, 200 logins took 415 MiB of a worker that computes
-//! one at a time. Here it is 218 MiB, as pieces of what was freed go to small texts; memory of the
-//! pool's own, given from hash to hash, would be 19. They also stand behind the others, which have
-//! pages to serve.
+//! The threads are its own, and each gives its memory from hash to hash: the C library keeps what a
+//! hash used, for the thread that used it, and cuts pieces from it that the next hash then misses.
+//! They also stand behind the others, which have pages to serve.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,14 +17,14 @@ use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::passwords::{self, Cost, Verdict};
+use super::passwords::{self, Cost, Scratch, Verdict};
 use crate::error::{Error, Result};
 use crate::site::Site;
 
 /// How far its threads stand behind the others (`nice`): a third of their share.
 const NICE: i32 = 5;
 
-type Job = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce(&mut Scratch) + Send>;
 
 /// The pool of one site.
 #[derive(Debug)]
@@ -61,16 +59,16 @@ impl Hashing {
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(Cost) -> Result<T> + Send + 'static,
+        work: impl FnOnce(Cost, &mut Scratch) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let Ok(admitted) = Arc::clone(&self.admitted).try_acquire_owned() else {
             return Err(busy());
         };
         let (cost, (told, said)) = (self.cost, oneshot::channel());
-        let job = move || {
+        let job = move |scratch: &mut Scratch| {
             let _held_to_the_end = admitted;
             // Whoever asked may be gone.
-            let _gone = told.send(work(cost));
+            let _gone = told.send(work(cost, scratch));
         };
         self.jobs.try_send(Box::new(job)).map_err(|_| busy())?;
         said.await?
@@ -81,10 +79,11 @@ impl Hashing {
 fn compute(waiting: &Mutex<mpsc::Receiver<Job>>) {
     // Not to be had everywhere, and not needed.
     let _as_before = setpriority_process(Some(gettid()), NICE);
+    let mut scratch = Scratch::default();
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(job) = job else { return };
-        if catch_unwind(AssertUnwindSafe(job)).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| job(&mut scratch))).is_err() {
             tracing::error!("hashing a password panicked");
         }
     }
@@ -101,7 +100,7 @@ fn busy() -> Error {
 /// It is too long, or too many hashes wait already (503).
 pub(super) async fn hash(site: &Site, password: &str) -> Result<String> {
     let password = password.to_owned();
-    Hashing::of(site).run(move |cost| passwords::hash(&password, cost)).await
+    Hashing::of(site).run(move |cost, scratch| passwords::hash(&password, cost, scratch)).await
 }
 
 /// Compares `password` with `stored`; `None` is an account that does not exist, and costs the same.
@@ -111,5 +110,6 @@ pub(super) async fn hash(site: &Site, password: &str) -> Result<String> {
 pub(super) async fn verify(site: &Site, password: &str, stored: Option<String>) -> Result<Verdict> {
     let password = password.to_owned();
     let pool = Hashing::of(site);
-    pool.run(move |cost| passwords::verify(&password, stored.as_deref(), cost)).await
+    pool.run(move |cost, scratch| passwords::verify(&password, stored.as_deref(), cost, scratch))
+        .await
 }

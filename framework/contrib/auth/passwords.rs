@@ -4,9 +4,8 @@
 //! Everything here computes on the calling thread; [`hashing`](super::hashing) keeps it off the
 //! runtime and bounded.
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use rand::RngExt;
 use rand::distr::Alphanumeric;
 
@@ -43,12 +42,38 @@ impl Cost {
         Self { memory_kib: settings.argon2_memory_kib, passes: settings.argon2_passes }
     }
 
-    fn argon2(self) -> Result<Argon2<'static>> {
-        let params = Params::new(self.memory_kib, self.passes, 1, None).map_err(|error| {
+    fn params(self) -> Result<Params> {
+        Params::new(self.memory_kib, self.passes, 1, None).map_err(|error| {
             let message = "using the settings auth.argon2_memory_kib and auth.argon2_passes";
             Error::because(Kind::Settings, message, error)
-        })?;
-        Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+        })
+    }
+}
+
+/// The memory of a hash, which the next one takes over.
+#[derive(Default)]
+pub(super) struct Scratch(Vec<Block>);
+
+impl Scratch {
+    /// Computes argon2 into `out`. What a hash needs beyond `cost` is given back after it.
+    fn compute(
+        &mut self,
+        argon2: &Argon2<'_>,
+        (password, salt): (&str, &Salt),
+        out: &mut [u8],
+        cost: Cost,
+    ) -> argon2::Result<()> {
+        let count = argon2.params().block_count();
+        if self.0.len() < count {
+            // Nothing of the old is needed, so nothing is copied.
+            self.0 = vec![Block::new(); count];
+        }
+        let computed =
+            argon2.hash_password_into_with_memory(password.as_bytes(), salt, out, &mut self.0[..]);
+        if argon2.params().m_cost() > cost.memory_kib {
+            self.0 = Vec::new();
+        }
+        computed
     }
 }
 
@@ -64,18 +89,35 @@ pub(super) enum Verdict {
 }
 
 /// The hash to store for `password`.
-pub(super) fn hash(password: &str, cost: Cost) -> Result<String> {
+pub(super) fn hash(password: &str, cost: Cost, scratch: &mut Scratch) -> Result<String> {
     check_length(password)?;
-    let hash = cost
-        .argon2()?
-        .hash_password(password.as_bytes())
-        .map_err(|error| Error::because(Kind::Other, "hashing a password", error))?;
+    let params = cost.params()?;
+    let mut computed = || {
+        let (salt, mut out) = (Salt::generate(), [0; Params::DEFAULT_OUTPUT_LEN]);
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+        scratch.compute(&argon2, (password, &salt), &mut out, cost)?;
+        Ok(PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&params)?,
+            salt: Some(salt),
+            hash: Some(Output::new(&out)?),
+        })
+    };
+    let computed: std::result::Result<PasswordHash, argon2::password_hash::Error> = computed();
+    let hash =
+        computed.map_err(|error| Error::because(Kind::Other, "hashing a password", error))?;
     Ok(format!("{ALGORITHM}{hash}"))
 }
 
 /// Compares `password` with what is stored. A stored text that no password fits costs as much as
 /// one that does, so the time tells nothing about the account.
-pub(super) fn verify(password: &str, stored: Option<&str>, cost: Cost) -> Result<Verdict> {
+pub(super) fn verify(
+    password: &str,
+    stored: Option<&str>,
+    cost: Cost,
+    scratch: &mut Scratch,
+) -> Result<Verdict> {
     if check_length(password).is_err() {
         return Ok(Verdict::Wrong);
     }
@@ -85,14 +127,27 @@ pub(super) fn verify(password: &str, stored: Option<&str>, cost: Cost) -> Result
         return match foreign_hashes::fits(password, stored) {
             Some(true) => Ok(Verdict::RightButOutdated),
             Some(false) => Ok(Verdict::Wrong),
-            None => hash(password, cost).map(|_| Verdict::Wrong),
+            None => hash(password, cost, scratch).map(|_| Verdict::Wrong),
         };
     };
-    let argon2 = cost.argon2()?;
-    if argon2.verify_password(password.as_bytes(), &parsed).is_err() {
+    if !fits(password, &parsed, cost, scratch) {
         return Ok(Verdict::Wrong);
     }
     Ok(if is_current(&parsed, cost) { Verdict::Right } else { Verdict::RightButOutdated })
+}
+
+/// Whether the password has this hash; compared in a time that tells nothing.
+fn fits(password: &str, stored: &PasswordHash, cost: Cost, scratch: &mut Scratch) -> bool {
+    let mut computed = || {
+        let (salt, expected) = (stored.salt.as_ref()?, stored.hash.as_ref()?);
+        let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
+        let version = stored.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
+        let argon2 = Argon2::new(algorithm, version, Params::try_from(stored).ok()?);
+        let mut out = vec![0; expected.len()];
+        scratch.compute(&argon2, (password, salt), &mut out, cost).ok()?;
+        Some(Output::new(&out).ok()? == *expected)
+    };
+    computed().unwrap_or(false)
 }
 
 /// Whether a stored hash costs no more than a site can bear, whoever made it.

@@ -1,7 +1,16 @@
 use super::commonest;
-use super::passwords::{Cost, Verdict, hash, is_unusable, unusable, verify};
+use super::passwords::{self, Cost, Scratch, Verdict, is_unusable, unusable};
 use super::validate_password;
 use crate::conf;
+use crate::error::Result;
+
+fn hash(password: &str, cost: Cost) -> Result<String> {
+    passwords::hash(password, cost, &mut Scratch::default())
+}
+
+fn verify(password: &str, stored: Option<&str>, cost: Cost) -> Result<Verdict> {
+    passwords::verify(password, stored, cost, &mut Scratch::default())
+}
 
 fn cheap() -> Cost {
     Cost::of(&conf::Auth { argon2_memory_kib: 64, argon2_passes: 1, ..Default::default() })
@@ -28,6 +37,26 @@ fn a_hash_of_another_cost_fits_but_is_outdated() {
     let stored = hash("correct horse", Cost::of(&dearer)).unwrap();
     check("correct horse", &stored, Verdict::RightButOutdated);
     check("wrong", &stored, Verdict::Wrong);
+}
+
+#[test]
+fn memory_that_goes_from_hash_to_hash_changes_none() {
+    let dearer = conf::Auth { argon2_memory_kib: 128, argon2_passes: 1, ..Default::default() };
+    let stored = [cheap(), Cost::of(&dearer)].map(|cost| hash("correct horse", cost).unwrap());
+    let mut scratch = Scratch::default();
+    for (stored, right) in [
+        (&stored[0], Verdict::Right),
+        (&stored[1], Verdict::RightButOutdated),
+        (&stored[0], Verdict::Right),
+        (&stored[0], Verdict::Right),
+    ] {
+        let mut verify =
+            |password| passwords::verify(password, Some(stored), cheap(), &mut scratch).unwrap();
+        assert_eq!(verify("wrong"), Verdict::Wrong);
+        assert_eq!(verify("correct horse"), right);
+    }
+    let made = passwords::hash("correct horse", cheap(), &mut scratch).unwrap();
+    check("correct horse", &made, Verdict::Right);
 }
 
 #[test]
