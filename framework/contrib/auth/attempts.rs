@@ -1,8 +1,8 @@
 //! Attempts to sign in, counted by all workers and machines together.
 //!
 //! Flow: an attempt is counted before the password is looked at, so that many at once are no way
-//! around it → beyond the free ones each further one closes what it was counted under for twice as
-//! long → who gets in is counted no more.
+//! around it → from the last free one on each closes what it was counted under for twice as long →
+//! behind the wait one may try again → who gets in is counted no more, and opens what he closed.
 //!
 //! Counted are: one account from one address; one address, for ten times as many; one account, for
 //! ten times as many, but not from an address that somebody got in from within a month.
@@ -44,6 +44,8 @@ pub(super) struct Attempt {
 struct Limit {
     counter: String,
     free: i64,
+    /// It is closed to others, by this attempt.
+    is_ours: bool,
     /// It is that of the account from the address.
     is_pair: bool,
 }
@@ -66,7 +68,7 @@ impl Attempt {
         let pair = format!("{} {account}", address.as_deref().unwrap_or_default());
         let limit = |name, key: &str, free, is_pair| {
             let counter = counter(name, key);
-            Limit { counter, free, is_pair }
+            Limit { counter, free, is_ours: false, is_pair }
         };
         let known = address.as_ref().map(|_| format!("{}.known", counter("login known", &pair)));
         let mut limits = Vec::new();
@@ -85,7 +87,7 @@ impl Attempt {
         if !is_known {
             limits.push(limit("login account", &account, free * FACTOR, false));
         }
-        let attempt = Self { limits, known };
+        let mut attempt = Self { limits, known };
         attempt.check_open(request).await?;
         attempt.count(request).await?;
         Ok(attempt)
@@ -102,25 +104,34 @@ impl Attempt {
         }
     }
 
-    async fn count(&self, request: &Request) -> Result<()> {
+    /// Of those that come at once when there is no free one left, one is let through.
+    async fn count(&mut self, request: &Request) -> Result<()> {
         let max = request.settings().auth.login_wait_max;
         let counting = self.limits.iter().map(|limit| count(request, &limit.counter, 1, WINDOW));
         let counted = join_all(counting).await;
         let mut longest = None;
-        for (limit, counted) in self.limits.iter().zip(counted) {
-            let beyond = counted.map_or(0, |counted| counted.value - limit.free);
+        for (limit, counted) in self.limits.iter_mut().zip(counted) {
+            let beyond = counted.map_or(0, |counted| counted.value - limit.free + 1);
             if beyond > 0 {
                 let wait = wait(beyond, max);
-                // Another at the same time may have closed it already.
                 let values = request.values();
-                let closing = values.add(&limit.closed(), "", Some(wait)).await;
-                drop(closing.inspect_err(|error| {
-                    tracing::warn!(%error, "attempts to sign in are not held back");
-                }));
-                longest = longest.max(Some(wait));
+                match ask(request, values.add(&limit.closed(), "", Some(wait))).await {
+                    // While the data store is away everybody may try.
+                    None => {}
+                    Some(closed) if closed.is_some() => limit.is_ours = true,
+                    Some(_) => longest = longest.max(Some(wait)),
+                }
             }
         }
         longest.map_or(Ok(()), |wait| Err(too_many_requests(wait)))
+    }
+
+    /// Opens again what it has closed.
+    async fn open(&self, request: &Request) {
+        let values = request.values();
+        for limit in self.limits.iter().filter(|limit| limit.is_ours) {
+            ask(request, values.remove(&limit.closed())).await;
+        }
     }
 
     /// The attempt was right: it counts no more, nor do those before it from this address.
@@ -132,6 +143,7 @@ impl Attempt {
             };
             count(request, &limit.counter, -by, WINDOW).await;
         }
+        self.open(request).await;
         if let Some(known) = self.known.filter(|_| !self.limits.is_empty()) {
             let values = request.values();
             ask(request, values.set(&known, "", Some(KNOWN))).await;
@@ -143,6 +155,7 @@ impl Attempt {
         for limit in &self.limits {
             count(request, &limit.counter, -1, WINDOW).await;
         }
+        self.open(request).await;
     }
 }
 

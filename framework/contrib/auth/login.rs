@@ -90,14 +90,16 @@ pub async fn authenticate_with(
     request: Option<&Request>,
     credentials: &Credentials,
 ) -> Result<Option<Authenticated>> {
-    let Some(request) = request else { return known(site, credentials, None).await };
+    let Some(request) = request else { return known(site, credentials, None, &mut false).await };
     let username = credentials.get("username").unwrap_or_default();
     let attempt = Attempt::begin(request, username).await?;
-    let known = known(site, credentials, Some(request)).await;
+    let mut was_answered = false;
+    let known = known(site, credentials, Some(request), &mut was_answered).await;
     match &known {
         Ok(Some(_)) => attempt.succeed(request).await,
-        Ok(None) => {}
-        Err(_) => attempt.undo(request).await,
+        // A backend that has said no has looked at the password, whatever went wrong behind it.
+        Err(_) if !was_answered => attempt.undo(request).await,
+        _ => {}
     }
     known
 }
@@ -106,6 +108,7 @@ async fn known(
     site: &Site,
     credentials: &Credentials,
     request: Option<&Request>,
+    was_answered: &mut bool,
 ) -> Result<Option<Authenticated>> {
     for backend in Backends::of(site).all() {
         match backend.authenticate(site, credentials).await {
@@ -113,8 +116,11 @@ async fn known(
                 return Ok(Some(Authenticated { user, backend: backend.name() }));
             }
             // Who is not active is nobody, whatever a backend says.
-            Ok(_) => {}
-            Err(error) if error.is_permission_denied() => break,
+            Ok(_) => *was_answered = true,
+            Err(error) if error.is_permission_denied() => {
+                *was_answered = true;
+                break;
+            }
             Err(error) => return Err(error),
         }
     }

@@ -94,7 +94,9 @@ fn wanted_next(request: &Request, data: &FormData) -> String {
 }
 
 fn safe<'n>(request: &Request, next: &'n str) -> Option<&'n str> {
-    is_safe_next(next, request.host(), request.is_secure()).then_some(next)
+    // Without a slash it would be taken for the name of a URL.
+    let is_safe = is_safe_next(next, request.host(), request.is_secure()) && next.contains('/');
+    is_safe.then_some(next)
 }
 
 /// The URL of the app's line `name`, in the include that the request's own line is in.
