@@ -183,9 +183,9 @@ pub(super) fn file_name(sent: &str) -> Option<String> {
 pub(super) fn plain_name(name: &str) -> String {
     let fits = |letter: &char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.');
     let plain: String = name.replace(' ', "_").chars().filter(fits).collect();
-    // A hyphen in front is an option to somebody's program.
-    let plain = plain.trim_start_matches('-');
-    if matches!(plain, "" | "." | "..") { "file".to_owned() } else { plain.to_owned() }
+    // A hyphen in front is an option to somebody's program, a dot hides, or configures a server.
+    let plain = plain.trim_start_matches(['-', '.']);
+    if plain.is_empty() { "file".to_owned() } else { plain.to_owned() }
 }
 
 /// Neither a control character nor one that turns the others round or is none.

@@ -18,7 +18,10 @@ use crate::site::Opened;
 const PASSWORD: &str = "correct horse battery";
 
 /// Ways to say another site, or something that is no page of this one.
-const ELSEWHERE: [&str; 24] = [
+const ELSEWHERE: [&str; 26] = [
+    // Names of URLs, or of none, are no URLs.
+    "nowhere",
+    "login",
     "https://evil.example/",
     "HTTPS://evil.example/",
     "//evil.example/",
@@ -154,6 +157,7 @@ async fn no_upload_leaves_its_folder_or_replaces_a_file() {
         ("..&#x2f;..&sol;x.txt", "x.txt", "x.txt"),
         ("a\u{0}b%0D%0A\u{202e}.txt", "ab.txt", "ab.txt"),
         ("$(reboot) -rf.sh", "$(reboot) -rf.sh", "reboot_-rf.sh"),
+        (".htaccess", ".htaccess", "htaccess"),
     ] {
         let form = multipart(&[(sent, b"content")]);
         let answer = client.post("/upload/", &[]).body(MULTIPART, form).await;
