@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use futures_util::future::join_all;
 use hulse_tests::{Surroundings, site_command, site_folder};
 
 /// Runs the site with `arguments`: exit code, stdout, stderr. Nobody is at its terminal.
@@ -83,4 +84,21 @@ async fn a_test_mail_shows_what_leaves_the_site() {
     let (code, _, said) = run(folder, &["sendtestemail", "nonsense"], &[console]).await;
     assert_eq!(code, 1);
     assert!(said.contains("\"nonsense\" is no address of mail"), "{said}");
+}
+
+#[tokio::test]
+async fn of_eight_who_take_one_name_at_once_one_gets_it_and_the_others_are_told() {
+    let folder = site_folder();
+    let folder = folder.path();
+    run(folder, &["migrate"], &[]).await;
+    let arguments = ["createsuperuser", "--noinput", "--username", "ann", "--email", "a@b.org"];
+    // A password, so that there is time between the look and the row.
+    let secret = [("DJANGO_SUPERUSER_PASSWORD", "correct horse battery")];
+    let all = join_all((0..8).map(|_| run(folder, &arguments, &secret))).await;
+    let (made, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(|(code, ..)| *code == 0);
+    assert_eq!(made.len(), 1, "{refused:?}");
+    for (code, told, said) in refused {
+        let words = "Error: That username is already taken.";
+        assert_eq!((code, told.as_str(), said.trim()), (1, "", words));
+    }
 }

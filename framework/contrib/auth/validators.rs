@@ -84,7 +84,7 @@ pub(super) fn checks(settings: &conf::Auth) -> Vec<Check> {
         return Vec::new();
     }
     let words = "auth.password_score_min is set, but nothing here can tell a password's score";
-    vec![Check::error("auth.E101", words).hint("build with the feature `zxcvbn` of `hulse`")]
+    vec![Check::error("auth.E104", words).hint("build with the feature `zxcvbn` of `hulse`")]
 }
 
 fn is_too_similar(password: &str, value: &str) -> bool {

@@ -49,9 +49,19 @@ impl Createsuperuser {
             match wanted? {
                 Ok(wanted) => {
                     let password = wanted.password.as_ref().map(Secret::expose);
-                    User::create_superuser(site, &wanted.username, &wanted.email, password).await?;
-                    tell("Superuser created successfully.\n");
-                    Ok(ExitCode::SUCCESS)
+                    let Wanted { username, email, .. } = &wanted;
+                    match User::create_superuser(site, username, email, password).await {
+                        Ok(_) => {
+                            tell("Superuser created successfully.\n");
+                            Ok(ExitCode::SUCCESS)
+                        }
+                        // Somebody else was quicker.
+                        Err(error) if error.is_unique_violation() => {
+                            complain(TAKEN);
+                            Ok(ExitCode::from(REFUSED))
+                        }
+                        Err(error) => Err(error),
+                    }
                 }
                 Err(why) => {
                     complain(&why);
@@ -100,6 +110,9 @@ impl Createsuperuser {
     }
 }
 
+/// What is said of a name that another user has.
+const TAKEN: &str = "Error: That username is already taken.";
+
 struct Wanted {
     username: String,
     email: String,
@@ -116,7 +129,7 @@ async fn name_fault(username: &str, site: &Site) -> Result<Option<String>> {
         return Ok(Some(fault));
     }
     let taken = User::objects().filter(|u| u.username().eq(&username)).exists(site).await?;
-    Ok(taken.then(|| "Error: That username is already taken.".to_owned()))
+    Ok(taken.then(|| TAKEN.to_owned()))
 }
 
 /// Why this can be nobody's address; none at all is allowed.
