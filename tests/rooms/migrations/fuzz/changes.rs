@@ -253,7 +253,8 @@ impl Sketch {
             }
             2 if !field.unique && field.kind != Kind::Json => field.index = !field.index,
             3 if field.to.is_some() && !has_rows => field.to = Some(other),
-            3 if field.to.is_none() => {
+            // It may be new, and one value is not unique where there are rows.
+            3 if field.to.is_none() && !(has_rows && field.unique) => {
                 field.default = if field.default.is_none() { value(&field.kind) } else { None };
             }
             _ if field.to.is_none() && !is_asked => {
