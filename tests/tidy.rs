@@ -5,10 +5,11 @@
 //!
 //! Invariant: a rule is a pure function from text to problems, and is itself tested on bad input.
 
+mod dependencies;
+
 use std::collections::BTreeMap;
-use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 /// The rooms, lowest row first. A room uses only rooms of rows above its own in this list.
 const ROWS: &[&[&str]] = &[
@@ -205,7 +206,6 @@ fn the_repository_is_tidy() {
     walk(root, &mut paths);
     let sources: Vec<Source> = paths.iter().filter_map(|path| read(root, path)).collect();
     assert!(sources.len() > 30, "only {} files found below {}", sources.len(), root.display());
-
     let mut problems: Vec<Problem> = sources.iter().flat_map(check_file).collect();
     problems.extend(check_room_sizes(&sources));
     problems.extend(check_doors(root, &sources));
