@@ -5,8 +5,8 @@
 //! process tree. Printed: the median of each side and of the rounds' ratios, beside the promise.
 //!
 //! Servers: a site under `pulse -w 1` with everything that is on by default (`site`; arbiter, store
-//! and worker are counted), and the same work by hand with axum, sqlx and tera (`hand`), which has
-//! a session only where it needs one.
+//! and worker are counted) but the waits of too many logins, and the same work by hand with axum,
+//! sqlx and tera (`hand`), which has a session only where it needs one.
 //!
 //! Cases: `plain` a text for a visitor without cookies; `cookie` the text for one who brings a
 //! session; `row` one row of SQLite; `page` a page of twelve; `account` a page that greets the

@@ -36,8 +36,10 @@ pub async fn revoke_session(request: &Request, handle: &str) -> Result<bool> {
     Ok(!ended.is_empty())
 }
 
-/// Ends all sessions of who asks but this one, with what is open in them, in all processes; how
-/// many of the list those were. Sessions that are cookies stay: only what is open in them ends.
+/// Ends all listed sessions of who asks but this one, with what is open in them, in all processes;
+/// how many of the list those were. The list has a bound: somebody with more sessions than that
+/// keeps the rest until the password is changed. Sessions that are cookies stay, too: only what is
+/// open in them ends.
 ///
 /// # Errors
 /// As [`open_sessions`].
@@ -53,8 +55,9 @@ pub async fn revoke_other_sessions(request: &Request) -> Result<usize> {
     Ok(ended.len())
 }
 
-/// Ends all sessions of `user`, with what is open in them, in all processes; how many of the list
-/// those were. For whoever runs the site; a closed account and a new password do it by themselves.
+/// Ends all listed sessions of `user`, with what is open in them, in all processes; how many of the
+/// list those were, which has a bound as for [`revoke_other_sessions`]. For whoever runs the site:
+/// a closed account and a new password do it by themselves, and to all there are.
 ///
 /// # Errors
 /// As [`open_sessions`].
