@@ -90,7 +90,9 @@ pub struct Server {
     pub body_rate_min: u64,
     /// How long a connection stays open between two requests, seconds.
     pub keep_alive: u64,
-    /// How long a client may take nothing of an answer, seconds.
+    /// How long a client may take nothing of what it is sent, seconds: not read it nor, over TCP,
+    /// say that it came, as one behind a cut wire. Who is sent nothing is asked meanwhile whether
+    /// it is there.
     pub write_timeout: u64,
     /// Named channels its workers read, by names or patterns (`*`, `?`); none: all.
     pub only_channels: Vec<String>,
@@ -153,7 +155,7 @@ impl Default for Server {
             body_timeout: 30,
             body_rate_min: 500,
             keep_alive: 75,
-            write_timeout: 60,
+            write_timeout: 30,
             only_channels: Vec::new(),
             exclude_channels: Vec::new(),
             runtime_dir: ".hulse".into(),

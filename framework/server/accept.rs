@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::HeaderValue;
-use rustix::net::{AddressFamily, sockopt::socket_domain};
+use rustix::net::{AddressFamily, sockopt};
 use tokio::io::{Interest, unix::AsyncFd};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
@@ -49,6 +49,15 @@ const LAST_REQUESTS: Duration = Duration::from_millis(100);
 /// is the last. Who is closed without having been told may have sent one at that moment.
 const LAST_REQUESTS_REPLACED: Duration = Duration::from_secs(10);
 
+/// A peer that is silent is asked for the third time at the end of its patience, whose parts these
+/// are: the last of three questions is the one that counts.
+const PROBES: u32 = 7;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The kernel's own bound (`MAX_TCP_KEEPIDLE`, tcp.h).
+const PROBE_INTERVAL_MAX: Duration = Duration::from_secs(32_767);
+
 /// A listening socket on this worker's runtime.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -64,20 +73,38 @@ enum Listening {
 }
 
 impl Socket {
-    /// Takes over a socket handed down by the arbiter.
+    /// Takes over a socket handed down by the arbiter. A peer of which nothing is heard for
+    /// `patience`, though it was asked or sent something, is gone.
     #[expect(
         deprecated,
         reason = "what replaces it is an unsafe fn; a std listener's descriptor stays the same"
     )]
-    pub(super) fn from_fd(fd: OwnedFd) -> Result<Self> {
+    pub(super) fn from_fd(fd: OwnedFd, patience: Duration) -> Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
-        let listening = match socket_domain(&fd)? {
+        let listening = match sockopt::socket_domain(&fd)? {
             AddressFamily::UNIX => Listening::Unix(UnixListener::from(fd)),
-            _ => Listening::Tcp(TcpListener::from(fd)),
+            _ => {
+                notice_lost_peers(&fd, patience)?;
+                Listening::Tcp(TcpListener::from(fd))
+            }
         };
         let host = listening.host()?;
         Ok(Self { listening: AsyncFd::with_interest(listening, Interest::READABLE)?, host })
     }
+}
+
+/// Has the kernel drop connections whose other end says nothing for `patience`: not that it has
+/// what it was sent (`TCP_USER_TIMEOUT`, else some 15 minutes), nor, if there is nothing to send,
+/// that it is there (keep-alive probes, else never). Linux hands these on to what is accepted.
+fn notice_lost_peers(listener: &OwnedFd, patience: Duration) -> io::Result<()> {
+    let between = (patience / PROBES).clamp(SECOND, PROBE_INTERVAL_MAX);
+    let first = patience.saturating_sub(between * 2).clamp(SECOND, PROBE_INTERVAL_MAX);
+    let milliseconds = u32::try_from(patience.as_millis()).unwrap_or(i32::MAX.cast_unsigned());
+    sockopt::set_tcp_user_timeout(listener, milliseconds.min(i32::MAX.cast_unsigned()))?;
+    sockopt::set_tcp_keepidle(listener, first)?;
+    sockopt::set_tcp_keepintvl(listener, between)?;
+    sockopt::set_socket_keepalive(listener, true)?;
+    Ok(())
 }
 
 impl AsRawFd for Listening {

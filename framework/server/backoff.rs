@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// A process that lived this long was healthy; its death is the first again.
 const HEALTHY: Duration = Duration::from_secs(5);
 
@@ -10,6 +12,20 @@ const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Never longer, so that a mended site serves again within seconds.
 const LONGEST: Duration = Duration::from_secs(4);
+
+/// Two that have died before are not started closer to each other than this: what many places wait,
+/// each by itself, would add up to dozens of starts a second.
+const APART: Duration = Duration::from_millis(100);
+
+/// The first moment from `wanted` on that is apart from all that are `taken`.
+pub(super) fn apart(wanted: Instant, taken: impl Iterator<Item = Instant>) -> Instant {
+    let mut taken: Vec<Instant> = taken.filter(|taken| *taken + APART > wanted).collect();
+    taken.sort_unstable();
+    taken.into_iter().fold(wanted, |due, taken| match due + APART > taken {
+        true => due.max(taken + APART),
+        false => due,
+    })
+}
 
 /// Deaths in a row of one place.
 #[derive(Clone, Copy, Debug, Default)]

@@ -13,6 +13,9 @@ use tokio::time::Instant;
 
 use crate::conf::ServiceManager;
 
+/// How often it hears that the start still goes on.
+pub(super) const PREPARING: Duration = Duration::from_secs(10);
+
 /// The line to the service manager.
 #[derive(Debug)]
 pub(super) struct Manager {
@@ -33,6 +36,13 @@ impl Manager {
     /// All serve: for the first time, or after a reload.
     pub(super) fn ready(&self, words: &str) {
         self.tell(&format!("READY=1\nMAINPID={}\nSTATUS={words}", std::process::id()));
+    }
+
+    /// What has to be done before the start takes as long as it takes: another `migrate` may be at
+    /// it. Said every [`PREPARING`].
+    pub(super) fn preparing(&self) {
+        let patience = (PREPARING * 3).as_micros();
+        self.tell(&format!("EXTEND_TIMEOUT_USEC={patience}\nSTATUS=preparing the database"));
     }
 
     /// Others take over.

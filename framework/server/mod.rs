@@ -54,6 +54,7 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use crate::apps::Project;
@@ -144,13 +145,12 @@ pub fn pulse(
     identity.map_or(Ok(()), |identity| prepare::become_user(settings, &identity, &listeners))?;
     child::runtime(1)?.block_on(async {
         let mut signals = Signals::new()?;
-        let desk = match predecessor.as_mut().and_then(|before| before.control.take()) {
-            Some(bound) => Desk::new(bound)?,
-            None => Desk::open(settings)?,
-        };
+        let desk = desk(predecessor.as_mut(), settings)?;
         let (handed_over, monitor) = (CancellationToken::new(), Monitor::default());
         let urls = listeners.iter().map(|it| it.url(tls)).collect::<Result<Vec<_>>>()?;
-        if !is_prepared(project, settings, &options, &mut signals).await? {
+        let manager = Manager::new(&manager);
+        let prepared = prepare::database(project, settings, &options);
+        if !is_prepared(prepared, &manager, &mut signals).await? {
             return Ok(());
         }
         let (store_path, store) = prepare::store(data_store, settings)?.unzip();
@@ -166,7 +166,7 @@ pub fn pulse(
             monitor: monitor.clone(),
             times: Times::new(settings),
             database: options.preparation(),
-            manager: Manager::new(&manager),
+            manager,
             binds,
             metrics: metrics.as_ref().map(address::Listener::socket).transpose()?,
             control: desk.as_ref().map(Desk::socket).transpose()?,
@@ -200,18 +200,28 @@ pub fn pulse(
     })
 }
 
-/// Sees to the database; `false` if a signal wants the end before that is done.
+/// Where `ctl` is answered, if it is: on the predecessor's socket, if there is one.
+fn desk(predecessor: Option<&mut Predecessor>, settings: &Settings) -> Result<Option<Desk>> {
+    match predecessor.and_then(|before| before.control.take()) {
+        Some(bound) => Desk::new(bound),
+        None => Desk::open(settings),
+    }
+}
+
+/// Waits until the database is `prepared`; `false` if a signal wants the end before that is done.
 async fn is_prepared(
-    project: &Project,
-    settings: &Settings,
-    options: &Options,
+    prepared: impl Future<Output = Result<()>>,
+    manager: &Manager,
     signals: &mut Signals,
 ) -> Result<bool> {
-    let stop = tokio::select! {
-        prepared = prepare::database(project, settings, options) => {
-            return prepared.map(|()| true).map_err(not_begun);
+    let mut beat = interval(manager::PREPARING);
+    tokio::pin!(prepared);
+    let stop = loop {
+        tokio::select! {
+            prepared = &mut prepared => return prepared.map(|()| true).map_err(not_begun),
+            stop = signals.stop() => break stop,
+            _ = beat.tick() => manager.preparing(),
         }
-        stop = signals.stop() => stop,
     };
     tracing::info!(?stop, "stopped before it began");
     Ok(false)

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::address::Address;
-use super::backoff::Backoff;
+use super::backoff::{Backoff, apart};
 
 fn check(text: &str, expected: Option<&str>) {
     let address = text.parse::<Address>().ok().map(|address| address.to_string());
@@ -42,4 +42,22 @@ fn a_long_life_makes_the_next_death_the_first_again() {
         backoff.wait(Duration::ZERO);
     }
     assert_eq!(backoff.wait(Duration::from_secs(60)), Duration::ZERO);
+}
+
+#[test]
+fn starts_of_those_who_keep_dying_are_kept_apart() {
+    let now = tokio::time::Instant::now();
+    let check = |wanted: u64, taken: &[u64], expected: u64| {
+        let at = |ms: &u64| now + Duration::from_millis(*ms);
+        let due = apart(at(&wanted), taken.iter().map(at));
+        assert_eq!((due - now).as_millis(), expected.into(), "{wanted} beside {taken:?}");
+    };
+    check(100, &[], 100);
+    check(100, &[0, 1000], 100);
+    check(100, &[100], 200);
+    check(100, &[300, 100, 200], 400);
+    check(100, &[150, 400], 250);
+    check(100, &[100, 320], 200);
+    check(100, &[100, 250], 350);
+    check(4000, &[100, 200, 300], 4000);
 }

@@ -20,7 +20,7 @@ use crate::server::accept::{Acceptor, Socket};
 use crate::server::balance::{Board, Share};
 use crate::server::child::{self, Begun, Control, Heard, ORPHAN_SECONDS_MAX};
 use crate::server::control::{Counts, Leave, Preparation, Start};
-use crate::server::development::Release;
+use crate::server::development::{Release, tell_findings};
 use crate::server::handler::Handler;
 use crate::server::prepare;
 use crate::server::serve::Serving;
@@ -67,6 +67,7 @@ async fn begin(
     let layer = prepare::layer(&settings, start.store.as_deref())?;
     let connections_max = settings.server.connections_max;
     let site = project.open(settings, layer).await?;
+    tell_findings(project, &site, &start.release).await;
     site.layer().ready().await?;
     run_background(&site, project.resolver());
     if site.settings().server.data_store.expose() == "memory://" {
@@ -77,7 +78,9 @@ async fn begin(
     site.keep(|_| Release(start.release.clone()));
     let serving = Serving::new(Handler::new(project, &site), site.settings())?;
     let acceptor = Acceptor::new(serving, connections_max, share);
-    let sockets = descriptors.map(Socket::from_fd).collect::<Result<_>>()?;
+    let patience = Duration::from_secs(site.settings().server.write_timeout);
+    let sockets = descriptors.map(|socket| Socket::from_fd(socket, patience));
+    let sockets = sockets.collect::<Result<_>>()?;
     Ok((site, acceptor, sockets))
 }
 

@@ -1,4 +1,5 @@
-//! Visitors that ask as fast as they can, on kept connections and on fresh ones, and count.
+//! Visitors that ask as fast as they can, or as people do, on kept connections and on fresh ones,
+//! and count.
 
 use std::io;
 use std::sync::Arc;
@@ -10,10 +11,13 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 /// Longest wait for an answer.
 const WAIT: Duration = Duration::from_secs(30);
+
+/// How often each of those asks who do not hurry.
+const PACE: Duration = Duration::from_millis(100);
 
 /// What a crowd has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +25,10 @@ pub(crate) struct Seen {
     pub(crate) answered: usize,
     /// What went wrong, in words.
     pub(crate) failures: Vec<String>,
+    /// How many more found nobody who listens.
+    pub(crate) refused: usize,
+    /// The longest wait for an answer.
+    pub(crate) slowest: Duration,
     /// Answers that said they were the last of their connection.
     pub(crate) last: usize,
 }
@@ -35,12 +43,23 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// `kept` visitors keep their connection, `fresh` ones make one for each request.
     pub(crate) fn come(address: &str, kept: usize, fresh: usize) -> Self {
+        Self::of(address, kept, fresh, None)
+    }
+
+    /// The same, each ten times a second. As a browser does, they look before they ask whether the
+    /// connection they have kept was closed.
+    pub(crate) fn stroll(address: &str, kept: usize, fresh: usize) -> Self {
+        Self::of(address, kept, fresh, Some(PACE))
+    }
+
+    fn of(address: &str, kept: usize, fresh: usize, pace: Option<Duration>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = watch::Sender::new(0);
         let visitor = |number: usize| {
             let visitor = Visitor {
                 address: address.to_owned(),
                 is_kept: number < kept,
+                pace: pace.map(|pace| (pace, pace * number as u32 / (kept + fresh) as u32)),
                 connection: None,
                 seen: Seen::default(),
             };
@@ -63,6 +82,8 @@ impl Crowd {
         for seen in join_all(self.visitors).await.into_iter().map(Result::unwrap) {
             all.answered += seen.answered;
             all.last += seen.last;
+            all.refused += seen.refused;
+            all.slowest = all.slowest.max(seen.slowest);
             all.failures.extend(seen.failures);
         }
         all
@@ -72,17 +93,30 @@ impl Crowd {
 struct Visitor {
     address: String,
     is_kept: bool,
+    /// How often he asks, and when first.
+    pace: Option<(Duration, Duration)>,
     connection: Option<BufReader<TcpStream>>,
     seen: Seen,
 }
 
 impl Visitor {
     async fn visit(mut self, stop: Arc<AtomicBool>, answered: watch::Sender<usize>) -> Seen {
+        let mut pace = self.pace.map(|(pace, first)| interval_at(Instant::now() + first, pace));
+        pace.iter_mut().for_each(|pace| pace.set_missed_tick_behavior(MissedTickBehavior::Delay));
         while !stop.load(Ordering::Relaxed) {
+            if let Some(pace) = &mut pace {
+                pace.tick().await;
+                self.look();
+            }
+            let begun = Instant::now();
             match timeout(WAIT, self.ask()).await {
                 Ok(Ok(())) => {
                     self.seen.answered += 1;
+                    self.seen.slowest = self.seen.slowest.max(begun.elapsed());
                     answered.send_modify(|answered| *answered += 1);
+                }
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    self.seen.refused += 1;
                 }
                 Ok(Err(error)) => {
                     self.connection = None;
@@ -95,6 +129,15 @@ impl Visitor {
             }
         }
         self.seen
+    }
+
+    /// Leaves a connection that was closed.
+    fn look(&mut self) {
+        let is_there = |connection: &BufReader<TcpStream>| {
+            let read = connection.get_ref().try_read(&mut [0]);
+            read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        };
+        self.connection = self.connection.take().filter(is_there);
     }
 
     /// One request. A connection is left when its answer says that it was the last, and only then.

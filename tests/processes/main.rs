@@ -13,6 +13,7 @@ mod check;
 mod crowd;
 mod csp;
 mod ctl;
+mod cut_wire;
 mod djchat;
 mod djchat_page;
 mod fixtures;

@@ -186,6 +186,8 @@ async fn tells_its_manager(manager: UnixDatagram, name: &str) {
     let manager = tokio::net::UnixDatagram::from_std(manager).unwrap();
     let environment = testsite(&[("NOTIFY_SOCKET", name), ("WATCHDOG_USEC", "1000000")]);
     let pulse = Pulse::start_in(environment, &["-w", "1"]).await;
+    let said = heard(&manager, "").await;
+    assert!(said.starts_with("EXTEND_TIMEOUT_USEC="), "its first word: {said}");
     let said = heard(&manager, "READY=1").await;
     let process = format!("MAINPID={}", pulse.arbiter().as_raw_nonzero());
     assert!(said.contains(&process) && said.contains("STATUS=1 workers"), "{said}");

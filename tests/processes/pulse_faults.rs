@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -12,7 +10,7 @@ use hulse_tests::{Pulse, Visitor};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::time::interval;
 
 /// A killed process is back within this time.
 const BACK: Duration = Duration::from_secs(1);
@@ -28,79 +26,6 @@ async fn ask(address: &str, path: &str) -> io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     if answer.starts_with("HTTP/1.1 200") { Ok(answer) } else { Err(io::Error::other(answer)) }
-}
-
-/// Visitors that ask again and again until they are stopped.
-struct Crowd {
-    stop: Arc<AtomicBool>,
-    visitors: Vec<JoinHandle<(usize, usize)>>,
-}
-
-impl Crowd {
-    fn come(pulse: &Pulse, count: usize) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let visitor = |_| {
-            let (stop, address) = (Arc::clone(&stop), pulse.address().to_owned());
-            tokio::spawn(async move {
-                let (mut answered, mut failed) = (0, 0);
-                while !stop.load(Ordering::Relaxed) {
-                    match ask(&address, "/").await {
-                        Ok(_) => answered += 1,
-                        Err(_) => failed += 1,
-                    }
-                }
-                (answered, failed)
-            })
-        };
-        let visitors = (0..count).map(visitor).collect();
-        Self { stop, visitors }
-    }
-
-    /// How many requests were answered, and how many were not.
-    async fn go(self) -> (usize, usize) {
-        self.stop.store(true, Ordering::Relaxed);
-        let counts = join_all(self.visitors).await.into_iter().map(Result::unwrap);
-        counts.fold((0, 0), |(a, b), (answered, failed)| (a + answered, b + failed))
-    }
-}
-
-#[tokio::test]
-async fn a_killed_worker_is_back_in_a_second_and_only_its_own_requests_fail() {
-    const VISITORS: usize = 8;
-    let mut pulse = Pulse::start_testsite(&["-w", "4"]).await;
-    let before = pulse.workers();
-    let crowd = Crowd::come(&pulse, VISITORS);
-    for _ in 0..3 {
-        let victim = pulse.workers()[0];
-        let seen = pulse.log().len();
-        let begun = Instant::now();
-        kill_process(victim, Signal::KILL).unwrap();
-        pulse.said_after(seen, "is ready").await;
-        let took = begun.elapsed();
-        assert!(took < BACK, "{took:?}");
-        assert_eq!(pulse.workers().len(), 4);
-        assert!(!pulse.workers().contains(&victim));
-    }
-    let (answered, failed) = crowd.go().await;
-    assert!(answered > 100 && failed <= 3 * VISITORS, "{answered} answered, {failed} failed");
-    assert!(pulse.workers().iter().filter(|pid| before.contains(pid)).count() >= 1);
-    assert_eq!(pulse.stop().await, 0);
-}
-
-#[tokio::test]
-async fn all_workers_killed_at_once_refuse_nobody() {
-    let mut pulse = Pulse::start_testsite(&["-w", "3"]).await;
-    let seen = pulse.log().len();
-    for worker in pulse.workers() {
-        kill_process(worker, Signal::KILL).unwrap();
-    }
-    // The listening socket is the arbiter's: this waits for a worker.
-    ask(pulse.address(), "/").await.unwrap();
-    for worker in ["worker 1 is ready", "worker 2 is ready", "worker 3 is ready"] {
-        pulse.said_after(seen, worker).await;
-    }
-    assert_eq!(pulse.workers().len(), 3);
-    assert_eq!(pulse.stop().await, 0);
 }
 
 #[tokio::test]
@@ -148,22 +73,34 @@ async fn a_killed_store_is_back_in_a_second() {
 
 #[tokio::test]
 async fn workers_that_die_at_every_start_are_started_ever_less_often() {
-    let mut pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let pulse = Pulse::start_testsite(&["-w", "8"]).await;
     let arbiter = pulse.arbiter();
     fs::write(pulse.folder().join("die-at-start"), "").unwrap();
     for worker in pulse.workers() {
         kill_process(worker, Signal::KILL).unwrap();
     }
-    let deaths = |log: &str| log.lines().filter(|line| line.contains("died (signal: 6")).count();
-    pulse.said("wait=1.6s").await;
-    // Six deaths a worker until then, and not more: 0, 0.1, 0.2, 0.4, 0.8, 1.6 seconds.
-    let died = deaths(&pulse.log());
-    assert!((5..=12).contains(&died), "{died}: {}", pulse.log());
+    // How many had died when.
+    let mut deaths = Vec::new();
+    let (begun, mut look) = (Instant::now(), interval(Duration::from_millis(20)));
+    while begun.elapsed() < Duration::from_secs(3) {
+        let log = pulse.log();
+        let died = log.lines().filter(|line| line.contains("died (signal: 6")).count();
+        deaths.push((Instant::now(), died));
+        look.tick().await;
+    }
+    let in_a_second = |(at, died): &(Instant, usize)| {
+        let before = deaths.iter().rfind(|(earlier, _)| *at - *earlier > Duration::from_secs(1));
+        died - before.map_or(0, |(_, died)| *died)
+    };
+    let most = deaths.iter().map(in_a_second).max().unwrap();
+    println!("8 workers that die at every start: {most} starts a second at most");
+    assert!((8..20).contains(&most), "{most}: {}", pulse.log());
     assert_eq!(pulse.arbiter(), arbiter);
     fs::remove_file(pulse.folder().join("die-at-start")).unwrap();
     let begun = Instant::now();
     ask(pulse.address(), "/").await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(5), "it waits for the next start");
+    println!("it serves {:?} after the mend", begun.elapsed());
     assert_eq!(pulse.stop().await, 0);
 }
 

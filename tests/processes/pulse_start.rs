@@ -177,6 +177,23 @@ async fn a_database_url_that_is_none_is_refused() {
 }
 
 #[tokio::test]
+async fn unapplied_migrations_are_refused_unless_they_are_allowed() {
+    let accounts = with_environment("TESTSITE_ACCOUNTS", "1");
+    let folder = site_folder_of(Program::Testsite);
+    let start = ["pulse", "-w", "1", "-b", "127.0.0.1:0"];
+    refused(&folder, &accounts, &start, "unapplied migration(s)").await;
+    let mut command = site_command(folder.path(), &accounts);
+    command.args(start).arg("--allow-unmigrated");
+    let pulse = Pulse::launch(command, folder, accounts, "listening on http").await;
+    assert_eq!(Visitor::new(pulse.address()).get("/").await.status, 200);
+    pulse.manage(&["ctl", "reload"], &[]).await;
+    assert_eq!(Visitor::new(pulse.address()).get("/").await.status, 200);
+    let shown = pulse.manage(&["showmigrations"], &[]).await;
+    assert!(shown.contains("[ ]") && !shown.contains("[X]"), "nothing is migrated: {shown}");
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
 async fn workers_that_die_at_every_start_end_the_start() {
     let folder = site_folder_of(Program::Testsite);
     fs::write(folder.path().join("die-at-start"), "").unwrap();

@@ -5,7 +5,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use hulse_tests::{Pulse, Visitor, VisitorSocket};
+use hulse_tests::{
+    Program, Pulse, Surroundings, Visitor, VisitorSocket, site_command, site_folder_of,
+};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -165,6 +167,30 @@ async fn workers_that_die_at_their_start_leave_the_old_ones() {
     let ready: Vec<i64> = ready_workers(&status, 2);
     assert_eq!(ready.len(), 2, "{status}");
     assert!(ready.iter().all(|id| !workers.iter().any(|old| i64::from(*old) == *id)), "{status}");
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_build_that_wants_migrations_leaves_the_old_workers() {
+    let environment = vec![("TESTSITE_ACCOUNTS".to_owned(), "1".to_owned())];
+    let surroundings =
+        Surroundings { program: Program::Testsite, environment, ..Surroundings::default() };
+    let folder = site_folder_of(Program::Testsite);
+    let migrated = site_command(folder.path(), &surroundings).arg("migrate").output().await;
+    assert!(migrated.unwrap().status.success());
+    let mut command = site_command(folder.path(), &surroundings);
+    command.args(["pulse", "-w", "2", "-b", "127.0.0.1:0"]);
+    let pulse = Pulse::launch(command, folder, surroundings, "listening on http").await;
+    let workers = ids(&pulse.workers());
+    // What the files have and the database has not.
+    pulse.manage(&["migrate", "sessions", "zero"], &[]).await;
+    let said = reload_fails(&pulse).await;
+    assert!(said.contains("unapplied migration(s)"), "{said}");
+    assert_eq!(ids(&pulse.workers()), workers);
+    assert_eq!(Visitor::new(pulse.address()).get("/").await.status, 200);
+    pulse.manage(&["migrate"], &[]).await;
+    reload(&pulse).await;
+    assert!(ids(&pulse.workers()).is_disjoint(&workers));
     assert_eq!(pulse.stop().await, 0);
 }
 

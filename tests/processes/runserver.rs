@@ -33,6 +33,19 @@ fn write(folder: &Path, file: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
+#[tokio::test]
+async fn a_reload_says_that_migrations_are_not_applied() {
+    let (folder, surroundings) = (site_folder_of(Program::Djchat), Surroundings::default());
+    let mut command = site_command(folder.path(), &surroundings);
+    command.args(["runserver", "0"]);
+    let words = "development server at http";
+    let mut pulse = Pulse::launch(command, folder, surroundings, words).await;
+    let (seen, file) = (pulse.log().len(), pulse.folder().join("settings.toml"));
+    fs::write(&file, fs::read_to_string(&file).unwrap() + "# new\n").unwrap();
+    pulse.said_after(seen, "migrations are not applied: run `manage migrate`").await;
+    assert_eq!(pulse.stop().await, 0);
+}
+
 /// What browsers ask for pages with.
 const AS_PAGE: [(&str, &str); 1] = [("Accept", "text/html,*/*;q=0.8")];
 
@@ -97,9 +110,13 @@ async fn pages_follow_templates_style_sheets_and_settings() {
     write(&folder, "settings.toml", "debug = tru\n");
     window.wait_for(&format!("{OVERLAY}.textContent.includes('settings.toml')")).await;
     pulse.said_after(seen, "It cannot be reloaded").await;
-    write(&folder, "settings.toml", SETTINGS);
+    // What can be served is, and what is wrong with it is said each time.
+    let seen = pulse.log().len();
+    let careless = format!("{SETTINGS}[security]\nreferrer_policy = \"never\"\n");
+    write(&folder, "settings.toml", &careless);
     window.wait_for(&format!("{OVERLAY} === null && {LISTENS}")).await;
     shows(&mut window, "three").await;
+    pulse.said_after(seen, "security.E023: ").await;
     assert_eq!(pulse.stop().await, 0);
 }
 

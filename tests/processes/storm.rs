@@ -1,6 +1,6 @@
-//! Hundreds of sockets on four workers at up to 2,000 messages a second, whose senders do not wait
-//! for their answers, while a worker and the store are killed and a worker is stopped for ten
-//! seconds: who comes back with its place ends with every message once and in order.
+//! Hundreds of sockets on several workers at up to 2,000 messages a second, whose senders do not
+//! wait for their answers, while processes are killed and stopped: who comes back with its place
+//! ends with every message once and in order.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use hulse_tests::Pulse;
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::{Barrier, watch};
 use tokio::time::{interval, timeout};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::crowd::Crowd;
 
 /// Streams, each with a sender.
 const ROOMS: usize = 40;
@@ -33,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_millis(200);
 /// Longest wait for the end.
 const END: Duration = Duration::from_secs(60);
+/// What each sender says last.
+const LAST: u64 = u64::MAX;
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -44,20 +48,32 @@ struct Client {
     hello: String,
     at: Option<String>,
     seen: Vec<u64>,
-    gaps: usize,
+    /// How much it had seen when it was told of a gap.
+    gaps: Vec<usize>,
     came: usize,
+    watched: watch::Sender<Watched>,
+}
+
+/// What is seen of all clients while they are at it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watched {
+    /// How many have joined and not lost their connection.
+    present: usize,
+    /// The longest that one was without.
+    away: Duration,
 }
 
 impl Client {
-    fn new(pulse: &Pulse, room: usize, number: usize) -> Self {
+    fn new(address: &str, room: usize, number: usize, watched: watch::Sender<Watched>) -> Self {
         Self {
-            address: pulse.address().to_owned(),
+            address: address.to_owned(),
             room: format!("chat/r{room}"),
-            hello: format!("client-{room:04}-{number:04}"),
+            hello: format!("client-{:016x}", RandomState::new().hash_one(number)),
             at: None,
             seen: Vec::new(),
-            gaps: 0,
+            gaps: Vec::new(),
             came: 0,
+            watched,
         }
     }
 
@@ -81,7 +97,9 @@ impl Client {
             }
             if frame["joined"].is_string() {
                 let is_back = self.at.is_some();
-                self.gaps += usize::from(is_back && frame["recovered"] != true);
+                if is_back && frame["recovered"] != true {
+                    self.gaps.push(self.seen.len());
+                }
                 self.at = frame["at"].as_str().map(ToOwned::to_owned);
                 self.came += 1;
                 return Some(socket);
@@ -89,9 +107,20 @@ impl Client {
         }
     }
 
+    async fn reconnect(&mut self) -> Socket {
+        self.watched.send_modify(|watched| watched.present -= 1);
+        self.connect().await
+    }
+
     async fn connect(&mut self) -> Socket {
+        let begun = Instant::now();
         loop {
             if let Ok(Some(socket)) = timeout(PATIENCE, self.try_connect()).await {
+                let away = if self.came > 1 { begun.elapsed() } else { Duration::ZERO };
+                self.watched.send_modify(|watched| {
+                    watched.present += 1;
+                    watched.away = watched.away.max(away);
+                });
                 return socket;
             }
             // A moment, so as not to knock without a pause.
@@ -109,33 +138,40 @@ impl Client {
         }
     }
 
-    /// Reads until it has as many as were sent, once that is known.
-    async fn read(mut self, joined: &Barrier, mut sent: watch::Receiver<Option<usize>>) -> Self {
+    /// Reads until it has heard what is said last.
+    async fn read(mut self, joined: &Barrier) -> Self {
         let mut socket = self.connect().await;
         joined.wait().await;
-        while sent.borrow_and_update().is_none_or(|count| self.seen.len() < count) {
-            tokio::select! {
-                frame = next(&mut socket) => match frame {
-                    Some(frame) => self.hear(&frame),
-                    None => socket = self.connect().await,
-                },
-                _ = sent.changed() => {}
+        while self.seen.last() != Some(&LAST) {
+            match next(&mut socket).await {
+                Some(frame) => self.hear(&frame),
+                None => socket = self.reconnect().await,
             }
         }
+        self.seen.pop();
         self
     }
 
     /// Sends numbers at its pace until it is told to stop, each again and again until it is
     /// answered; how many.
-    async fn send(mut self, joined: &Barrier, stop: watch::Receiver<bool>) -> usize {
+    async fn send(mut self, joined: &Barrier, stop: watch::Receiver<bool>) -> u64 {
         let mut socket = self.connect().await;
         joined.wait().await;
         let mut pace = interval(Duration::from_secs(1) / RATE);
         let mut again = interval(AGAIN);
         let mut waiting = VecDeque::new();
         let mut refused = BTreeSet::new();
-        let mut count = 0;
-        while !*stop.borrow() || !waiting.is_empty() {
+        let (mut count, mut is_over) = (0, false);
+        loop {
+            if *stop.borrow() && waiting.is_empty() {
+                if is_over {
+                    return count;
+                }
+                // Now that all before it is answered.
+                is_over = true;
+                waiting.push_back(LAST);
+                self.say(&mut socket, LAST).await;
+            }
             let may_send = !*stop.borrow() && waiting.len() < WAITING_MAX;
             let is_well = tokio::select! {
                 // After a fault it hurries: it catches up with its pace.
@@ -158,17 +194,16 @@ impl Client {
             };
             if !is_well {
                 refused.clear();
-                socket = self.connect().await;
+                socket = self.reconnect().await;
                 for number in &waiting {
                     // Should it fail, the connection ends, and that is heard.
                     self.say(&mut socket, *number).await;
                 }
             }
         }
-        count
     }
 
-    async fn say(&self, socket: &mut Socket, number: usize) -> bool {
+    async fn say(&self, socket: &mut Socket, number: u64) -> bool {
         let frame = json!({ "send": self.room, "key": format!("k{number}"), "data": number });
         socket.send(Message::text(frame.to_string())).await.is_ok()
     }
@@ -176,7 +211,7 @@ impl Client {
 
 /// Takes an answer from those that are waited for, and notes which have to be said again; whether
 /// the connection can go on.
-fn is_well(frame: &Value, waiting: &mut VecDeque<usize>, refused: &mut BTreeSet<usize>) -> bool {
+fn is_well(frame: &Value, waiting: &mut VecDeque<u64>, refused: &mut BTreeSet<u64>) -> bool {
     let number = |key: &Value| key.as_str().and_then(|key| key.strip_prefix('k')?.parse().ok());
     if let Some(sent) = number(&frame["sent"]) {
         waiting.retain(|number| *number != sent);
@@ -203,7 +238,7 @@ async fn next(socket: &mut Socket) -> Option<Value> {
 }
 
 /// Lets so much time pass: what the test is about is the load meanwhile.
-async fn let_run(time: Duration) {
+pub(crate) async fn let_run(time: Duration) {
     let _elapsed = timeout(time, pending::<()>()).await;
 }
 
@@ -275,7 +310,17 @@ async fn random_faults(pulse: &Pulse) {
 #[tokio::test]
 async fn through_random_faults_every_message_comes_once_and_in_order() {
     let pulse = Pulse::start_testsite(&["-w", "3"]).await;
+    let crowd = Crowd::stroll(pulse.address(), 10, 10);
     storm(&pulse, random_faults(&pulse)).await;
+    let seen = crowd.go().await;
+    println!(
+        "{} requests answered, {} failed, {} refused",
+        seen.answered,
+        seen.failures.len(),
+        seen.refused
+    );
+    assert_eq!(seen.refused, 0);
+    assert!(seen.failures.len() * 100 < seen.answered, "{:?}", seen.failures);
 }
 
 /// Who lost their connections all at once.
@@ -286,7 +331,9 @@ const CROWD_LONG: usize = 1000;
 async fn a_crowd_that_returns_at_once_is_back_soon() {
     let count = if is_long() { CROWD_LONG } else { CROWD };
     let pulse = Pulse::start_testsite(&["-w", "4"]).await;
-    let mut clients: Vec<_> = (0..count).map(|i| Client::new(&pulse, i % ROOMS, i)).collect();
+    let mut clients: Vec<_> = (0..count)
+        .map(|i| Client::new(pulse.address(), i % ROOMS, i, watch::Sender::default()))
+        .collect();
     let sockets = join_all(clients.iter_mut().map(Client::connect)).await;
     for worker in pulse.workers() {
         kill_process(worker, Signal::KILL).unwrap();
@@ -302,14 +349,14 @@ async fn a_crowd_that_returns_at_once_is_back_soon() {
     let (half, last) = (took[count / 2], took[count - 1]);
     println!("{count} clients are back: half of them after {half:?}, all after {last:?}");
     assert!(last < Duration::from_secs(5), "{last:?}");
-    assert!(clients.iter().all(|client| client.gaps == 0 && client.came == 2));
+    assert!(clients.iter().all(|client| client.gaps.is_empty() && client.came == 2));
 }
 
 /// How often the workers are replaced.
 const RELOADS: usize = 3;
 const RELOADS_LONG: usize = 20;
 
-fn is_long() -> bool {
+pub(crate) fn is_long() -> bool {
     std::env::var_os("HULSE_TEST_LONG").is_some_and(|value| !value.is_empty())
 }
 
@@ -338,41 +385,181 @@ async fn through_reloads_every_message_comes_once_and_in_order() {
     assert_eq!(status["deaths"], 0);
 }
 
-/// Has clients read and say things while `faults` happen; how often one had to come back.
-#[expect(clippy::print_stdout, reason = "the figures of the run")]
+/// The largest storm at a site in which nobody may miss anything; how often one had to come back.
 async fn storm(pulse: &Pulse, faults: impl Future<Output = ()>) -> usize {
     let readers = if is_long() { READERS_LONG } else { READERS };
-    let joined = Barrier::new(ROOMS * (readers + 1) + 1);
-    let (stop, stopped) = watch::channel(false);
-    let (counts, known): (Vec<_>, Vec<_>) = (0..ROOMS).map(|_| watch::channel(None)).unzip();
-    let reading = join_all((0..ROOMS * readers).map(|i| {
-        let client = Client::new(pulse, i % ROOMS, i);
-        client.read(&joined, known[i % ROOMS].clone())
-    }));
-    let sending = join_all(counts.iter().enumerate().map(|(room, count)| {
-        let sending = Client::new(pulse, room, 9999).send(&joined, stopped.clone());
-        async move {
-            let sent = sending.await;
-            count.send_replace(Some(sent));
-            sent
-        }
-    }));
-    let driving = async {
-        joined.wait().await;
-        let start = Instant::now();
-        faults.await;
-        stop.send_replace(true);
-        start.elapsed()
-    };
-    let all = async { tokio::join!(reading, sending, driving) };
-    let faults = Duration::from_secs(if is_long() { 600 } else { 40 });
-    let (clients, sent, took) = timeout(faults + END, all).await.unwrap();
-    for client in &clients {
-        let expected: Vec<u64> = (0..client.seen.len() as u64).collect();
-        assert!(client.seen == expected, "{}: not each once and in order", client.room);
-        assert_eq!(client.gaps, 0, "{} was told of a gap", client.room);
+    let came = Storm::new(&[pulse.address()], ROOMS, readers).run(faults).await;
+    came.missed_nothing();
+    came.returns
+}
+
+/// Clients that read and say things.
+pub(crate) struct Storm {
+    addresses: Vec<String>,
+    rooms: usize,
+    readers: usize,
+    watched: watch::Sender<Watched>,
+}
+
+/// What came of them.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// How often one had to come back.
+    pub(crate) returns: usize,
+    /// How often one was told of a gap.
+    pub(crate) gaps: usize,
+    /// What readers did not hear, all together.
+    pub(crate) missed: u64,
+}
+
+impl Outcome {
+    /// # Panics
+    /// Somebody did.
+    pub(crate) fn missed_nothing(&self) {
+        assert_eq!((self.gaps, self.missed), (0, 0), "{self:?}");
     }
-    let (sent, came) = (sent.iter().sum::<usize>(), clients.iter().map(|c| c.came).sum::<usize>());
-    println!("{sent} messages in {took:?} to {} sockets; they came {came} times", clients.len());
-    came - clients.len()
+}
+
+impl Storm {
+    /// `rooms` streams with a sender and `readers` each, spread over sites at these addresses.
+    pub(crate) fn new(addresses: &[&str], rooms: usize, readers: usize) -> Self {
+        let addresses = addresses.iter().map(ToString::to_string).collect();
+        Self { addresses, rooms, readers, watched: watch::Sender::default() }
+    }
+
+    /// How many there are.
+    pub(crate) fn clients(&self) -> usize {
+        self.rooms * (self.readers + 1)
+    }
+
+    /// Waits until all have a connection; the longest that one was without since the last time.
+    pub(crate) async fn present(&self) -> Duration {
+        let mut watched = self.watched.subscribe();
+        let all = watched.wait_for(|watched| watched.present == self.clients());
+        drop(timeout(END, all).await.expect("all come back"));
+        let mut away = Duration::ZERO;
+        self.watched.send_modify(|watched| std::mem::swap(&mut watched.away, &mut away));
+        away
+    }
+
+    fn client(&self, room: usize, number: usize) -> Client {
+        let address = &self.addresses[number % self.addresses.len()];
+        Client::new(address, room, number, self.watched.clone())
+    }
+
+    /// Has them read and speak while `faults` happen. Each reader has every message once and in
+    /// order, but for what he was told that he has missed.
+    #[expect(clippy::print_stdout, reason = "the figures of the run")]
+    pub(crate) async fn run(&self, faults: impl Future<Output = ()>) -> Outcome {
+        let (rooms, readers) = (self.rooms, self.readers);
+        let joined = Barrier::new(self.clients() + 1);
+        let (stop, stopped) = watch::channel(false);
+        let reading = (0..rooms * readers).map(|i| self.client(i % rooms, i).read(&joined));
+        let sending = (0..rooms).map(|i| self.client(i, 9000 + i).send(&joined, stopped.clone()));
+        let driving = async {
+            joined.wait().await;
+            let start = Instant::now();
+            faults.await;
+            stop.send_replace(true);
+            start.elapsed()
+        };
+        let all = async { tokio::join!(join_all(reading), join_all(sending), driving) };
+        let faults = Duration::from_secs(if is_long() { 600 } else { 40 });
+        let (clients, sent, took) = timeout(faults + END, all).await.expect("it comes to an end");
+        let mut outcome = Outcome::default();
+        for (index, client) in clients.iter().enumerate() {
+            client.is_in_order();
+            let heard: BTreeSet<u64> = client.seen.iter().copied().collect();
+            outcome.missed += sent[index % rooms] - heard.len() as u64;
+            outcome.gaps += client.gaps.len();
+            outcome.returns += client.came - 1;
+        }
+        println!(
+            "{} messages in {took:?} to {} sockets: {} returns, {} gaps told, {} missed",
+            sent.iter().sum::<u64>(),
+            clients.len(),
+            outcome.returns,
+            outcome.gaps,
+            outcome.missed
+        );
+        outcome
+    }
+}
+
+impl Client {
+    /// Between two gaps nothing is missing, comes twice or too early.
+    fn is_in_order(&self) {
+        let mut begin = 0;
+        for (index, end) in self.gaps.iter().copied().chain([self.seen.len()]).enumerate() {
+            let piece = &self.seen[begin..end];
+            let first = piece.first().copied().filter(|_| index > 0).unwrap_or_default();
+            let is_whole = piece.iter().copied().eq(first..first + piece.len() as u64);
+            assert!(is_whole, "{}: not each once and in order: {piece:?}", self.room);
+            begin = end;
+        }
+    }
+}
+
+/// Kills one; the process is there again, and says that it serves, after this.
+async fn killed(pulse: &mut Pulse, victim: Pid) -> (Duration, Duration) {
+    let (count, seen, begun) = (pulse.workers().len(), pulse.log().len(), Instant::now());
+    kill_process(victim, Signal::KILL).unwrap();
+    let mut look = interval(Duration::from_millis(2));
+    let is_back = |pulse: &Pulse| {
+        let workers = pulse.workers();
+        workers.len() >= count && !workers.contains(&victim)
+    };
+    while !is_back(pulse) {
+        look.tick().await;
+    }
+    let back = begun.elapsed();
+    pulse.said_after(seen, "is ready").await;
+    (back, begun.elapsed())
+}
+
+#[tokio::test]
+async fn killed_workers_refuse_nobody_and_are_back_at_once() {
+    let mut pulse = Pulse::start_testsite(&["-w", "4"]).await;
+    let storm = Storm::new(&[pulse.address()], 10, if is_long() { 9 } else { 5 });
+    let pause = Duration::from_millis(if is_long() { 2000 } else { 300 });
+    let faults = async {
+        for (what, kills) in [("one worker", 1), ("five in a row", 5), ("all at once", 4)] {
+            let crowd = Crowd::stroll(pulse.address(), 10, 10);
+            let_run(pause).await;
+            let (mut back, mut serving) = (Duration::ZERO, Duration::ZERO);
+            if what == "all at once" {
+                let (seen, begun) = (pulse.log().len(), Instant::now());
+                let workers = pulse.workers();
+                workers.iter().for_each(|worker| kill_process(*worker, Signal::KILL).unwrap());
+                pulse.said_after(seen, "is ready").await;
+                serving = begun.elapsed();
+            } else {
+                for _ in 0..kills {
+                    let victim = pulse.workers()[0];
+                    let took = killed(&mut pulse, victim).await;
+                    (back, serving) = (back.max(took.0), serving.max(took.1));
+                    let_run(pause / 10).await;
+                }
+            }
+            let_run(pause).await;
+            let away = storm.present().await;
+            let seen = crowd.go().await;
+            println!(
+                "{what}: {} requests answered, {} failed, {} refused; process back after {back:?}, \
+                 serves after {serving:?}; clients back after {away:?}",
+                seen.answered,
+                seen.failures.len(),
+                seen.refused,
+            );
+            assert_eq!(seen.refused, 0);
+            // What was under way on the dead: of 20 visitors at most one each.
+            assert!(seen.failures.len() <= 20 * kills, "{:?}", seen.failures);
+            assert!(back < Duration::from_secs(1) && serving < Duration::from_secs(2));
+            assert!(away < Duration::from_secs(5));
+        }
+    };
+    let outcome = storm.run(faults).await;
+    outcome.missed_nothing();
+    assert!(outcome.returns > 50, "all had to come back");
+    assert_eq!(pulse.stop().await, 0);
 }

@@ -10,6 +10,7 @@
 mod browser;
 mod databases;
 mod holder;
+mod postgres;
 mod process;
 mod redis;
 mod visitor;
@@ -18,6 +19,7 @@ mod wire;
 pub use browser::{Browser, Screen, Window};
 pub use databases::{TestDatabase, databases};
 pub use holder::Holder;
+pub use postgres::PostgresServer;
 pub use process::{Program, Pulse, Surroundings, site_command, site_folder, site_folder_of};
 pub use redis::{Network, RedisServer, redis_servers};
 pub use visitor::{Answer, Visitor, VisitorSocket};

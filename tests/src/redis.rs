@@ -1,5 +1,6 @@
 //! Redis servers that tests may use, and ones of a test's own that it may kill.
 
+use std::future::pending;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::Stdio;
@@ -171,14 +172,16 @@ pub struct Network {
     host: String,
     is_open: watch::Sender<bool>,
     has_answers: watch::Sender<bool>,
+    delay: watch::Sender<Duration>,
     cuts: watch::Sender<u32>,
     accepting: AbortHandle,
 }
 
-/// One way through a [`Network`]: whether it is open, and how often all was cut.
+/// One way through a [`Network`]: whether it is open, how long it takes, and how often all was cut.
 #[derive(Clone)]
 struct Way {
     is_open: watch::Receiver<bool>,
+    delay: watch::Receiver<Duration>,
     cuts: watch::Receiver<u32>,
 }
 
@@ -191,14 +194,15 @@ impl Network {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let own = listener.local_addr().expect("its address").to_string();
         let (is_open, has_answers) = (watch::Sender::new(true), watch::Sender::new(true));
-        let cuts = watch::Sender::new(0);
+        let (cuts, delay) = (watch::Sender::new(0), watch::Sender::new(Duration::ZERO));
         let way = |is_open: &watch::Sender<bool>| Way {
             is_open: is_open.subscribe(),
+            delay: delay.subscribe(),
             cuts: cuts.subscribe(),
         };
         let ways = (way(&is_open), way(&has_answers));
         let accepting = tokio::spawn(accept(listener, host.to_owned(), ways));
-        Self { host: own, is_open, has_answers, cuts, accepting: accepting.abort_handle() }
+        Self { host: own, is_open, has_answers, delay, cuts, accepting: accepting.abort_handle() }
     }
 
     /// Its own `127.0.0.1:PORT`.
@@ -216,6 +220,11 @@ impl Network {
     /// Carries what is asked, but no answers.
     pub fn hold_answers(&self) {
         self.has_answers.send_replace(false);
+    }
+
+    /// From now on what goes through takes at least so long, either way.
+    pub fn delay(&self, delay: Duration) {
+        self.delay.send_replace(delay);
     }
 
     /// Cuts all connections; what was on its way is lost. New ones are carried.
@@ -244,8 +253,8 @@ async fn accept(listener: TcpListener, host: String, (there, back): (Way, Way)) 
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         for (way, pumping) in [
-            (&there, pump_boxed(from_client, to_server, there.is_open.clone())),
-            (&back, pump_boxed(from_server, to_client, back.is_open.clone())),
+            (&there, pump_boxed(from_client, to_server, there.clone())),
+            (&back, pump_boxed(from_server, to_client, back.clone())),
         ] {
             let mut cuts = way.cuts.clone();
             cuts.mark_unchanged();
@@ -263,19 +272,23 @@ async fn accept(listener: TcpListener, host: String, (there, back): (Way, Way)) 
 fn pump_boxed(
     from: impl AsyncReadExt + Unpin + Send + 'static,
     to: impl AsyncWriteExt + Unpin + Send + 'static,
-    is_open: watch::Receiver<bool>,
+    way: Way,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(pump(from, to, is_open))
+    Box::pin(pump(from, to, way))
 }
 
 async fn pump(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
-    mut is_open: watch::Receiver<bool>,
+    mut way: Way,
 ) {
     let mut bytes = vec![0; 64 * 1024];
     while let Ok(count) = from.read(&mut bytes).await {
-        if is_open.wait_for(|is_open| *is_open).await.is_err()
+        let delay = *way.delay.borrow_and_update();
+        if !delay.is_zero() {
+            let _elapsed = timeout(delay, pending::<()>()).await;
+        }
+        if way.is_open.wait_for(|is_open| *is_open).await.is_err()
             || count == 0
             || to.write_all(&bytes[..count]).await.is_err()
         {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use socket2::{SockFilter, SockRef};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -136,6 +137,18 @@ impl Wire {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.has_ended
+    }
+
+    /// Cuts the wire: what comes from now on is thrown away before our kernel's TCP sees it, so the
+    /// other side hears nothing more, neither that something has come nor that we are gone.
+    ///
+    /// # Panics
+    /// The kernel knows no socket filters.
+    pub fn cut(&self) {
+        /// The classic BPF instruction that returns its constant: how much of a packet is kept.
+        const RETURN: u16 = 0x06;
+        let nothing = [SockFilter::new(RETURN, 0, 0, 0)];
+        SockRef::from(&self.stream).attach_filter(&nothing).expect("a socket takes a filter");
     }
 
     /// Our port.

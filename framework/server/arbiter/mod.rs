@@ -34,6 +34,7 @@ use crate::server::address::Listener;
 use crate::server::arbiter::answers::{Moves, Question};
 use crate::server::arbiter::place::{Leaving, Place, Post, Release};
 use crate::server::arbiter::reload::{Held, Reload};
+use crate::server::backoff::apart;
 use crate::server::balance::{Board, SEATS_MAX};
 use crate::server::children::{Birth, Nursery, Program, Role, Running};
 use crate::server::control::{Leave, Order, PROTOCOL, Preparation, Report, Start};
@@ -365,13 +366,10 @@ impl<'a> Arbiter<'a> {
             tracing::info!(process, "{name} ended ({died})");
             return;
         }
-        let place = match post {
-            Post::Child(index) | Post::Next(index) => &mut self.places[index],
+        let wait = match post {
+            Post::Child(index) | Post::Next(index) => self.put_off(index, lived),
             Post::Leaving(_) | Post::Successor => return,
         };
-        let wait = place.backoff.wait(lived);
-        place.due = Instant::now() + wait;
-        place.restarts += 1;
         tracing::error!(process, ?lived, ?wait, "{name} died ({died})");
         if self.phase == Phase::Starting && !is_service {
             self.start_deaths += 1;
@@ -386,6 +384,21 @@ impl<'a> Arbiter<'a> {
             let words = child.complaint.unwrap_or(died);
             self.start_failed(child.generation, &format!("{name}: {words}"));
         }
+    }
+
+    /// When the next child of a place is started whose last one died after `lived`; from now.
+    fn put_off(&mut self, index: usize, lived: Duration) -> Duration {
+        let now = Instant::now();
+        let wait = self.places[index].backoff.wait(lived);
+        let others = self.places.iter().enumerate().filter(|(other, _)| *other != index);
+        let due = match wait {
+            Duration::ZERO => now,
+            wait => apart(now + wait, others.map(|(_, place)| place.due)),
+        };
+        let place = &mut self.places[index];
+        place.due = due;
+        place.restarts += 1;
+        due - now
     }
 
     /// Does what the clock says is due.

@@ -35,8 +35,9 @@ const WORKERS_MAX: usize = 1024;
 const TIRED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Settings that are the arbiter's, or the store's which it does not restart.
-const HELD: [&str; 10] = [
+const HELD: [&str; 11] = [
     "server.bind",
+    "server.metrics_bind",
     "server.data_store",
     "server.runtime_dir",
     "server.control",

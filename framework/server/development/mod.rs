@@ -17,6 +17,7 @@
 //! - The news are the whole state, so whoever comes late or comes back has missed nothing.
 
 mod build;
+mod findings;
 mod page;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ use crate::server::prepare::{self, DataStore};
 use build::Build;
 use walk::{Change, ENTRIES_MAX, Mark, Stamp, Walk};
 
+pub(super) use findings::tell_findings;
 pub(super) use page::{Page, Release};
 
 /// The pause before the files are looked at again. A change is taken once one look has found no

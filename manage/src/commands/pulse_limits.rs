@@ -43,7 +43,8 @@ pub(super) struct Limits {
     /// How long a connection stays open between two requests, seconds.
     #[arg(long, value_name = "SECONDS")]
     keep_alive: Option<u64>,
-    /// How long a client may take nothing of an answer, seconds.
+    /// How long a client may take nothing of what it is sent, or say nothing when it is asked
+    /// whether it is there, seconds.
     #[arg(long, value_name = "SECONDS")]
     write_timeout: Option<u64>,
     /// How long a WebSocket may be silent until it is pinged, seconds.
