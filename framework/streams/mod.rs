@@ -80,6 +80,7 @@ mod post;
 mod socket;
 mod stream;
 mod table;
+mod touched;
 mod transport;
 mod visit;
 

@@ -1,9 +1,9 @@
 //! Rows that browsers follow: what a commit did to them, told to who may see them.
 //!
 //! Flow: [`Project::live`] connects receivers to a model's saves and deletes → each notes how the
-//! row was and is, inside the transaction (`Touched`) → after the commit what is left of it becomes
-//! one message per group (`changes`) → [`LiveModel::stream`] lets browsers join, each in the first
-//! [`Audience`] that may.
+//! row was and is, inside the transaction → after the commit what is left of it becomes one message
+//! per group (`touched`) → [`LiveModel::stream`] lets browsers join, each in the first [`Audience`]
+//! that may.
 //!
 //! Invariants:
 //! - How a row was is read from the database, locked, before it is written: which group it was in
@@ -19,15 +19,16 @@ use futures_util::future::BoxFuture;
 use sea_query::Value as Key;
 use serde_json::{Value, json};
 
+use super::touched::{Seen, Touch, Touched};
 use super::{Stream, StreamRoute, stream};
 use crate::apps::Project;
-use crate::channels::{GroupName, Message};
+use crate::channels::GroupName;
 use crate::error::Result;
 use crate::http::{Request, permission_denied};
 use crate::models::{
     FieldList, Fields, Lock, Model, PostDelete, PostSave, PreDelete, PreSave, QuerySet,
 };
-use crate::site::{Batch, Site};
+use crate::site::Site;
 
 /// Longest name of a [`LiveModel`] and of an [`Audience`], bytes: both are in the group's name.
 const NAME_BYTES_MAX: usize = 28;
@@ -45,13 +46,15 @@ type Rows<M> = Arc<dyn Fn(&str) -> QuerySet<M> + Send + Sync>;
 /// any more, is deleted here and created there. A commit that changed more than a message holds is
 /// `{"model": .., "reset": true}`: join again, for a new snapshot.
 ///
-/// Each save of such a row reads it once more, to know where it was. What saves no rows one by one
-/// (`QuerySet::update`, `bulk_create`, SQL) is not heard of, as with signals.
+/// Each save of such a row reads it twice more: before, to know where it was, and after its
+/// message, to know that no other was quicker. Messages are sent after their commits, each by the
+/// process that committed: of two transactions that change one row right after each other, the
+/// message of the second may come first. Whoever finds the row otherwise than he has told it tells
+/// it again, so the last message about a row is how it is stored. Take `create` and `update` as
+/// "put this here", `delete` as "have it no more": each may come twice.
 ///
-/// Messages are sent after their commits, each by the process that committed: of two transactions
-/// that change one row right after each other, the message of the second may come first, and then
-/// followers keep the first one's row until the next change or snapshot. A number that each save
-/// counts up, among the audience's fields, lets them tell.
+/// What saves no rows one by one (`QuerySet::update`, `bulk_create`, SQL) is not heard of, as with
+/// signals.
 ///
 /// ```
 /// use hulse::contrib::auth::User;
@@ -80,8 +83,8 @@ type Rows<M> = Arc<dyn Fn(&str) -> QuerySet<M> + Send + Sync>;
 #[must_use]
 pub struct LiveModel<M> {
     name: String,
-    key: Of<M, String>,
-    audiences: Vec<Audience<M>>,
+    pub(super) key: Of<M, String>,
+    pub(super) audiences: Vec<Audience<M>>,
     rows: Option<Rows<M>>,
 }
 
@@ -91,7 +94,7 @@ pub struct Audience<M> {
     name: String,
     fields: Vec<&'static str>,
     may: May,
-    rows: Of<M, bool>,
+    pub(super) rows: Of<M, bool>,
 }
 
 impl<M: Model> Audience<M> {
@@ -136,7 +139,7 @@ impl<M: Model> Audience<M> {
     }
 
     /// The row as this audience sees it.
-    fn shown(&self, row: &M) -> Result<Value> {
+    pub(super) fn shown(&self, row: &M) -> Result<Value> {
         let mut all = serde_json::to_value(row)?;
         let fields = self.fields.iter();
         let shown = fields.map(|name| ((*name).to_owned(), all[*name].take()));
@@ -205,7 +208,7 @@ impl<M: Model> LiveModel<M> {
         Err(permission_denied("no audience of these rows"))
     }
 
-    fn group(&self, audience: &Audience<M>, key: &str) -> Result<GroupName> {
+    pub(super) fn group(&self, audience: &Audience<M>, key: &str) -> Result<GroupName> {
         GroupName::hashed(&format!("live-{}-{}", self.name, audience.name), key)
     }
 }
@@ -260,164 +263,6 @@ async fn note_stored<M: Model>(site: &Site, live: Arc<LiveModel<M>>, row: &M) ->
 
 async fn stored<M: Model>(site: &Site, key: &Key) -> Result<Option<M>> {
     QuerySet::<M>::with_key(key.clone()).select_for_update(Lock::new()).first(site).await
-}
-
-/// A row at one moment, as far as it is known.
-enum Seen<M> {
-    /// This piece does not say.
-    Unknown,
-    /// There is none.
-    Nothing,
-    Row(M),
-}
-
-impl<M> Seen<M> {
-    fn new(row: Option<M>) -> Self {
-        row.map_or(Self::Nothing, Self::Row)
-    }
-
-    fn row(&self) -> Option<&M> {
-        match self {
-            Self::Row(row) => Some(row),
-            Self::Unknown | Self::Nothing => None,
-        }
-    }
-
-    fn is_known(&self) -> bool {
-        !matches!(self, Self::Unknown)
-    }
-}
-
-/// A row that a transaction has touched: how it was and is.
-struct Touch<M> {
-    key: Key,
-    was: Seen<M>,
-    is: Seen<M>,
-}
-
-/// Rows of one description.
-type Family<M> = (Arc<LiveModel<M>>, Vec<Touch<M>>);
-
-/// What a transaction has done to rows, by what tells of them.
-struct Touched<M>(Vec<Family<M>>);
-
-impl<M: Model> Touched<M> {
-    fn new(live: Arc<LiveModel<M>>, touch: Touch<M>) -> Self {
-        Self(vec![(live, vec![touch])])
-    }
-}
-
-impl<M: Model> Batch for Touched<M> {
-    fn add(&mut self, later: Self) {
-        for (live, touches) in later.0 {
-            match self.0.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &live)) {
-                Some((_, known)) => known.extend(touches),
-                None => self.0.push((live, touches)),
-            }
-        }
-    }
-
-    async fn run(self, site: Site) -> Result<()> {
-        let mut first = Ok(());
-        for (live, touches) in self.0 {
-            let touches = by_row(touches);
-            // One that is not told keeps nobody else from it.
-            let changes = match live.changes(&touches) {
-                Ok(changes) => changes,
-                Err(error) => {
-                    first = first.and(Err(error));
-                    continue;
-                }
-            };
-            for (group, changes) in changes {
-                let sent = site.layer().publish(&group, message::<M>(&changes, &site)).await;
-                first = first.and(sent.map(drop));
-            }
-        }
-        first
-    }
-}
-
-/// One touch a row: how it was first and is last.
-fn by_row<M>(touches: Vec<Touch<M>>) -> Vec<Touch<M>> {
-    let mut rows: Vec<Touch<M>> = Vec::new();
-    let mut places = std::collections::HashMap::new();
-    for touch in touches {
-        let place = *places.entry(format!("{:?}", touch.key)).or_insert(rows.len());
-        match rows.get_mut(place) {
-            None => rows.push(touch),
-            Some(known) => {
-                if !known.was.is_known() && !known.is.is_known() {
-                    known.was = touch.was;
-                }
-                if touch.is.is_known() {
-                    known.is = touch.is;
-                }
-            }
-        }
-    }
-    rows
-}
-
-impl<M: Model> LiveModel<M> {
-    /// What to tell each group, in the order in which the groups are touched.
-    fn changes(&self, touches: &[Touch<M>]) -> Result<Vec<(GroupName, Vec<Value>)>> {
-        let mut told: Vec<(GroupName, Vec<Value>)> = Vec::new();
-        let mut tell = |group: GroupName, change: Value| match told
-            .iter_mut()
-            .find(|(known, _)| *known == group)
-        {
-            Some((_, changes)) => changes.push(change),
-            None => told.push((group, vec![change])),
-        };
-        for touch in touches {
-            // A row whose writing was not heard of is as it was.
-            if !touch.is.is_known() {
-                continue;
-            }
-            let (was, is) = (touch.was.row(), touch.is.row());
-            let key = key_of(is.or(was))?;
-            for audience in &self.audiences {
-                let seen = |row: Option<&M>| -> Result<Option<(GroupName, Value)>> {
-                    let Some(row) = row.filter(|row| (audience.rows)(row)) else { return Ok(None) };
-                    let group = self.group(audience, &(self.key)(row))?;
-                    Ok(Some((group, audience.shown(row)?)))
-                };
-                match (seen(was)?, seen(is)?) {
-                    (None, None) => {}
-                    (Some((before, old)), Some((after, new))) if before == after => {
-                        if old != new {
-                            tell(after, json!({ "change": "update", "key": key, "row": new }));
-                        }
-                    }
-                    (before, after) => {
-                        if let Some((group, _)) = before {
-                            tell(group, json!({ "change": "delete", "key": key }));
-                        }
-                        if let Some((group, row)) = after {
-                            tell(group, json!({ "change": "create", "key": key, "row": row }));
-                        }
-                    }
-                }
-            }
-        }
-        Ok(told)
-    }
-}
-
-/// The row's key as clients are told it.
-fn key_of<M: Model>(row: Option<&M>) -> Result<Value> {
-    let Some(row) = row else { return Ok(Value::Null) };
-    Ok(serde_json::to_value(row)?[M::meta().primary_key().name].take())
-}
-
-fn message<M: Model>(changes: &[Value], site: &Site) -> Message {
-    let model = M::meta().label();
-    let message = Message::from(json!({ "model": model, "changes": changes }));
-    if message.len() > site.settings().channels.message_bytes_max {
-        return json!({ "model": model, "reset": true }).into();
-    }
-    message
 }
 
 impl<M> Clone for LiveModel<M> {

@@ -20,6 +20,7 @@ mod fixtures;
 mod hostile;
 mod inspectdb;
 mod kill;
+mod live;
 mod liveblog;
 mod login_storm;
 mod manage;

@@ -139,6 +139,11 @@ impl<M: Model> QuerySet<M> {
         Ok(rows.into_iter().filter_map(with_value).collect())
     }
 
+    /// The rows with these keys, in no order.
+    pub(crate) async fn with_keys(self, site: &Site, keys: Vec<Value>) -> Result<Vec<M>> {
+        self.in_chunks(site, M::meta().primary_key(), keys).await
+    }
+
     /// The rows with these values in a field, asked for in statements that are not too long.
     async fn in_chunks(
         mut self,

@@ -1,21 +1,28 @@
 //! Rows that browsers follow: who hears of what, and in how many messages.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use hulse::contrib::auth::{self, User};
 use hulse::contrib::sessions;
 use hulse::http::Request;
+use hulse::models::Bulk;
 use hulse::streams::{Audience, LiveModel, Streams};
 use hulse::test::{Client, SocketClient, TestSite};
 use hulse::urls::Urls;
 use hulse::{Error, Project};
 use hulse_tests::databases;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::{SILENCE, URL, join, join_at};
 
 /// Users by their last name, for staff with their address and for all others without; who is not
 /// active is for staff only.
 fn people() -> LiveModel<User> {
-    let staff = Audience::<User>::new("staff", |u| (u.id(), u.username(), u.email()));
+    let staff =
+        Audience::<User>::new("staff", |u| (u.id(), u.username(), u.email(), u.first_name()));
     let staff = staff.only(async |request: Request, _| Ok(request.user().await?.is_staff));
     let members = Audience::<User>::new("members", |u| (u.id(), u.username()));
     let members = members.rows(|user: &User| user.is_active);
@@ -92,7 +99,9 @@ async fn every_audience_hears_of_its_rows_and_fields_only() {
         let mut ann = person("ann", "ash");
         ann.save(site.site()).await.unwrap();
         let id = &json!(ann.id);
-        let whole = json!({ "id": id, "username": "ann", "email": "ann@example.com" });
+        let whole = json!({
+            "id": id, "username": "ann", "email": "ann@example.com", "first_name": "",
+        });
         let part = json!({ "id": id, "username": "ann" });
         let created = |row| json!([{ "change": "create", "key": id, "row": row }]);
         assert_eq!(changes(&mut staff).await, created(whole));
@@ -247,6 +256,150 @@ async fn a_commit_larger_than_a_message_says_begin_anew() {
     many.await.unwrap();
     let frame: Value = socket.receive_json().await;
     assert_eq!(frame["data"], json!({ "model": "auth.User", "reset": true }));
+}
+
+/// What a follower has who does as it is told, up to the row of `last`: first names by username.
+async fn kept(socket: &mut SocketClient, last: &str) -> BTreeMap<String, String> {
+    let (mut kept, mut names) = (BTreeMap::new(), BTreeMap::new());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    loop {
+        let told = changes(socket).await;
+        for change in told.as_array().unwrap() {
+            let (row, key) = (&change["row"], change["key"].to_string());
+            if row["username"] == last {
+                return kept;
+            }
+            match row.is_null() {
+                // It may be told of one that it does not have.
+                true => drop(names.get(&key).and_then(|name: &String| kept.remove(name))),
+                false => {
+                    kept.insert(text(&row["username"]), text(&row["first_name"]));
+                    names.insert(key, text(&row["username"]));
+                }
+            }
+        }
+    }
+}
+
+/// What somebody else does to a row between a commit and what is told of it.
+#[derive(Clone, Copy, Debug)]
+enum Quicker {
+    Changes,
+    Moves,
+    Deletes,
+    ChangesUnheard,
+}
+
+/// `ann` is saved, and what is told of it waits until somebody else is done with the row.
+async fn overtake(site: &TestSite, quicker: Quicker) {
+    let (committed, told) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let mut ann = User::objects().filter(|u| u.username().eq("ann")).get(site).await.unwrap();
+    let mut other = ann.clone();
+    let gate = (Arc::clone(&committed), Arc::clone(&told));
+    let first = site.atomic(async |site| {
+        let (committed, told) = gate;
+        site.on_commit(move |_| async move {
+            committed.notify_one();
+            told.notified().await;
+            Ok(())
+        })
+        .await?;
+        ann.first_name = "first".into();
+        ann.last_name = "birch".into();
+        ann.save(&site).await
+    });
+    let second = async {
+        committed.notified().await;
+        other.first_name = "second".into();
+        other.last_name = "birch".into();
+        match quicker {
+            Quicker::Changes => other.save(site.site()).await.unwrap(),
+            Quicker::Moves => {
+                other.last_name = "cedar".into();
+                other.save(site.site()).await.unwrap();
+            }
+            Quicker::Deletes => drop(other.delete(site.site()).await.unwrap()),
+            Quicker::ChangesUnheard => {
+                let ann = User::objects().filter(|u| u.username().eq("ann"));
+                ann.update(site.site(), |u| u.first_name().set("second")).await.unwrap();
+            }
+        }
+        told.notify_one();
+    };
+    let (first, ()) = tokio::join!(first, second);
+    first.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_that_is_told_of_a_row_is_how_it_is_stored_whoever_tells_it_last() {
+    let families = ["ash", "birch", "cedar"];
+    for (site, _database) in sites().await {
+        let boss = client(&site, "boss", true).await;
+        for quicker in [Quicker::Changes, Quicker::Moves, Quicker::Deletes, Quicker::ChangesUnheard]
+        {
+            let mut sockets = Vec::new();
+            for family in families {
+                sockets.push(follow(&boss, family).await.0);
+            }
+            person("ann", "ash").save(site.site()).await.unwrap();
+            overtake(&site, quicker).await;
+            for (family, socket) in families.into_iter().zip(&mut sockets) {
+                let mut last = person("last", family);
+                last.save(site.site()).await.unwrap();
+                let kept = kept(socket, "last").await;
+                last.delete(site.site()).await.unwrap();
+                let stored = User::objects().filter(|u| u.last_name().eq(family));
+                let stored = stored.all(site.site()).await.unwrap();
+                let stored =
+                    stored.into_iter().map(|user| (user.username.clone(), user.first_name));
+                assert_eq!(kept, stored.collect(), "{family} after {quicker:?}");
+            }
+            User::objects().filter(|u| u.username().eq("ann")).delete(site.site()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn followers_of_a_row_that_never_stands_still_are_told_to_begin_anew() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let restless = || {
+        let side = |_: &User| ["a", "b"][ASKED.fetch_add(1, Ordering::Relaxed) / 2 % 2].to_owned();
+        LiveModel::new("restless", side).audience(Audience::<User>::new("all", |u| u.username()))
+    };
+    let streams = Streams::new([restless().stream("restless/<slug:side>")]);
+    let project = Project::new("live", std::env::temp_dir())
+        .install(sessions::App)
+        .install(auth::App)
+        .urls(Urls::new([streams.at("stream/")]))
+        .live(restless());
+    let site = TestSite::new(project).await;
+    let mut socket = site.socket(URL).await;
+    join(&mut socket, "restless/a").await;
+    join(&mut socket, "restless/b").await;
+    person("ann", "ash").save(site.site()).await.unwrap();
+    let mut messages = 0;
+    loop {
+        let frame: Value = socket.receive_json().await;
+        messages += 1;
+        if frame["data"]["reset"] == true {
+            break;
+        }
+    }
+    assert!(messages <= 21, "{messages} messages, two in each of ten rounds at most");
+}
+
+#[tokio::test]
+async fn what_saves_no_rows_one_by_one_is_not_heard_of() {
+    let site = TestSite::new(project()).await;
+    let (mut socket, _) = follow(&client(&site, "member", false).await, "ash").await;
+    User::objects()
+        .bulk_create(site.site(), vec![person("ann", "ash")], Bulk::default())
+        .await
+        .unwrap();
+    let ann = User::objects().filter(|u| u.username().eq("ann"));
+    ann.update(site.site(), |u| u.username().set("anna")).await.unwrap();
+    person("bob", "ash").save(site.site()).await.unwrap();
+    assert_eq!(changes(&mut socket).await[0]["row"]["username"], "bob");
 }
 
 #[test]

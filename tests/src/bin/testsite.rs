@@ -1,6 +1,9 @@
 //! The site that tests of the server start: slow views, views that hang, views that write, a page
 //! with streams.
 
+#[path = "testsite/people.rs"]
+mod people;
+
 use std::path::Path as FilePath;
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -62,7 +65,11 @@ fn main() -> ExitCode {
     let project = project.install(staticfiles::App).install(publish::App);
     let accounts = std::env::var_os(ACCOUNTS).is_some();
     let project = match accounts {
-        true => project.install(sessions::App).install(auth::App).urls(accounts_urls()),
+        true => project
+            .install(sessions::App)
+            .install(auth::App)
+            .live(people::people())
+            .urls(accounts_urls()),
         false => project.urls(urls()),
     };
     let project = match std::env::var(SERVICES).as_deref() {
@@ -78,6 +85,7 @@ fn main() -> ExitCode {
 fn accounts_urls() -> Urls {
     Urls::new([
         include("", urls()),
+        include("", people::urls()),
         path("sign-in/<slug:name>/", sign_in),
         path("sign-out/", sign_out),
         path("remember/<slug:key>/", remember),
