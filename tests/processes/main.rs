@@ -28,6 +28,7 @@ mod markers;
 mod migrations;
 mod multichat;
 mod operate;
+mod overflow;
 mod pulse_attack;
 mod pulse_clock;
 mod pulse_database;

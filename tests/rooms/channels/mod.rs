@@ -53,6 +53,7 @@ mod order;
 mod presence;
 mod redis_faults;
 mod redis_keeps;
+mod redis_schedules;
 mod restart;
 mod resume;
 mod transactions;
