@@ -31,6 +31,7 @@ const ROWS: &[&[&str]] = &[
 const SAME_ROW: &[(&str, &str, &str)] = &[
     ("conf", "error", "everything fails with the one error type"),
     ("signing", "conf", "keys are settings"),
+    ("signing", "error", "a forged text is an error"),
     ("middleware", "urls", "csrf, slash and the debug page ask for the line that matched"),
     ("sockets", "urls", "`socket(..)` is a line of the URL table"),
     ("sockets", "middleware", "the Origin check shares the allowed hosts"),
@@ -112,7 +113,6 @@ const WORDS: &[Word] = &[
     Word {
         word: "sleep(",
         below: &["tests/", "examples/"],
-        // Sites made to be slow.
         except: &["tests/src/bin/", "examples/httpbin/src/main.rs"],
         tests: true,
         remedy: "wait for the event itself, with a timeout",

@@ -27,6 +27,9 @@ use crate::error::{Error, Kind, Result};
 /// The code of a connection that is dismissed: of those free for a site's own use, the one that
 /// ends as the status 401 does.
 pub(crate) const DISMISSED: u16 = 4401;
+/// The code of one whose client is to come again, as whoever it is by now: a restart (RFC 6455's
+/// registry).
+pub(crate) const COME_AGAIN: u16 = 1012;
 /// Marks of one dismissal.
 const MARKS_MAX: usize = 10_000;
 
@@ -55,13 +58,23 @@ pub struct Dismissal {
     except: Option<Mark>,
     /// They may go on if they are let in again.
     may_stay: bool,
+    /// Their clients are to come again.
+    #[serde(default)]
+    is_again: bool,
 }
 
 impl Dismissal {
     /// Ends all connections with this mark: sockets with 4401.
     #[must_use]
     pub fn close(mark: Mark) -> Self {
-        Self { of: vec![mark], except: None, may_stay: false }
+        Self { of: vec![mark], except: None, may_stay: false, is_again: false }
+    }
+
+    /// Ends all connections with this mark, so that they come again: sockets with 1012. What they
+    /// were opened for has another name now, which only a new handshake brings.
+    #[must_use]
+    pub fn come_again(mark: Mark) -> Self {
+        Self { is_again: true, ..Self::close(mark) }
     }
 
     /// Asks all connections with these marks, at most 10,000, whether they may stay. Until that is
@@ -69,7 +82,7 @@ impl Dismissal {
     #[must_use]
     pub fn ask_again(marks: impl IntoIterator<Item = Mark>) -> Self {
         let of = marks.into_iter().take(MARKS_MAX).collect();
-        Self { of, except: None, may_stay: true }
+        Self { of, except: None, may_stay: true, is_again: false }
     }
 
     /// Leaves those alone that have this mark too.
@@ -88,6 +101,10 @@ impl Dismissal {
 
     pub(super) fn may_stay(&self) -> bool {
         self.may_stay
+    }
+
+    pub(super) fn is_again(&self) -> bool {
+        self.is_again
     }
 
     /// Whether it is about a connection with these marks.

@@ -56,7 +56,7 @@ use crate::error::{Error, Kind, Result};
 pub use asker::{Asker, Received};
 pub use connection::Connection;
 pub(crate) use deflate::deflate_frames;
-pub(crate) use dismiss::{DISMISSED, Marked};
+pub(crate) use dismiss::{COME_AGAIN, DISMISSED, Marked};
 pub use dismiss::{Dismissal, Mark};
 pub(crate) use envelope::Envelope;
 pub(crate) use frame::{Frame, frame_bytes, frame_texts};

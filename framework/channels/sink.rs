@@ -17,8 +17,9 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
     /// It has everything: it may be written to.
     fn open(&self);
 
-    /// Its connection is no more, and nothing may leave any more.
-    fn dismiss(&self) {
+    /// Its connection is no more, and nothing may leave any more; its client may be told to come
+    /// again.
+    fn dismiss(&self, _comes_again: bool) {
         self.wake();
     }
 

@@ -235,6 +235,13 @@ pub struct Http {
     pub file_upload_max_memory_size: usize,
     /// Where that is made; empty is the system's folder for such files.
     pub file_upload_temp_dir: PathBuf,
+    /// Bytes of all forms that one process holds in memory while they are read, and of their files
+    /// as long as a view has them; what comes beyond is told 503.
+    pub form_memory_max: u64,
+    /// The same of files on the disk.
+    pub form_disk_max: u64,
+    /// Longest that reading a form may take, with its files, seconds; beyond it the answer is 408.
+    pub form_timeout: u64,
 }
 
 impl Default for Http {
@@ -247,6 +254,9 @@ impl Default for Http {
             data_upload_max_number_files: 100,
             file_upload_max_memory_size: 2_621_440,
             file_upload_temp_dir: PathBuf::new(),
+            form_memory_max: 268_435_456,
+            form_disk_max: 10_737_418_240,
+            form_timeout: 3600,
         }
     }
 }
@@ -391,6 +401,10 @@ pub struct Auth {
     pub password_score_min: u8,
     /// How long the link of a password reset is good for, seconds (three days).
     pub password_reset_timeout: u64,
+    /// Letters with such a link to one address within an hour; ten times as many asked for from one
+    /// network address. Who asks beyond that gets the same answer, and nobody a letter. 0: as many
+    /// as anybody likes.
+    pub password_reset_mails: u32,
     /// argon2id memory, KiB (OWASP's minimum: 19456).
     pub argon2_memory_kib: u32,
     /// argon2id passes.
@@ -417,6 +431,7 @@ impl Default for Auth {
             password_min_length: 8,
             password_score_min: 0,
             password_reset_timeout: 259_200,
+            password_reset_mails: 3,
             argon2_memory_kib: 19_456,
             argon2_passes: 2,
             hashing_threads: 2,

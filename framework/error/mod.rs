@@ -67,6 +67,10 @@ pub(crate) enum Kind {
     Migration,
     /// A mail cannot be written or sent.
     Mail,
+    /// A signed text is forged, or signed for another use.
+    BadSignature,
+    /// A signed text is older than it may be.
+    SignatureExpired,
     /// A template is missing or wrong.
     Template,
     /// A URL name is unknown or its arguments do not fit.

@@ -1,21 +1,21 @@
 //! The fields of a posted form.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 
 use axum::extract::{FromRequest, Request};
-use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_TYPE;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::uploads::{self, UploadedFile};
 use crate::error::{Error, Result};
-use crate::http::{bad_request, boundary, check_field_count, pairs};
+use crate::http::{bad_request, boundary, check_field_count, pairs, whole_form};
 use crate::site::Site;
 
 /// The fields of a form, each with the values it was sent with, in order (Django's `QueryDict`),
 /// and its files. As an extractor it reads the body of the request; without a form body it is
-/// empty.
+/// empty. A view that wants no files takes a [`TextForm`].
 ///
 /// In templates a field is its last value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +83,48 @@ impl FromRequest<Site> for FormData {
     type Rejection = Error;
 
     async fn from_request(request: Request, site: &Site) -> Result<Self> {
+        Self::read(request, site, true).await
+    }
+}
+
+/// A form without files: one that brings any is refused (400) before they are read, so that nobody
+/// fills memory and disk by way of a page that wants none. Use it wherever strangers may post.
+///
+/// ```
+/// # use hulse::prelude::*;
+/// use hulse::forms::TextForm;
+///
+/// async fn subscribe(form: TextForm) -> String {
+///     form.get("email").unwrap_or_default().to_owned()
+/// }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextForm(pub FormData);
+
+impl Deref for TextForm {
+    type Target = FormData;
+
+    fn deref(&self) -> &FormData {
+        &self.0
+    }
+}
+
+impl DerefMut for TextForm {
+    fn deref_mut(&mut self) -> &mut FormData {
+        &mut self.0
+    }
+}
+
+impl FromRequest<Site> for TextForm {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, site: &Site) -> Result<Self> {
+        FormData::read(request, site, false).await.map(Self)
+    }
+}
+
+impl FormData {
+    async fn read(request: Request, site: &Site, takes_files: bool) -> Result<Self> {
         if request.method() != Method::POST {
             return Ok(Self::default());
         }
@@ -91,15 +133,14 @@ impl FromRequest<Site> for FormData {
         let (essence, parameters) = kind.split_once(';').unwrap_or((kind, ""));
         match essence.trim().to_ascii_lowercase().as_str() {
             "application/x-www-form-urlencoded" => {
-                let body = Bytes::from_request(request, site).await;
-                let body = body.map_err(|no| Error::status(no.status(), no.body_text()))?;
+                let body = whole_form(site, request.into_body()).await?;
                 check_field_count(site.settings(), &body)?;
                 Ok(Self::parse(&body))
             }
             "multipart/form-data" => {
                 let boundary = boundary(parameters)
                     .ok_or_else(|| bad_request("a multipart form without a boundary"))?;
-                uploads::read(&site.settings().http, &boundary, request.into_body()).await
+                uploads::read(site, &boundary, request.into_body(), takes_files).await
             }
             _ => Ok(Self::default()),
         }

@@ -14,7 +14,7 @@ mod errors;
 mod multipart;
 mod uploads;
 
-pub use data::FormData;
+pub use data::{FormData, TextForm};
 pub use errors::Errors;
 pub use uploads::UploadedFile;
 

@@ -4,7 +4,8 @@
 //! room, then lie in a file without a name → the view reads them or puts them into a folder.
 //!
 //! Invariants:
-//! - Text, fields and files are counted as they are read; the whole of it `server` counts.
+//! - Text, fields and files are counted as they are read; the whole of it `server` counts, and
+//!   `http/room` what all forms of the process have together.
 //! - A visitor's name for a file is never a path: what stands before a slash is cut off.
 //! - What is put into a folder replaces nothing and follows no link.
 
@@ -23,8 +24,9 @@ use super::FormData;
 use super::multipart::{Head, Parser, Piece};
 use crate::conf;
 use crate::error::{Error, Result};
-use crate::http::{bad_request, next_data, too_large};
+use crate::http::{Held, bad_request, in_time, next_data, too_large};
 use crate::signing::random_string;
+use crate::site::Site;
 
 /// Longest name of a file, bytes (Linux's `NAME_MAX`).
 const NAME_BYTES_MAX: usize = 255;
@@ -33,7 +35,8 @@ const NAME_BYTES_MAX: usize = 255;
 const SUFFIX_CHARS: usize = 7;
 const SUFFIXES_MAX: usize = 100;
 
-/// Bytes copied at once.
+/// Bytes copied at once, and gathered before they are written: a visitor decides how small the
+/// pieces are that come.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// A file that came with a form. A cheap clone; what it holds is gone with the last.
@@ -57,6 +60,8 @@ struct Inner {
     content_type: String,
     size: u64,
     content: Content,
+    #[expect(dead_code, reason = "its place among all forms, given back with it")]
+    held: Arc<Held>,
 }
 
 enum Content {
@@ -245,24 +250,16 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 /// Reads a multipart body.
 ///
 /// # Errors
-/// It is malformed or has too many parts (400), or is too large (413).
-pub(super) async fn read(limits: &conf::Http, boundary: &str, mut body: Body) -> Result<FormData> {
-    let mut parser = Parser::new(boundary);
-    let mut reading = Reading::new(limits);
-    while let Some(data) = next_data(&mut body).await? {
-        parser.push(&data);
-        while let Some(piece) = parser.next_piece()? {
-            match piece {
-                Piece::Head(head) => reading.begin(head)?,
-                Piece::Data(data) => reading.add(&data).await?,
-                Piece::End => reading.end(),
-            }
-        }
-    }
-    if !parser.is_over() {
-        return Err(bad_request("reading a multipart form: it breaks off"));
-    }
-    Ok(reading.form)
+/// It is malformed, has too many parts, or files where none are taken (400), is too large (413),
+/// comes too slowly (408), or other forms have all the room (503).
+pub(super) async fn read(
+    site: &Site,
+    boundary: &str,
+    body: Body,
+    takes_files: bool,
+) -> Result<FormData> {
+    let reading = Reading::new(site, takes_files);
+    in_time(&site.settings().http, reading.read(boundary, body)).await
 }
 
 /// A form as far as it was read.
@@ -275,6 +272,8 @@ struct Reading<'l> {
     /// Of files that are in memory.
     file_bytes: usize,
     part: Part,
+    takes_files: bool,
+    held: Arc<Held>,
 }
 
 /// The part that is being read.
@@ -287,15 +286,47 @@ enum Part {
 
 enum Growing {
     Memory(Vec<u8>),
-    Disk(Arc<File>, u64),
+    Disk(Spool),
+}
+
+/// A file on the disk, and what is still to be written to it.
+struct Spool {
+    file: Arc<File>,
+    written: u64,
+    gathered: Vec<u8>,
 }
 
 impl<'l> Reading<'l> {
-    fn new(limits: &'l conf::Http) -> Self {
-        let form = FormData::default();
-        let (field_count, file_count, text_bytes, file_bytes) = (0, 0, 0, 0);
-        let part = Part::Nothing;
-        Self { limits, form, field_count, file_count, text_bytes, file_bytes, part }
+    fn new(site: &'l Site, takes_files: bool) -> Self {
+        Self {
+            limits: &site.settings().http,
+            form: FormData::default(),
+            field_count: 0,
+            file_count: 0,
+            text_bytes: 0,
+            file_bytes: 0,
+            part: Part::Nothing,
+            takes_files,
+            held: Arc::new(Held::new(site)),
+        }
+    }
+
+    async fn read(mut self, boundary: &str, mut body: Body) -> Result<FormData> {
+        let mut parser = Parser::new(boundary);
+        while let Some(data) = next_data(&mut body).await? {
+            parser.push(&data);
+            while let Some(piece) = parser.next_piece()? {
+                match piece {
+                    Piece::Head(head) => self.begin(head)?,
+                    Piece::Data(data) => self.add(&data).await?,
+                    Piece::End => self.end().await?,
+                }
+            }
+        }
+        if !parser.is_over() {
+            return Err(bad_request("reading a multipart form: it breaks off"));
+        }
+        Ok(self.form)
     }
 
     fn begin(&mut self, head: Head) -> Result<()> {
@@ -315,6 +346,9 @@ impl<'l> Reading<'l> {
             return Err(too_many("files", "data_upload_max_number_files", most));
         }
         let name = file_name(sent);
+        if name.is_some() && !self.takes_files {
+            return Err(bad_request("the form takes no files"));
+        }
         self.part = match name {
             Some(_) => Part::File(Head { file_name: name, ..head }, Growing::Memory(Vec::new())),
             None => Part::Nothing,
@@ -326,7 +360,7 @@ impl<'l> Reading<'l> {
     fn text(&mut self, bytes: usize) -> Result<()> {
         self.text_bytes += bytes;
         let limit = self.limits.data_upload_max_memory_size;
-        if self.text_bytes > limit { Err(too_large(limit)) } else { Ok(()) }
+        if self.text_bytes > limit { Err(too_large(limit)) } else { self.held.take(bytes) }
     }
 
     async fn add(&mut self, data: &Bytes) -> Result<()> {
@@ -343,21 +377,29 @@ impl<'l> Reading<'l> {
                 let room = self.limits.file_upload_max_memory_size;
                 if let Growing::Memory(known) = content {
                     if self.file_bytes + data.len() <= room {
+                        self.held.take(data.len())?;
                         self.file_bytes += data.len();
                         known.extend_from_slice(data);
                         return Ok(());
                     }
                     self.file_bytes -= known.len();
                     let known = std::mem::take(known);
-                    *content = Growing::Disk(unnamed_file(self.limits).await?, 0);
-                    content.write(known.into()).await?;
+                    let file = unnamed_file(self.limits).await?;
+                    self.held.take_disk(known.len())?;
+                    self.held.take(PIECE_BYTES)?;
+                    self.held.give_back(known.len());
+                    let mut spool = Spool { file, written: 0, gathered: known };
+                    spool.write().await?;
+                    *content = Growing::Disk(spool);
                 }
-                content.write(data.clone()).await
+                let Growing::Disk(spool) = content else { return Ok(()) };
+                self.held.take_disk(data.len())?;
+                spool.gather(data).await
             }
         }
     }
 
-    fn end(&mut self) {
+    async fn end(&mut self) -> Result<()> {
         match std::mem::replace(&mut self.part, Part::Nothing) {
             Part::Nothing => {}
             Part::Text(name, text) => {
@@ -370,22 +412,46 @@ impl<'l> Reading<'l> {
                         let size = bytes.len() as u64;
                         (Content::Memory(bytes.into()), size)
                     }
-                    Growing::Disk(file, size) => (Content::Disk(file), size),
+                    Growing::Disk(mut spool) => {
+                        spool.write().await?;
+                        self.held.give_back(PIECE_BYTES);
+                        (Content::Disk(spool.file), spool.written)
+                    }
                 };
-                let inner = Inner { name, content_type: head.content_type, size, content };
+                let (content_type, held) = (head.content_type, Arc::clone(&self.held));
+                let inner = Inner { name, content_type, size, content, held };
                 self.form.add_file(head.name, UploadedFile(Arc::new(inner)));
             }
         }
+        Ok(())
     }
 }
 
-impl Growing {
-    async fn write(&mut self, data: Bytes) -> Result<()> {
-        let Self::Disk(file, size) = self else { return Ok(()) };
-        let (file, at) = (Arc::clone(file), *size);
-        *size += data.len() as u64;
-        let written = spawn_blocking(move || file.write_all_at(&data, at)).await?;
-        written.map_err(|error| Error::from(error).context("keeping an upload"))
+impl Spool {
+    /// Takes what came; a piece that is large enough is written.
+    async fn gather(&mut self, data: &[u8]) -> Result<()> {
+        self.gathered.extend_from_slice(data);
+        if self.gathered.len() < PIECE_BYTES { Ok(()) } else { self.write().await }
+    }
+
+    /// Writes what was gathered.
+    async fn write(&mut self) -> Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let (file, at) = (Arc::clone(&self.file), self.written);
+        let mut data = std::mem::take(&mut self.gathered);
+        self.written += data.len() as u64;
+        let written = spawn_blocking(move || {
+            file.write_all_at(&data, at)?;
+            // The memory is good for the next piece.
+            data.clear();
+            Ok::<_, io::Error>(data)
+        });
+        let written = written.await?;
+        self.gathered = written.map_err(|error| Error::from(error).context("keeping an upload"))?;
+        self.gathered.shrink_to(2 * PIECE_BYTES);
+        Ok(())
     }
 }
 
@@ -423,5 +489,29 @@ impl fmt::Debug for UploadedFile {
             .field("name", &self.name())
             .field("size", &self.size())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{PIECE_BYTES, Spool, unnamed_file};
+    use crate::conf;
+
+    #[tokio::test]
+    async fn small_pieces_are_gathered_before_they_are_written() {
+        let file = unnamed_file(&conf::Http::default()).await.unwrap();
+        let mut spool = Spool { file: Arc::clone(&file), written: 0, gathered: Vec::new() };
+        for byte in 0..PIECE_BYTES - 1 {
+            spool.gather(&[byte as u8]).await.unwrap();
+            assert_eq!(spool.written, 0, "{byte}");
+        }
+        spool.gather(b"x").await.unwrap();
+        assert_eq!(spool.written, PIECE_BYTES as u64);
+        assert_eq!(file.metadata().unwrap().len(), PIECE_BYTES as u64);
+        spool.gather(b"rest").await.unwrap();
+        spool.write().await.unwrap();
+        assert_eq!(file.metadata().unwrap().len(), PIECE_BYTES as u64 + 4);
     }
 }

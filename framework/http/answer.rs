@@ -30,6 +30,8 @@ impl Error {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Kind::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            // The visitor has sent it.
+            Kind::BadSignature | Kind::SignatureExpired => StatusCode::BAD_REQUEST,
             Kind::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
             // A row that a view took for granted and that is not there is the site's error, as in
             // Django; `get_object_or_404` makes it the visitor's.

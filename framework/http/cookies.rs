@@ -18,7 +18,9 @@ pub(super) fn read<'a>(lines: impl Iterator<Item = &'a str>, name: &str) -> Opti
     Some(unquoted.unwrap_or(value))
 }
 
-/// A cookie to set. Path `/`, `SameSite=Lax`.
+/// A cookie to set. Path `/`, `SameSite=Lax`. With a `value` of
+/// [`sign_cookie`](crate::signing::sign_cookie) nobody can make one up
+/// ([`Request::signed_cookie`](super::Request::signed_cookie)).
 #[derive(Clone, Debug)]
 pub struct SetCookie<'a> {
     /// Its name.

@@ -19,6 +19,7 @@ mod place;
 mod processors;
 mod redirect;
 mod request;
+mod room;
 mod shortcuts;
 #[cfg(test)]
 mod tests;
@@ -44,4 +45,5 @@ pub use processors::{Processor, Processors, render, render_to_string};
 pub use redirect::{is_safe_next, redirect};
 pub use request::{Proxied, Request, Secure};
 pub(crate) use request::{Seen, remote_address};
+pub(crate) use room::{Held, in_time, whole_form};
 pub use shortcuts::{get_list_or_404, get_object_or_404};

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, FromRequestParts, OriginalUri};
 use http::request::Parts;
@@ -11,6 +12,7 @@ use http::{Extensions, HeaderMap, Method, Uri};
 
 use super::beside::Beside;
 use super::packed::Headers;
+use crate::signing::unsign_cookie;
 use crate::site::Site;
 
 /// A request without its body: method, URL, headers, what the middleware put beside it, and the
@@ -166,6 +168,19 @@ impl Request {
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
         super::cookies::read(self.header_texts("cookie"), name)
+    }
+
+    /// The value of the cookie `name` that [`sign_cookie`](crate::signing::sign_cookie) has made
+    /// with this salt, at most `max_age` ago. `None` if there is none, or nobody of this site has
+    /// made it.
+    #[must_use]
+    pub fn signed_cookie(
+        &self,
+        name: &str,
+        salt: &str,
+        max_age: Option<Duration>,
+    ) -> Option<String> {
+        unsign_cookie(self.settings(), name, self.cookie(name)?, salt, max_age).ok()
     }
 
     /// The first value of `name` in the query, decoded.

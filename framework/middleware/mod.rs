@@ -33,4 +33,4 @@ pub use panic::caught;
 pub use request_values::request_values;
 pub use slash::Slashed;
 pub use throttle::Throttle;
-pub(crate) use throttle::{address_of, admit, ask, count, counter};
+pub(crate) use throttle::{Said, address_of, admit, ask, count, counter};

@@ -8,9 +8,13 @@
 //! - Who is refused costs one question to the store and no query, but for what the key itself asks.
 //! - While the store is away nobody is refused, and the log says so: a throttle is no lock. Nor
 //!   does anybody wait for it: a request gives it half a second, those of the next second nothing.
+//! - A store that is full opens nothing: what it has no room for is counted here, by this process.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +32,11 @@ use crate::urls::{Matched, Route};
 const STORE_WAIT: Duration = Duration::from_millis(500);
 /// How long it is not asked when it had none.
 const STORE_REST: Duration = Duration::from_secs(1);
+/// How long the log is not told again that it is full.
+const STORE_TOLD: Duration = Duration::from_secs(10);
+/// Counters of this process, for what the store has no room for. Those that share one are counted
+/// together: rather too much than nothing.
+const OWN_COUNTERS: u64 = 65_536;
 
 type FindKey = dyn Fn(Request) -> BoxFuture<'static, Result<Option<String>>> + Send + Sync;
 
@@ -38,20 +47,26 @@ type FindKey = dyn Fn(Request) -> BoxFuture<'static, Result<Option<String>>> + S
 ///
 /// use hulse::middleware::Throttle;
 /// use hulse::prelude::*;
+/// use hulse::signing::Signer;
 ///
 /// # async fn search() -> &'static str { "" }
 /// # fn api() -> Urls { Urls::default() }
 /// const MINUTE: Duration = Duration::from_secs(60);
 ///
-/// async fn token(request: Request) -> Result<Option<String>> {
-///     Ok(request.header("authorization").map(str::to_owned))
+/// /// The client a token names that this site has made: what anybody can invent is no key, for
+/// /// each invention would have a count of its own.
+/// async fn client(request: Request) -> Result<Option<String>> {
+///     let token = request.header("authorization").unwrap_or_default();
+///     let client = Signer::new(request.settings(), "api.client").unsign(token).ok();
+///     let address = || request.remote_address().map(|address| format!("address {address}"));
+///     Ok(client.map(|client| format!("client {client}")).or_else(address))
 /// }
 ///
 /// let urls = Urls::new([
 ///     path("search/", search).throttle(Throttle::per_address("search", 30, MINUTE)),
 ///     include("api/", api())
 ///         .throttle(Throttle::per_user("api", 600, MINUTE))
-///         .throttle(Throttle::by("api-token", 100, MINUTE, token)),
+///         .throttle(Throttle::by("api-client", 100, MINUTE, client)),
 /// ]);
 /// ```
 #[derive(Clone)]
@@ -74,7 +89,8 @@ impl Throttle {
         Self::by(name, max, window, async |request: Request| Ok(address_of(&request)))
     }
 
-    /// Each key that `key` gives by itself; who has none may ask as often as he likes.
+    /// Each key that `key` gives by itself; who has none may ask as often as he likes. A key is
+    /// something known to be true: a header as it came is one that anybody can change each time.
     pub fn by<F, Fut>(
         name: impl Into<Cow<'static, str>>,
         max: u32,
@@ -144,30 +160,90 @@ pub(crate) fn counter(name: &str, key: &str) -> String {
     hash.expect("a prefix and hexadecimal digits").to_string()
 }
 
-/// Counts in the data store; `None` if that is away.
+/// Counts in the data store, or here if that is full; `None` if it is away.
 pub(crate) async fn count(
     site: &Site,
     counter: &str,
     by: i64,
     window: Duration,
 ) -> Option<Counted> {
-    ask(site, site.values().count(counter, by, window)).await
+    match ask(site, site.values().count(counter, by, window)).await {
+        Said::Told(counted) => Some(counted),
+        Said::Full => {
+            let own = site.keep(|_| Own::default());
+            own.tell();
+            Some(own.count(counter, by, window))
+        }
+        Said::Away => None,
+    }
 }
 
-/// What the data store says to something that is asked for each request; `None` if it is away.
-pub(crate) async fn ask<T>(site: &Site, asked: impl Future<Output = Result<T>>) -> Option<T> {
+/// What the data store says to something that is asked for each request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Said<T> {
+    Told(T),
+    /// It has no room for it.
+    Full,
+    Away,
+}
+
+impl<T> Said<T> {
+    /// What it said, if it did.
+    pub(crate) fn told(self) -> Option<T> {
+        match self {
+            Self::Told(said) => Some(said),
+            Self::Full | Self::Away => None,
+        }
+    }
+}
+
+/// Asks the data store; who waits too long rests, and so do those behind him.
+pub(crate) async fn ask<T>(site: &Site, asked: impl Future<Output = Result<T>>) -> Said<T> {
     let resting = site.keep(|_| Resting::default());
     if resting.is_on() {
-        return None;
+        return Said::Away;
     }
     let error = match timeout(STORE_WAIT, asked).await {
-        Ok(Ok(said)) => return Some(said),
+        Ok(Ok(said)) => return Said::Told(said),
+        Ok(Err(error)) if !error.is_layer_unavailable() => return Said::Full,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the data store takes too long".to_owned(),
     };
     tracing::warn!(error, "nobody is throttled");
     resting.begin();
-    None
+    Said::Away
+}
+
+/// Counters of this process.
+#[derive(Debug, Default)]
+struct Own {
+    /// So that nobody can choose whom he is counted with.
+    hasher: RandomState,
+    counters: Mutex<HashMap<u64, (i64, Instant)>>,
+    /// When the log was told last.
+    told: Mutex<Option<Instant>>,
+}
+
+impl Own {
+    fn count(&self, counter: &str, by: i64, window: Duration) -> Counted {
+        let (place, now) = (self.hasher.hash_one(counter) % OWN_COUNTERS, Instant::now());
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let (value, end) = counters.entry(place).or_insert((0, now + window));
+        if *end <= now {
+            (*value, *end) = (0, now + window);
+        }
+        *value = value.saturating_add(by);
+        Counted { value: *value, left: *end - now }
+    }
+
+    /// Says it now and then.
+    fn tell(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() > STORE_TOLD) {
+            *told = Some(Instant::now());
+            tracing::warn!("the data store is full: each process throttles by itself");
+        }
+    }
 }
 
 /// Since when the store is left alone.
@@ -197,7 +273,9 @@ impl fmt::Debug for Throttle {
 
 #[cfg(test)]
 mod tests {
-    use super::network;
+    use std::time::Duration;
+
+    use super::{OWN_COUNTERS, Own, network};
 
     #[test]
     fn addresses_are_counted_by_customer() {
@@ -209,5 +287,20 @@ mod tests {
         ] {
             assert_eq!(network(address.parse().unwrap()), counted);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_store_has_no_room_for_is_counted_in_a_bounded_place() {
+        let (own, window) = (Own::default(), Duration::from_secs(60));
+        for value in 1..=3 {
+            assert_eq!(own.count("ann", 1, window).value, value);
+        }
+        for name in 0..3 * OWN_COUNTERS {
+            own.count(&name.to_string(), 1, window);
+        }
+        assert!(own.counters.lock().unwrap().len() as u64 <= OWN_COUNTERS);
+        assert!(own.count("ann", 0, window).value >= 3);
+        tokio::time::advance(window).await;
+        assert_eq!(own.count("ann", 1, window).value, 1);
     }
 }

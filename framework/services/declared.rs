@@ -52,7 +52,8 @@ impl Declared {
     /// and one of them goes on when it ends, within some ten seconds if its machine goes without a
     /// word.
     ///
-    /// It is a lock with a time in the data store
+    /// It is a lock with a time in the data store, which its holder extends each second and gives
+    /// up as gone a second before it is, when that cannot be reached
     /// ([`Values::lock`](crate::channels::Values::lock)), so it holds as long as that remembers:
     /// with one that has forgotten it (restarted without its disk), or when the holder was frozen
     /// for longer than the lock lasts, two can be at work for some seconds, until the first one

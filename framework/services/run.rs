@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::mailbox::{channel_name, read, written};
 use super::{Declared, Service, Tally};
@@ -14,10 +14,14 @@ use crate::channels::{GroupName, Lock, Received};
 use crate::error::{Error, Result};
 use crate::site::Site;
 
-/// How long the lock of one that is alone lasts without a word of its holder, and how often that
-/// says one.
+/// How long the lock of one that is alone lasts without a word of its holder, how often that says
+/// one, and after which pause again if it was not heard.
 const LOCK_LASTS: Duration = Duration::from_secs(9);
-const LOCK_BEAT: Duration = Duration::from_secs(3);
+const LOCK_BEAT: Duration = Duration::from_secs(1);
+const LOCK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long before the lock may be another's its holder ends.
+const LOCK_SPARE: Duration = Duration::from_secs(1);
 
 /// How often one that stands by asks whether it is its turn.
 const STANDBY: Duration = Duration::from_secs(1);
@@ -39,23 +43,25 @@ pub(super) async fn live<S: Service>(site: Site, tally: Arc<Tally>, is_alone: bo
     }
     // It stands by, which is all that is wanted of it now.
     tally.set_ready();
-    let Some(lock) = turn(&site, S::NAME).await else { return Ok(()) };
+    let Some((lock, since)) = turn(&site, S::NAME).await else { return Ok(()) };
     tracing::info!("service {} is at work", S::NAME);
     let done = tokio::select! {
         done = work::<S>(&site, &tally) => done,
-        error = hold(&lock) => Err(error),
+        error = hold(since, || lock.extend(LOCK_LASTS)) => Err(error),
     };
     // That it is free by itself later is as good.
     let _later = lock.release().await;
     done
 }
 
-/// Waits for the lock; `None` once draining begins.
-async fn turn(site: &Site, name: &str) -> Option<Lock> {
+/// Waits for the lock, which lasts at least from the moment it was asked for; `None` once draining
+/// begins.
+async fn turn(site: &Site, name: &str) -> Option<(Lock, Instant)> {
     let lock = format!("service.{name}");
     loop {
+        let asked = Instant::now();
         match site.values().lock(&lock, LOCK_LASTS).await {
-            Ok(Some(lock)) => return Some(lock),
+            Ok(Some(lock)) => return Some((lock, asked)),
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "service {name} cannot ask whether it is alone"),
         }
@@ -66,20 +72,30 @@ async fn turn(site: &Site, name: &str) -> Option<Lock> {
     }
 }
 
-/// Holds the lock; ends with why it does not any more.
-async fn hold(lock: &Lock) -> Error {
-    let mut until = Instant::now() + LOCK_LASTS;
+/// Holds the lock that was asked for at `since`; ends with why it does not any more, before it can
+/// be another's, however long the store is silent.
+async fn hold<F>(since: Instant, extend: impl Fn() -> F) -> Error
+where
+    F: Future<Output = Result<bool>>,
+{
+    let (mut until, mut pause) = (since + LOCK_LASTS - LOCK_SPARE, LOCK_BEAT);
     loop {
-        sleep(LOCK_BEAT).await;
+        tokio::time::sleep_until(until.min(Instant::now() + pause)).await;
         let asked = Instant::now();
-        match lock.extend(LOCK_LASTS).await {
-            Ok(true) => until = asked + LOCK_LASTS,
-            Ok(false) => return Error::new("another one may be at work: its lock is gone"),
-            Err(error) if asked + LOCK_BEAT >= until => {
-                return error.context("another one may be at work");
+        let error = match timeout_at(until, extend()).await {
+            Ok(Ok(true)) => {
+                (until, pause) = (asked + LOCK_LASTS - LOCK_SPARE, LOCK_BEAT);
+                continue;
             }
-            Err(error) => tracing::warn!(%error, "cannot hold a service's lock, trying again"),
+            Ok(Ok(false)) => return Error::new("another one may be at work: its lock is gone"),
+            Ok(Err(error)) => error,
+            Err(_) => Error::new("the data store is silent"),
+        };
+        if Instant::now() + LOCK_AGAIN >= until {
+            return error.context("another one may be at work");
         }
+        pause = LOCK_AGAIN;
+        tracing::warn!(%error, "cannot hold a service's lock, trying again");
     }
 }
 
@@ -235,5 +251,71 @@ async fn again_and_again(site: Site, declared: Declared) {
             () = site.lifecycle().draining() => return,
             () = sleep(pause) => pause = (pause * 2).min(*AGAIN.end()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::{LOCK_LASTS, hold};
+    use crate::error::{Error, Result};
+
+    /// How long after `said` the holder ends that has heard "it is yours" up to then, once it hears
+    /// `then`.
+    async fn ends_after<F>(said: Duration, then: impl Fn() -> F) -> Duration
+    where
+        F: Future<Output = Result<bool>>,
+    {
+        let (begun, last) = (Instant::now(), Cell::new(Instant::now()));
+        hold(begun, || async {
+            if begun.elapsed() < said {
+                last.set(Instant::now());
+                return Ok(true);
+            }
+            then().await
+        })
+        .await;
+        last.get().elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_cannot_say_that_he_is_at_work_ends_before_another_may_begin() {
+        let silence = || std::future::pending();
+        let slow_error = || async {
+            sleep(Duration::from_secs(5)).await;
+            Err(Error::new("away"))
+        };
+        for said in [0, 3, 4].map(Duration::from_secs) {
+            for after in [
+                ends_after(said, silence).await,
+                ends_after(said, slow_error).await,
+                ends_after(said, || async { Err(Error::new("away")) }).await,
+            ] {
+                let range = LOCK_LASTS - Duration::from_secs(2)..LOCK_LASTS;
+                assert!(range.contains(&after), "{said:?}: {after:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_silence_ends_nobody_and_a_lost_lock_ends_its_holder_at_once() {
+        let away = Cell::new(0);
+        let begun = Instant::now();
+        hold(begun, || async {
+            away.set(away.get() + 1);
+            match away.get() {
+                41.. => Ok(false),
+                count if count % 4 == 0 => Ok(true),
+                _ => Err(Error::new("away")),
+            }
+        })
+        .await;
+        assert!(begun.elapsed() > 2 * LOCK_LASTS, "{:?}", begun.elapsed());
+        let lost = ends_after(Duration::from_secs(3), || async { Ok(false) }).await;
+        assert!(lost <= Duration::from_secs(1), "{lost:?}");
     }
 }

@@ -12,19 +12,23 @@ use crate::conf::Secret;
 /// names the use (`auth.session`), so that what was signed for one is worth nothing for another
 /// (Django's `salted_hmac`).
 #[must_use]
-#[expect(clippy::missing_panics_doc, reason = "HMAC takes a key of any length")]
 pub fn salted_hmac(salt: &str, value: &str, secret: &Secret) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in digest(salt, value, secret) {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+    }
+    text
+}
+
+/// Its bytes.
+pub(super) fn digest(salt: &str, value: &str, secret: &Secret) -> [u8; 32] {
     let mut key = Sha256::new();
     key.update(salt);
     key.update(secret.expose());
     let mut mac =
         Hmac::<Sha256>::new_from_slice(&key.finalize()).expect("a key of any length fits");
     mac.update(value.as_bytes());
-    let mut text = String::with_capacity(64);
-    for byte in mac.finalize().into_bytes() {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-    }
-    text
+    mac.finalize().into_bytes().into()
 }
 
 /// Whether two texts are equal, in a time that depends on their lengths only.

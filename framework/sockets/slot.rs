@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use super::io::Io;
 use super::moving::Mover;
 use super::wheel::{Patience, Wheel};
-use crate::channels::{DISMISSED, Frame, Sink, Written, deflate_frames, frame_bytes};
+use crate::channels::{COME_AGAIN, DISMISSED, Frame, Sink, Written, deflate_frames, frame_bytes};
 use crate::error::{Error, Kind, Result};
 
 /// Bytes that wait before a sender waits too. One message may be larger.
@@ -506,15 +506,18 @@ impl Sink for Slot {
         self.task.wake();
     }
 
-    fn dismiss(&self) {
+    fn dismiss(&self, comes_again: bool) {
         let mut out = self.out();
         if out.is_closed {
             return;
         }
         out.is_closed = true;
         out.shut();
-        let reason = "what this was opened for has ended".to_owned();
-        out.close = Some(Box::new(Close { code: DISMISSED, reason }));
+        let (code, reason) = match comes_again {
+            true => (COME_AGAIN, "come again"),
+            false => (DISMISSED, "what this was opened for has ended"),
+        };
+        out.close = Some(Box::new(Close { code, reason: reason.to_owned() }));
         drop(out);
         self.flags.fetch_or(IS_DISMISSED, Ordering::AcqRel);
         self.room.notify_waiters();

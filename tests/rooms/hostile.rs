@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use hulse::conf::Settings;
@@ -70,6 +72,19 @@ async fn upload(request: Request, form: FormData) -> Result<String> {
     Ok(said.join("\n"))
 }
 
+/// Whoever holds a permit here keeps uploads on their way through `hold/`.
+static HOLDING: LazyLock<tokio::sync::Semaphore> = LazyLock::new(|| tokio::sync::Semaphore::new(1));
+
+/// How many are there.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// Has its files until it may go on.
+async fn hold(form: FormData) -> Result<String> {
+    HELD.fetch_add(1, Ordering::SeqCst);
+    let _turn = HOLDING.acquire().await?;
+    Ok(form.files("file").len().to_string())
+}
+
 async fn json(Json(value): Json<serde_json::Value>) -> String {
     value.to_string()
 }
@@ -78,6 +93,7 @@ fn project() -> Project {
     let urls = Urls::new([
         path("echo/", echo),
         path("upload/", upload),
+        path("hold/", hold),
         path("json/", json),
         include("accounts/", auth::urls()),
     ]);
@@ -216,6 +232,69 @@ async fn uploads_are_counted_and_large_ones_leave_the_memory() {
     drop(spool);
     post(multipart(&[("a", &large)])).await.assert_status(500);
     post(multipart(&[("a", b"small")])).await.assert_status(200);
+}
+
+#[tokio::test]
+async fn a_page_that_wants_no_files_reads_none() {
+    let spool = tempfile::tempdir().unwrap();
+    let site = TestSite::with(project(), |settings| {
+        settings.http.file_upload_temp_dir = spool.path().to_owned();
+        settings.http.file_upload_max_memory_size = 10;
+    })
+    .await;
+    let ann = User::create_user(&site, "ann", "", Some(PASSWORD)).await.unwrap();
+    // Whoever made a file there would fail.
+    drop(spool);
+    let client = site.client();
+    client.force_login(&ann).await;
+    let large = vec![b'x'; 300_000];
+    for page in ["login", "password_reset", "password_change", "sessions", "logout"] {
+        let url = format!("/accounts/{page}/");
+        let form = multipart(&[("a.txt", &large)]);
+        client.post(&url, &[]).body(MULTIPART, form).await.assert_status(400);
+        // Where no file was chosen none comes, as from a form of another page.
+        let form = multipart(&[("", b"")]);
+        let answer = client.post(&url, &[]).body(MULTIPART, form).await;
+        assert!([200, 302].contains(&answer.status()), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn all_forms_together_have_so_much_room() {
+    let site = TestSite::with(project(), |settings| {
+        settings.http.file_upload_max_memory_size = 100_000;
+        settings.http.form_memory_max = 400_000;
+        settings.http.form_disk_max = 1_000_000;
+    })
+    .await;
+    let client = site.client();
+    let (some, most) = (vec![b'x'; 90_000], vec![b'x'; 700_000]);
+    let post = |files: Vec<u8>| client.post("/hold/", &[]).body(MULTIPART, files).into_future();
+    let held = HOLDING.acquire().await.unwrap();
+    let until_held = async |count| {
+        while HELD.load(Ordering::SeqCst) < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    // On the disk there is room for one of them, in memory for four small ones.
+    let first = tokio::spawn(post(multipart(&[("a", &most)])));
+    until_held(1).await;
+    post(multipart(&[("a", &most)])).await.assert_status(503);
+    let small: Vec<_> = (0..4).map(|_| tokio::spawn(post(multipart(&[("a", &some)])))).collect();
+    until_held(5).await;
+    post(multipart(&[("a", &some)])).await.assert_status(503);
+    let long = "x".repeat(100_000);
+    client.post("/accounts/login/", &[("username", &long)]).await.assert_status(503);
+    drop(held);
+    assert_eq!(first.await.unwrap().text(), "1");
+    for one in small {
+        assert_eq!(one.await.unwrap().text(), "1");
+    }
+    // All of it was given back.
+    for _ in 0..5 {
+        post(multipart(&[("a", &most), ("b", &some)])).await.assert_status(200);
+        client.post("/accounts/login/", &[("username", &long)]).await.assert_status(200);
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ mod security;
 mod services;
 mod session_engines;
 mod sessions;
+mod signing;
 mod site;
 mod sockets;
 mod staticfiles;

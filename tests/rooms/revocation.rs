@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hulse::channels::GroupName;
+use hulse::conf::SessionEngine;
 use hulse::contrib::auth::{self, Group, Permission, User};
 use hulse::contrib::sessions;
 use hulse::http::{Request, permission_denied, post};
@@ -20,6 +21,8 @@ use tokio::time::timeout;
 /// How soon a connection must be closed.
 const CLOSED: Duration = Duration::from_secs(1);
 const DISMISSED: u16 = 4401;
+/// What a client is told that is to come again.
+const COME_AGAIN: u16 = 1012;
 
 /// Hears what is said in `news`, whoever it is.
 #[derive(Default)]
@@ -146,6 +149,13 @@ async fn is_dismissed(mut socket: SocketClient) {
     assert_eq!((code, reason.as_str()), (DISMISSED, "what this was opened for has ended"));
 }
 
+/// It hears nothing any more but that it is to come again, soon.
+async fn comes_again(mut socket: SocketClient) {
+    let (texts, code, reason) = timeout(CLOSED, socket.rest()).await.expect("closed in a second");
+    assert!(texts.is_empty(), "{texts:?}");
+    assert_eq!((code, reason.as_str()), (COME_AGAIN, "come again"));
+}
+
 /// It hears what is said now, and nothing before.
 async fn still_hears(site: &TestSite, socket: &mut SocketClient) {
     say(site, "still here").await;
@@ -188,9 +198,12 @@ async fn who_signs_in_again_can_still_sign_out_of_everything() {
     let site = site().await;
     let ann = ann(&site).await;
     let client = signed_in(&site, &ann).await;
-    let mut socket = client.socket("/news/").await;
+    let socket = client.socket("/news/").await;
     let again = [("username", "ann"), ("password", "secret")];
     assert_eq!(client.post("/accounts/login/", &again).await.status(), 302);
+    // What was open knows the session by a name that it has no more.
+    comes_again(socket).await;
+    let mut socket = client.socket("/news/").await;
     still_hears(&site, &mut socket).await;
     client.post("/accounts/logout/", &[]).await.assert_redirects("/");
     is_dismissed(socket).await;
@@ -201,15 +214,61 @@ async fn a_new_password_ends_all_other_sessions_and_what_is_open_in_them() {
     let site = site().await;
     let ann = ann(&site).await;
     let (here, there) = (signed_in(&site, &ann).await, signed_in(&site, &ann).await);
-    let (mut own, other) = (here.socket("/news/").await, there.socket("/news/").await);
+    let (own, other) = (here.socket("/news/").await, there.socket("/news/").await);
     here.post("/new-password/", &[]).await.assert_contains("changed");
     is_dismissed(other).await;
+    comes_again(own).await;
+    let mut own = here.socket("/news/").await;
     still_hears(&site, &mut own).await;
     there.get("/who/").await.assert_contains("anonymous");
     here.get("/who/").await.assert_contains("ann");
     // Under its new id it is the same session.
     here.post("/accounts/logout/", &[]).await.assert_redirects("/");
     is_dismissed(own).await;
+}
+
+#[tokio::test]
+async fn who_changes_a_password_joins_again_as_who_he_was() {
+    let site = site().await;
+    let ann = ann(&site).await;
+    let client = signed_in(&site, &ann).await;
+    for page in ["new-password", "accounts/login"] {
+        let mut socket = client.socket("/stream/").await;
+        socket.send_json(&json!({ "join": "staff" })).await;
+        assert_eq!(frame(&mut socket).await["joined"], "staff", "{page}");
+        let again = [("username", "ann"), ("password", "something new")];
+        client.post(&format!("/{page}/"), &again).await;
+        comes_again(socket).await;
+    }
+    let mut socket = client.socket("/stream/").await;
+    socket.send_json(&json!({ "join": "staff" })).await;
+    assert_eq!(frame(&mut socket).await["joined"], "staff");
+}
+
+#[tokio::test]
+async fn a_copy_of_a_cookie_from_before_closes_nothing_that_was_opened_since() {
+    let site = TestSite::with(project(&Signs::default()), |settings| {
+        settings.sessions.engine = SessionEngine::SignedCookies;
+    })
+    .await;
+    let ann = ann(&site).await;
+    let client = signed_in(&site, &ann).await;
+    let copy = client.cookie("sessionid").unwrap();
+    client.post("/new-password/", &[]).await.assert_contains("changed");
+    let mut socket = client.socket("/news/").await;
+    let thief = || {
+        let thief = site.client();
+        thief.set_cookie("sessionid", &copy);
+        thief
+    };
+    thief().get("/who/").await.assert_contains("anonymous");
+    thief().post("/accounts/logout/", &[]).await.assert_status(302);
+    let mut stream = thief().socket("/stream/").await;
+    stream.send_json(&json!({ "join": "staff" })).await;
+    is_dismissed(stream).await;
+    still_hears(&site, &mut socket).await;
+    client.post("/accounts/logout/", &[]).await.assert_redirects("/");
+    is_dismissed(socket).await;
 }
 
 #[tokio::test]

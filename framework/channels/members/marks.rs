@@ -157,7 +157,7 @@ impl Table {
         let sink = Arc::clone(&connection.sink);
         self.disconnect(id);
         self.counted.dismissed += 1;
-        sink.dismiss();
+        sink.dismiss(dismissal.is_again());
     }
 
     fn doubt(&mut self, id: u64, is_certain: bool) {

@@ -2,6 +2,7 @@
 //!
 //! Invariants:
 //! - Bounded in number and bytes: values with an end make room, soonest first; all else is refused.
+//! - Counters have room of their own: what visitors can make many of pushes nothing else out.
 //! - What is over is over at its moment, whenever it is looked at; it is dropped soon after.
 //! - Versions and tokens come from the store's one growing number, as epochs do.
 
@@ -14,10 +15,13 @@ use super::WorkerId;
 use crate::channels::protocol::Key;
 use crate::channels::values::calls::{Action, Outcome, ValueAsk, When};
 
-/// Values, counters and locks together.
+/// Values and locks together.
 const COUNT_MAX: usize = 1_000_000;
 /// Bytes of them all.
 const BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Counters, and the bytes of them.
+const COUNTERS_MAX: usize = 500_000;
+const COUNTER_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// What each costs beside its bytes and twice its name, bytes (rounded up).
 const SLOT_BYTES: usize = 160;
 /// Answers remembered for those who ask again over a new link.
@@ -32,7 +36,9 @@ pub(super) struct Values {
     ends: BTreeSet<(Duration, Box<str>)>,
     /// When counters and locks end.
     due: BTreeSet<(Duration, Kind, Box<str>)>,
+    /// Of values and locks.
     bytes: usize,
+    counter_bytes: usize,
     remembered: VecDeque<(Key, Outcome)>,
     /// Values that made room for others, since the start.
     pub(super) evicted: u64,
@@ -65,10 +71,6 @@ struct Held {
 }
 
 impl Values {
-    pub(super) fn len(&self) -> usize {
-        self.values.len() + self.counters.len() + self.locks.len()
-    }
-
     /// Drops everything.
     pub(super) fn clear(&mut self) {
         let remembered = std::mem::take(&mut self.remembered);
@@ -154,7 +156,7 @@ impl Values {
             match self.due.pop_first() {
                 Some((_, Kind::Counter, name)) => {
                     self.counters.remove(&name);
-                    self.bytes -= cost(&name, 0);
+                    self.counter_bytes -= cost(&name, 0);
                 }
                 Some((_, Kind::Lock, name)) => self.free(&name),
                 None => break,
@@ -230,11 +232,12 @@ impl Values {
             return Outcome::Counted { value: counter.value, left };
         }
         if by != 0 && !window.is_zero() {
-            if !self.make_room(cost(&name, 0)) {
+            let bytes = self.counter_bytes + cost(&name, 0);
+            if self.counters.len() >= COUNTERS_MAX || bytes > COUNTER_BYTES_MAX {
                 return Outcome::Full;
             }
             let end = now.saturating_add(window);
-            self.bytes += cost(&name, 0);
+            self.counter_bytes = bytes;
             self.due.insert((end, Kind::Counter, name.clone()));
             self.counters.insert(name, Counter { value: by, end });
         }
@@ -282,7 +285,10 @@ impl Values {
 
     /// Makes room for one more of so many bytes; whether there is.
     fn make_room(&mut self, bytes: usize) -> bool {
-        while self.len() >= COUNT_MAX || self.bytes + bytes > BYTES_MAX {
+        let is_full = |all: &Self| {
+            all.values.len() + all.locks.len() >= COUNT_MAX || all.bytes + bytes > BYTES_MAX
+        };
+        while is_full(self) {
             let Some((_, name)) = self.ends.pop_first() else { return false };
             self.take(&name);
             self.evicted += 1;
@@ -303,4 +309,46 @@ fn next(number: &mut u64) -> u64 {
     let taken = *number;
     *number += 1;
     taken
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{COUNTER_BYTES_MAX, Values, WorkerId, cost};
+    use crate::channels::protocol::Key;
+    use crate::channels::values::calls::{Action, Outcome, ValueAsk, When};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn act(values: &mut Values, name: &str, action: Action) -> Outcome {
+        let key = Key { session: 1, request: 1 };
+        let ask = ValueAsk { key, retry: false, name: name.into(), action };
+        values.act(Duration::ZERO, WorkerId(1), ask, &mut 1)
+    }
+
+    fn count(values: &mut Values, name: &str) -> Outcome {
+        act(values, name, Action::Count { by: 1, window: HOUR })
+    }
+
+    #[test]
+    fn counters_fill_their_own_room_and_push_nothing_out() {
+        let mut values = Values::default();
+        let set = Action::Set { bytes: "kept".into(), lasts: Some(HOUR), when: When::Always };
+        act(&mut values, "session", set);
+        assert!(matches!(count(&mut values, "known"), Outcome::Counted { value: 1, .. }));
+        let long = "x".repeat(190);
+        let most = COUNTER_BYTES_MAX / cost(&format!("{long}{:06}", 0), 0);
+        let refused = (0..=most)
+            .find(|number| count(&mut values, &format!("{long}{number:06}")) == Outcome::Full);
+        assert!(refused.is_some_and(|number| number + 3 > most), "{refused:?} of {most}");
+        assert!(matches!(act(&mut values, "session", Action::Get), Outcome::Found { .. }));
+        assert!(matches!(count(&mut values, "known"), Outcome::Counted { value: 2, .. }));
+        let set = Action::Set { bytes: "new".into(), lasts: Some(HOUR), when: When::Always };
+        assert!(matches!(act(&mut values, "another session", set), Outcome::Done { .. }));
+        assert_eq!(values.evicted, 0);
+        values.advance(HOUR);
+        assert_eq!((values.counter_bytes, values.bytes), (0, 0));
+        assert!(matches!(count(&mut values, "new"), Outcome::Counted { value: 1, .. }));
+    }
 }

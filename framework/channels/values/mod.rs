@@ -163,7 +163,8 @@ impl Values {
     /// begins again at 0. 0 only looks.
     ///
     /// # Errors
-    /// As [`set`](Self::set).
+    /// As [`get`](Self::get); or there are 500,000 counters, or 128 MiB of them, whose windows
+    /// are open (`is_store_full`).
     pub async fn count(&self, name: &str, by: i64, window: Duration) -> Result<Counted> {
         match self.ask(name, 0, Action::Count { by, window }).await? {
             Outcome::Counted { value, left } => Ok(Counted { value, left }),
@@ -221,7 +222,10 @@ impl Values {
         }
         let name = name.into();
         let make = |key: Key| Ask::Value(ValueAsk { key, retry: false, name, action });
-        match self.worker.request(bytes, make).await? {
+        let reply = self.worker.request(bytes, make).await;
+        // Redis answers, and has no memory left.
+        let reply = reply.map_err(|no| if no.to_string().contains(": OOM ") { full() } else { no });
+        match reply? {
             Reply::Valued(outcome) => Ok(outcome),
             Reply::Locked(_, token) => Ok(Outcome::Locked { token }),
             reply => Err(super::unexpected(&reply)),

@@ -22,7 +22,7 @@ use futures_util::future::join_all;
 use super::models::normalize_username;
 use crate::error::Result;
 use crate::http::{Request, too_many_requests};
-use crate::middleware::{address_of, ask, count, counter};
+use crate::middleware::{Said, address_of, ask, count, counter};
 
 /// How long attempts are counted together.
 const WINDOW: Duration = Duration::from_secs(3600);
@@ -81,7 +81,7 @@ impl Attempt {
         }
         let values = request.values();
         let is_known = match &known {
-            Some(known) => ask(request, values.get(known)).await.flatten().is_some(),
+            Some(known) => ask(request, values.get(known)).await.told().flatten().is_some(),
             None => false,
         };
         if !is_known {
@@ -97,7 +97,7 @@ impl Attempt {
         let names: Vec<String> = self.limits.iter().map(Limit::closed).collect();
         let values = request.values();
         let asked = names.iter().map(|name| ask(request, values.get(name)));
-        let closed = join_all(asked).await.into_iter().flatten().flatten();
+        let closed = join_all(asked).await.into_iter().filter_map(Said::told).flatten();
         match closed.filter_map(|closed| closed.left).max() {
             Some(left) => Err(too_many_requests(left)),
             None => Ok(()),
@@ -116,10 +116,11 @@ impl Attempt {
                 let wait = wait(beyond, max);
                 let values = request.values();
                 match ask(request, values.add(&limit.closed(), "", Some(wait))).await {
-                    // While the data store is away everybody may try.
-                    None => {}
-                    Some(closed) if closed.is_some() => limit.is_ours = true,
-                    Some(_) => longest = longest.max(Some(wait)),
+                    // While the data store is away everybody may try; while it is full, nobody
+                    // beyond the free ones: there is no place for a wait to end.
+                    Said::Away => {}
+                    Said::Told(Some(_)) => limit.is_ours = true,
+                    Said::Told(None) | Said::Full => longest = longest.max(Some(wait)),
                 }
             }
         }

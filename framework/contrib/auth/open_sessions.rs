@@ -29,17 +29,15 @@ pub async fn open_sessions(request: &Request) -> Result<Vec<OpenSession>> {
 pub async fn revoke_session(request: &Request, handle: &str) -> Result<bool> {
     let who = request.user().await?;
     let Some(user) = who.user() else { return Ok(false) };
-    let ended = sessions::end(request, &owner(user), |known| known == handle).await?;
-    for mark in &ended {
-        sessions::dismiss(request, &Dismissal::close(*mark)).await;
-    }
-    Ok(!ended.is_empty())
+    let Some(mark) = sessions::end(request, &owner(user), handle).await? else {
+        return Ok(false);
+    };
+    sessions::dismiss(request, &Dismissal::close(mark)).await;
+    Ok(true)
 }
 
-/// Ends all listed sessions of who asks but this one, with what is open in them, in all processes;
-/// how many of the list those were. The list has a bound: somebody with more sessions than that
-/// keeps the rest until the password is changed. Sessions that are cookies stay, too: only what is
-/// open in them ends.
+/// Ends all sessions of who asks but this one, however many, with what is open in them, in all
+/// processes; how many those were. Sessions that are cookies stay: only what is open in them ends.
 ///
 /// # Errors
 /// As [`open_sessions`].
@@ -47,24 +45,24 @@ pub async fn revoke_other_sessions(request: &Request) -> Result<usize> {
     let who = request.user().await?;
     let Some(user) = who.user() else { return Ok(0) };
     let session = request.session();
-    let (own, mark) = (sessions::handle_of(session), sessions::mark_of(session).await?);
-    let ended = sessions::end(request, &owner(user), |known| Some(known) != own.as_deref()).await?;
+    let mark = sessions::mark_of(session).await?;
+    let ended = sessions::end_all(request, &owner(user), Some(session)).await?;
     let all = Dismissal::close(mark_of(user.id));
     let others = mark.map_or(all.clone(), |mark| all.except(mark));
     sessions::dismiss(request, &others).await;
-    Ok(ended.len())
+    Ok(ended)
 }
 
-/// Ends all listed sessions of `user`, with what is open in them, in all processes; how many of the
-/// list those were, which has a bound as for [`revoke_other_sessions`]. For whoever runs the site:
-/// a closed account and a new password do it by themselves, and to all there are.
+/// Ends all sessions of `user`, however many, with what is open in them, in all processes; how many
+/// those were. Sessions that are cookies stay, as for [`revoke_other_sessions`]. For whoever runs
+/// the site: a closed account and a new password do it by themselves.
 ///
 /// # Errors
 /// As [`open_sessions`].
 pub async fn revoke_sessions(site: &Site, user: &User) -> Result<usize> {
-    let ended = sessions::end(site, &owner(user), |_| true).await?;
+    let ended = sessions::end_all(site, &owner(user), None).await?;
     sessions::dismiss(site, &Dismissal::close(mark_of(user.id))).await;
-    Ok(ended.len())
+    Ok(ended)
 }
 
 fn owner(user: &User) -> String {

@@ -7,7 +7,7 @@ use super::revocation::change_password;
 use super::views::{not_cached, sibling};
 use crate::context;
 use crate::error::Result;
-use crate::forms::{Form, FormData};
+use crate::forms::{Form, TextForm};
 use crate::http::{Request, Response, permission_denied, redirect, render};
 
 /// The form.
@@ -16,7 +16,7 @@ pub(super) async fn show(request: Request) -> Result<Response> {
 }
 
 /// The form, filled in. Whoever it was stays signed in here, and nowhere else.
-pub(super) async fn submit(request: Request, mut data: FormData) -> Result<Response> {
+pub(super) async fn submit(request: Request, TextForm(mut data): TextForm) -> Result<Response> {
     // The line demands it, but a site may have its own line for the view.
     let Some(mut user) = request.user().await?.user().cloned() else {
         return Err(permission_denied("nobody is signed in"));

@@ -8,21 +8,26 @@
 //!   written in any case, and nobody waits for the server that takes it.
 //! - The letter goes to the address in the database, not to the one that was typed.
 //! - The page with the form has no token in its URL, so no `Referer` and no log shows one.
+//! - Nobody's letter box is filled by strangers: so many letters an hour, and the same answer.
+
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::Utc;
+use futures_util::future::join_all;
 
-use super::models::User;
+use super::models::{User, fold_email};
 use super::new_password::{judge, rules, set, take};
 use super::required::login_url;
 use super::tokens;
 use super::views::{not_cached, sibling};
 use crate::context;
 use crate::error::Result;
-use crate::forms::{Form, FormData};
+use crate::forms::{Form, TextForm};
 use crate::http::{Path, Request, Response, redirect, render, render_to_string};
 use crate::mail::Message;
+use crate::middleware::{address_of, count, counter};
 use crate::models::validators;
 
 /// What stands in the place of the token once that is in the session. Django's word.
@@ -31,13 +36,18 @@ const SET_PASSWORD: &str = "set-password";
 /// The session's key for the token. Django's name.
 const SESSION_TOKEN: &str = "_password_reset_token";
 
+/// How long letters are counted together.
+const WINDOW: Duration = Duration::from_secs(3600);
+/// One network address may ask for so many times as many as one letter box gets.
+const FACTOR: i64 = 10;
+
 /// Asks for the address.
 pub(super) async fn show(request: Request) -> Result<Response> {
     page(&request, &Form::new()).await
 }
 
 /// Sends the letters.
-pub(super) async fn submit(request: Request, data: FormData) -> Result<Response> {
+pub(super) async fn submit(request: Request, TextForm(data): TextForm) -> Result<Response> {
     let mut form = Form::of(data);
     let email = form.required("email");
     if let Some(fault) = validators::email(&email).err().filter(|_| !email.is_empty()) {
@@ -46,8 +56,10 @@ pub(super) async fn submit(request: Request, data: FormData) -> Result<Response>
     if !form.is_valid() {
         return page(&request, &form).await;
     }
+    let is_admitted = is_admitted(&request, &email).await;
     let found = User::with_email(&request, &email).await?.into_iter();
-    let found: Vec<_> = found.filter(|u| u.is_active && u.has_usable_password()).collect();
+    let found = found.filter(|u| is_admitted && u.is_active && u.has_usable_password());
+    let found: Vec<_> = found.collect();
     if found.is_empty() {
         // As much work as for one, for nobody.
         let nobody = User { username: "nobody".into(), email, ..User::default() };
@@ -60,6 +72,23 @@ pub(super) async fn submit(request: Request, data: FormData) -> Result<Response>
         }
     }
     redirect(&request, &sibling(&request, "password_reset_done", &[])?)
+}
+
+/// Whether there were not too many letters yet, to that address and from the visitor's. Those to
+/// nobody count as well: the answer takes as long.
+async fn is_admitted(request: &Request, email: &str) -> bool {
+    let most = i64::from(request.settings().auth.password_reset_mails);
+    if most == 0 {
+        return true;
+    }
+    let to = Some((counter("password reset to", &fold_email(email)), most));
+    let from = address_of(request).map(|from| counter("password reset from", &from));
+    let limits = to.into_iter().chain(from.map(|from| (from, most * FACTOR)));
+    let counted = limits.map(|(counter, most)| async move {
+        // While the data store is away letters go out: nobody knows of how many.
+        count(request, &counter, 1, WINDOW).await.is_none_or(|counted| counted.value <= most)
+    });
+    join_all(counted).await.into_iter().all(|is_below| is_below)
 }
 
 /// A letter is on its way, or not.
@@ -91,7 +120,7 @@ pub(super) async fn confirm(
 pub(super) async fn set_password(
     request: Request,
     Path((uidb64, token)): Path<(String, String)>,
-    mut data: FormData,
+    TextForm(mut data): TextForm,
 ) -> Result<Response> {
     let user = owner(&request, &uidb64).await?.filter(|_| token == SET_PASSWORD);
     let Some(mut user) = user else { return invalid(&request).await };

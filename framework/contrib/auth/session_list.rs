@@ -10,7 +10,7 @@ use super::views::{not_cached, sibling};
 use crate::context;
 use crate::contrib::sessions::{self, OpenSession};
 use crate::error::Result;
-use crate::forms::FormData;
+use crate::forms::TextForm;
 use crate::http::{Request, Response, redirect, render};
 
 /// Parts of what browsers call themselves, and who that is; the first that fits, as most of them
@@ -56,7 +56,7 @@ pub(super) async fn show(request: Request) -> Result<Response> {
 }
 
 /// Ends one of them, or all others.
-pub(super) async fn revoke(request: Request, data: FormData) -> Result<Response> {
+pub(super) async fn revoke(request: Request, TextForm(data): TextForm) -> Result<Response> {
     let own = sessions::handle_of(request.session());
     match data.get("handle") {
         Some(handle) if Some(handle) == own.as_deref() => logout(&request).await?,

@@ -9,7 +9,7 @@ use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use super::{Credentials, authenticate_with, login, logout};
 use crate::context;
 use crate::error::{Error, Result};
-use crate::forms::{Form, FormData};
+use crate::forms::{Form, FormData, TextForm};
 use crate::http::{Request, Response, is_safe_next, redirect, render};
 use crate::urls::Matched;
 
@@ -27,7 +27,7 @@ pub(super) async fn show(request: Request) -> Result<Response> {
 }
 
 /// The form, filled in.
-pub(super) async fn submit(request: Request, mut data: FormData) -> Result<Response> {
+pub(super) async fn submit(request: Request, TextForm(mut data): TextForm) -> Result<Response> {
     let next = wanted_next(&request, &data);
     let password = data.get("password").unwrap_or_default().to_owned();
     data.remove("password");
@@ -72,7 +72,7 @@ async fn too_many(
 }
 
 /// Signs out. Only ever a POST: a link or an image must not be able to do it.
-pub(super) async fn leave(request: Request, data: FormData) -> Result<Response> {
+pub(super) async fn leave(request: Request, TextForm(data): TextForm) -> Result<Response> {
     logout(&request).await?;
     let next = wanted_next(&request, &data);
     let home = request.settings().auth.logout_redirect_url.as_str();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use axum::response::{IntoResponse, Response};
-use http::header::SET_COOKIE;
+use http::header::{SET_COOKIE, UPGRADE};
 use http::{HeaderValue, StatusCode};
 use tower_sessions::cookie::time::{Duration, OffsetDateTime};
 use tower_sessions::cookie::{Cookie, SameSite};
@@ -25,7 +25,10 @@ use crate::urls::Matched;
 pub(crate) async fn keep(request: &Request, mut response: Response) -> Response {
     let settings = &request.settings().sessions;
     let Some(touched) = Touched::find(request, settings) else { return response };
-    let outcome = match outcome(touched, settings, response.status()).await {
+    let outcome = outcome(touched, settings, response.status()).await;
+    // Not before: they are to find the session under its new id.
+    touched.session.call_again().await;
+    let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => {
             let mut response = error.into_response();
@@ -95,6 +98,9 @@ impl Touched {
             let touched = Self { had_cookie, ..Self::new(request.site(), engine, id) };
             if request.beside().is_some_and(Beside::is_answered) {
                 touched.store.set_answered();
+            }
+            if request.headers().contains_key(UPGRADE) {
+                touched.store.set_handshake();
             }
             touched
         });

@@ -39,6 +39,13 @@ pub(crate) async fn remember_mark(session: &Session) -> Result<()> {
     session.set(SESSION_MARK, format!("{:032x}", rand::random::<u128>())).await
 }
 
+/// From now on its mark is another: what is open under the old one is not found by who ends it, and
+/// who holds a copy of what it was does not find what is opened from now on.
+pub(super) async fn renew_mark(session: &Session) -> Result<()> {
+    session.pop::<String>(SESSION_MARK).await?;
+    remember_mark(session).await
+}
+
 /// Finds the mark of a request's session, if that is stored.
 pub(super) fn marker() -> Marker {
     Marker::new(bears, async |request: Request, how| {

@@ -29,7 +29,7 @@ pub(crate) use layer::{afresh, beside_of, fresh, is_asked, keep, new_session};
 pub(crate) use marks::{bears, mark_of, remember_mark};
 pub use models::clear_expired;
 pub use opened::OpenSession;
-pub(crate) use opened::{OWNER, end, handle_of, is_listed, note_visitor, opened};
+pub(crate) use opened::{OWNER, end, end_all, handle_of, is_listed, note_visitor, opened};
 pub use session::Session;
 pub(crate) use session::dismiss;
 pub(crate) use tickets::admit_ticket;

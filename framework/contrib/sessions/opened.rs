@@ -111,20 +111,21 @@ fn last_used(site: &Site, owned: &Owned, data: &Data) -> Option<DateTime<Utc>> {
     last_kept(expiry, &site.settings().sessions, owned.kept.end).map(|last| last.min(Utc::now()))
 }
 
-/// Ends those sessions of `owner` whose handle is meant; the marks of what is open in them, for who
-/// calls to dismiss.
-pub(crate) async fn end(
-    site: &Site,
-    owner: &str,
-    is_meant: impl Fn(&str) -> bool + Send,
-) -> Result<Vec<Mark>> {
+/// Ends the session of `owner` with this handle; the mark of what is open in it, for who calls to
+/// dismiss.
+pub(crate) async fn end(site: &Site, owner: &str, handle: &str) -> Result<Option<Mark>> {
     let engine = engines::of(site);
-    let mut marks = Vec::new();
     for owned in engine.owned(owner).await? {
-        if is_meant(&owned.handle) && engine.revoke(&owned).await? {
+        if owned.handle == handle && engine.revoke(&owned).await? {
             let data = store::read(&owned.kept.data).unwrap_or_default().0;
-            marks.push(mark_of_kept(owned.key(), &data));
+            return Ok(Some(mark_of_kept(owned.key(), &data)));
         }
     }
-    Ok(marks)
+    Ok(None)
+}
+
+/// Ends all sessions of `owner`, however many, but `spared`; how many those were. What is open in
+/// them is left to who calls.
+pub(crate) async fn end_all(site: &Site, owner: &str, spared: Option<&Session>) -> Result<usize> {
+    engines::of(site).revoke_all(owner, spared.and_then(Session::key)).await
 }

@@ -10,7 +10,7 @@ use tower_sessions::Session as Lazy;
 use tower_sessions::session::Id;
 
 use super::expiry::{EXPIRY, Expiry};
-use super::mark_of;
+use super::marks::{mark_of, renew_mark};
 use super::store::{Store, gone};
 use crate::channels::Dismissal;
 use crate::error::{Error, Result};
@@ -96,14 +96,15 @@ impl Session {
         let mark = mark_of(self).await?;
         self.lazy.flush().await.map_err(|error| self.store.fault(error))?;
         self.store.begin_anew();
-        if let Some(mark) = mark {
+        for mark in self.store.take_left().into_iter().chain(mark) {
             dismiss(&self.site, &Dismissal::close(mark)).await;
         }
         Ok(())
     }
 
     /// Gives the session another id, and leaves what it remembers: against who has learnt or
-    /// planted the old one. Django's `cycle_key`; a login does it.
+    /// planted the old one. Django's `cycle_key`; a login does it. Connections that were opened
+    /// under the old one are closed with the answer (1012), and come again under the new one.
     ///
     /// # Errors
     /// The session was ended meanwhile (400), it is too late for a cookie, or where sessions are
@@ -114,8 +115,23 @@ impl Session {
             return Ok(());
         }
         self.check_cookie()?;
+        let left = mark_of(self).await?;
         self.lazy.cycle_id().await.map_err(|error| self.store.fault(error))?;
-        if self.store.note_cycled() { Ok(()) } else { Err(gone()) }
+        if !self.store.note_cycled() {
+            return Err(gone());
+        }
+        if self.store.is_handshake() {
+            return Ok(());
+        }
+        self.store.note_left(left);
+        renew_mark(self).await
+    }
+
+    /// Has those come again that were opened under an id this session had before.
+    pub(super) async fn call_again(&self) {
+        for mark in self.store.take_left() {
+            dismiss(&self.site, &Dismissal::come_again(mark)).await;
+        }
     }
 
     /// Says when this session ends: from now on, also in later requests.

@@ -24,6 +24,7 @@ use super::changes::{Data, encode, merge};
 use super::engines::{Engine, Kept, Written};
 use super::expiry::{EXPIRY, Expiry, Life};
 use super::opened::OWNER;
+use crate::channels::Mark;
 use crate::error::{Error, Result};
 use crate::site::Site;
 
@@ -61,6 +62,10 @@ struct Noted {
     is_answered: bool,
     /// What the engine said that `tower_sessions` has no type for.
     fault: Option<Error>,
+    /// The marks it had under ids before this one.
+    left: Vec<Mark>,
+    /// The request is to open a connection, which is marked already.
+    is_handshake: bool,
 }
 
 /// What became of the session.
@@ -157,6 +162,24 @@ impl Store {
         let was_there = noted.fate != Fate::Gone;
         noted.fate = if was_there { Fate::Open } else { Fate::Gone };
         was_there
+    }
+
+    /// From now on its mark stays what it is: it is that of a connection that is being opened.
+    pub(super) fn set_handshake(&self) {
+        self.noted().is_handshake = true;
+    }
+
+    pub(super) fn is_handshake(&self) -> bool {
+        self.noted().is_handshake
+    }
+
+    /// Under this mark there may be connections that know its id of before.
+    pub(super) fn note_left(&self, mark: Option<Mark>) {
+        self.noted().left.extend(mark);
+    }
+
+    pub(super) fn take_left(&self) -> Vec<Mark> {
+        std::mem::take(&mut self.noted().left)
     }
 
     /// What went wrong, in the words of who knows.

@@ -6,7 +6,9 @@ use http::Method;
 
 use super::FIELD;
 use crate::error::Result;
-use crate::http::{Request, bad_request, boundary, check_field_count, next_data, pairs, too_large};
+use crate::http::{
+    Held, Request, bad_request, boundary, check_field_count, in_time, next_data, pairs, whole_form,
+};
 
 /// How far into a multipart body the token is looked for, bytes. It stands before the files.
 const MULTIPART_BYTES_MAX: usize = 65_536;
@@ -21,33 +23,32 @@ pub(super) async fn token(seen: &Request, body: Body) -> Result<(Option<String>,
     match essence.trim().to_ascii_lowercase().as_str() {
         "application/x-www-form-urlencoded" => urlencoded(seen, body).await,
         "multipart/form-data" => match boundary(parameters) {
-            Some(boundary) => multipart(&boundary, body).await,
+            Some(boundary) => {
+                in_time(&seen.settings().http, multipart(seen, &boundary, body)).await
+            }
             None => Err(bad_request("a multipart form without a boundary")),
         },
         _ => Ok((None, body)),
     }
 }
 
-async fn urlencoded(seen: &Request, mut body: Body) -> Result<(Option<String>, Body)> {
-    let limit = seen.settings().http.data_upload_max_memory_size;
-    let mut form = Vec::new();
-    while let Some(data) = next_data(&mut body).await? {
-        // What is read counts, not what was announced.
-        if form.len() + data.len() > limit {
-            return Err(too_large(limit));
-        }
-        form.extend_from_slice(&data);
-    }
+async fn urlencoded(seen: &Request, body: Body) -> Result<(Option<String>, Body)> {
+    let form = whole_form(seen.site(), body).await?;
     check_field_count(seen.settings(), &form)?;
     let token = pairs(&form).find(|(name, _)| name == FIELD).map(|(_, value)| value.into_owned());
     Ok((token, Body::from(form)))
 }
 
-async fn multipart(boundary: &str, mut body: Body) -> Result<(Option<String>, Body)> {
-    let mut read = Vec::new();
+async fn multipart(
+    seen: &Request,
+    boundary: &str,
+    mut body: Body,
+) -> Result<(Option<String>, Body)> {
+    let (held, mut read) = (Held::new(seen.site()), Vec::new());
     let mut search_at = 1024;
     let mut token = None;
     while let Some(data) = next_data(&mut body).await? {
+        held.take(data.len())?;
         read.extend_from_slice(&data);
         // Searched anew only when twice as much has come, so many small pieces cost nothing.
         if read.len() >= search_at {

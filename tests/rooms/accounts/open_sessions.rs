@@ -205,15 +205,62 @@ async fn the_page_shows_them_and_signs_out() {
     here.get("/who/").await.assert_contains("anonymous");
 }
 
+async fn ann(site: &TestSite) -> User {
+    User::objects().filter(|u| u.username().eq("ann")).get(site).await.unwrap()
+}
+
 #[tokio::test]
-async fn the_newest_two_hundred_are_on_the_list_of_the_data_store() {
+async fn everywhere_is_also_where_the_list_does_not_reach() {
+    let site = site(SessionEngine::Database).await;
+    let (ann, here, thief) = (ann(&site).await, site.client(), site.client());
+    thief.force_login(&ann).await;
+    let open = thief.socket("/open/").await;
+    let others: Vec<Client> = (0..203).map(|_| site.client()).collect();
+    for other in &others {
+        other.force_login(&ann).await;
+    }
+    here.force_login(&ann).await;
+    assert_eq!(listed(&here).await.len(), 200);
+    assert_eq!(here.post("/others/", &[]).await.text(), "204");
+    is_closed(open).await;
+    for gone in others.iter().chain([&thief]) {
+        gone.get("/who/").await.assert_contains("anonymous");
+    }
+    here.get("/who/").await.assert_contains("ann");
+    thief.force_login(&ann).await;
+    assert_eq!(auth::revoke_sessions(&site, &ann).await.unwrap(), 2);
+    for gone in [here, thief] {
+        gone.get("/who/").await.assert_contains("anonymous");
+    }
+}
+
+#[tokio::test]
+async fn a_session_in_the_data_store_is_on_the_list_or_over() {
     let site = site(SessionEngine::Cached).await;
-    let ann = User::objects().filter(|u| u.username().eq("ann")).get(&site).await.unwrap();
+    let (ann, first, second) = (ann(&site).await, site.client(), site.client());
+    for client in [&first, &second] {
+        client.force_login(&ann).await;
+    }
+    // Those that have ended make room, and push nobody out.
     let client = site.client();
     for _ in 0..203 {
         client.force_login(&ann).await;
+        client.get("/who/").await.assert_contains("ann");
+        client.post("/accounts/logout/", &[]).await.assert_redirects("/");
     }
-    let all = listed(&client).await;
-    assert_eq!(all.len(), 200);
-    assert!(all.iter().any(|one| one["is_current"] == true));
+    assert_eq!(listed(&first).await.len(), 2);
+    let open = first.socket("/open/").await;
+    let others: Vec<Client> = (0..199).map(|_| site.client()).collect();
+    for other in &others {
+        other.force_login(&ann).await;
+    }
+    // One more than there is room for: the oldest has ended, with what was open in it.
+    is_closed(open).await;
+    first.get("/who/").await.assert_contains("anonymous");
+    assert_eq!(listed(&second).await.len(), 200);
+    assert_eq!(second.post("/others/", &[]).await.text(), "199");
+    for gone in others {
+        gone.get("/who/").await.assert_contains("anonymous");
+    }
+    second.get("/who/").await.assert_contains("ann");
 }

@@ -216,7 +216,7 @@ async fn a_token_of_an_earlier_key_counts_while_it_is_a_fallback() {
 
 #[tokio::test]
 async fn a_known_and_an_unknown_address_take_the_same_time() {
-    let site = TestSite::new(project()).await;
+    let site = TestSite::with(project(), |settings| settings.auth.password_reset_mails = 0).await;
     user(&site, "ann").await;
     let client = site.client();
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
@@ -233,6 +233,31 @@ async fn a_known_and_an_unknown_address_take_the_same_time() {
     };
     let ratio = median(&mut known) / median(&mut unknown);
     assert!((1.0 / 1.7..1.7).contains(&ratio), "{ratio}");
+}
+
+#[tokio::test]
+async fn nobody_s_letter_box_is_filled_and_nobody_hears_of_it() {
+    let site = TestSite::new(project()).await;
+    user(&site, "ann").await;
+    user(&site, "bob").await;
+    let at = |address: &str| site.client().at_address(address.parse().unwrap());
+    // However it is written, from wherever.
+    for number in 0..8 {
+        let email = ["ann@example.org", "ANN@example.org", " Ann@EXAMPLE.org"][number % 3];
+        ask(&at(&format!("203.0.113.{number}")), email).await;
+    }
+    assert_eq!(site.outbox().len(), 3);
+    ask(&at("203.0.113.1"), "bob@example.org").await;
+    assert_eq!(site.outbox().len(), 4, "another letter box");
+    // Who asks for many is heard no more, the others are.
+    let crowd = at("198.51.100.7");
+    for number in 0..30 {
+        ask(&crowd, &format!("nobody{number}@example.org")).await;
+    }
+    ask(&crowd, "bob@example.org").await;
+    assert_eq!(site.outbox().len(), 4);
+    ask(&at("198.51.100.8"), "bob@example.org").await;
+    assert_eq!(site.outbox().len(), 5);
 }
 
 #[tokio::test]

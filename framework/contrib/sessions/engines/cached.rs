@@ -1,6 +1,9 @@
 //! Sessions as values of the data store: no query, and there no longer than the store remembers.
 //!
 //! Beside them there is a list for each owner: of names, so that who reads it has no ids.
+//!
+//! Invariant: who is signed in in a session that lasts is on its owner's list. When that is full
+//! the oldest session on it ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +11,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tower_sessions::session::Id;
 
 use super::{Engine, Kept, OWNED_MAX, Owned, Written, handle_of, hash};
-use crate::channels::Version;
+use crate::channels::{Dismissal, Version};
+use crate::contrib::sessions::marks::mark_of_kept;
+use crate::contrib::sessions::session::dismiss;
+use crate::contrib::sessions::store;
 use crate::error::{Error, Result};
 use crate::site::Site;
 
@@ -32,11 +39,16 @@ pub(super) struct Cached(pub(super) Site);
 impl Engine for Cached {
     async fn create(&self, id: Id, new: Written) -> Result<Kept> {
         let Written { data, end, owner } = new;
-        if let Some(owner) = owner {
-            self.enlist(&owner, Listed { handle: handle_of(id), end }).await?;
-        }
-        let added = self.0.values().add(&name(NAMES, id), bytes(&data), until(end)).await?;
+        let (values, name) = (self.0.values(), name(NAMES, id));
+        let added = values.add(&name, bytes(&data), until(end)).await?;
         let version = added.ok_or_else(|| Error::new("a session of this id is there already"))?;
+        // Behind it, so that what is listed and not there is over. Nobody has its id yet.
+        if let Some(owner) = owner
+            && let Err(error) = self.enlist(&owner, Listed { handle: handle_of(id), end }).await
+        {
+            values.remove(&name).await?;
+            return Err(error);
+        }
         Ok(kept(data, end, version))
     }
 
@@ -65,18 +77,23 @@ impl Engine for Cached {
             return Ok(Vec::new());
         };
         let listed: Vec<Listed> = serde_json::from_slice(&list.bytes)?;
-        let mut owned = Vec::new();
-        for Listed { handle, .. } in listed.into_iter().rev() {
-            let key = format!("{NAMES}.{handle}");
-            if let Some(kept) = self.read(&key).await? {
-                owned.push(Owned { key, handle, kept });
-            }
-        }
-        Ok(owned)
+        let read = listed.into_iter().rev().map(|one| self.read_listed(one.handle));
+        let read = join_all(read).await.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(read.into_iter().flatten().collect())
     }
 
     async fn revoke(&self, owned: &Owned) -> Result<bool> {
         self.0.values().remove(&owned.key).await
+    }
+
+    async fn revoke_all(&self, owner: &str, spared: Option<Id>) -> Result<usize> {
+        let spared = spared.map(handle_of);
+        let others = self.owned(owner).await?.into_iter();
+        let others: Vec<Owned> =
+            others.filter(|one| Some(&one.handle) != spared.as_ref()).collect();
+        let ended = join_all(others.iter().map(|one| self.revoke(one))).await;
+        let ended = ended.into_iter().collect::<Result<Vec<bool>>>()?;
+        Ok(ended.into_iter().filter(|was_there| *was_there).count())
     }
 
     fn renewed(&self) -> Box<dyn Engine> {
@@ -100,7 +117,13 @@ impl Cached {
         Ok(Some(kept(data, end.unwrap_or(DateTime::<Utc>::MAX_UTC), found.version)))
     }
 
-    /// Puts a session on its owner's list, and takes those off that have ended by themselves.
+    async fn read_listed(&self, handle: String) -> Result<Option<Owned>> {
+        let key = format!("{NAMES}.{handle}");
+        Ok(self.read(&key).await?.map(|kept| Owned { key, handle, kept }))
+    }
+
+    /// Puts a session on its owner's list, and takes those off that have ended: by themselves, or,
+    /// when there is no room, in any way. If there is none then, the oldest end now.
     async fn enlist(&self, owner: &str, new: Listed) -> Result<()> {
         let (values, name) = (self.0.values(), list_name(owner));
         let age = TimeDelta::seconds(self.0.settings().sessions.cookie_age.clamp(1, AGE_MAX));
@@ -110,7 +133,7 @@ impl Cached {
             let mut listed: Vec<Listed> = listed.unwrap_or_default();
             // Ends are put off without a word to the list.
             listed.retain(|known| known.end + age > Utc::now());
-            listed.drain(..(listed.len() + 1).saturating_sub(OWNED_MAX));
+            let oldest = self.make_room(owner, &mut listed).await?;
             listed.push(Listed { handle: new.handle.clone(), end: new.end });
             let bytes = serde_json::to_vec(&listed)?;
             let last = listed.iter().map(|known| known.end + age).max();
@@ -120,10 +143,34 @@ impl Cached {
                 None => values.add(&name, bytes, lasts).await?.is_some(),
             };
             if is_done {
-                return Ok(());
+                return self.end_all(oldest).await;
             }
         }
         Err(Error::new("listing a session: others were always quicker"))
+    }
+
+    /// Takes as much off a full list as lets one more on; what of that has not ended.
+    async fn make_room(&self, owner: &str, listed: &mut Vec<Listed>) -> Result<Vec<Owned>> {
+        if listed.len() < OWNED_MAX {
+            return Ok(Vec::new());
+        }
+        let mut open = self.owned(owner).await?;
+        listed.retain(|known| open.iter().any(|open| open.handle == known.handle));
+        let oldest: Vec<Listed> =
+            listed.drain(..(listed.len() + 1).saturating_sub(OWNED_MAX)).collect();
+        open.retain(|open| oldest.iter().any(|known| known.handle == open.handle));
+        Ok(open)
+    }
+
+    /// Ends sessions, with what is open in them.
+    async fn end_all(&self, owned: Vec<Owned>) -> Result<()> {
+        for one in owned {
+            self.revoke(&one).await?;
+            let data = store::read(&one.kept.data).unwrap_or_default().0;
+            let mark = mark_of_kept(one.key(), &data);
+            dismiss(&self.0, &Dismissal::close(mark)).await;
+        }
+        Ok(())
     }
 }
 

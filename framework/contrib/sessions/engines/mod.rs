@@ -78,6 +78,9 @@ pub(super) trait Engine: fmt::Debug + Send + Sync {
     /// Forgets one of them; whether it was there.
     async fn revoke(&self, owned: &Owned) -> Result<bool>;
 
+    /// Forgets all of `owner`, listed or not, but `spared`; how many those were.
+    async fn revoke_all(&self, owner: &str, spared: Option<Id>) -> Result<usize>;
+
     /// What the cookie says of it.
     fn cookie(&self, id: Id) -> String {
         id.to_string()

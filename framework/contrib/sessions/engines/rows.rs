@@ -73,6 +73,17 @@ impl Engine for Rows {
         Ok(same.delete(&self.0).await?.total > 0)
     }
 
+    async fn revoke_all(&self, owner: &str, spared: Option<Id>) -> Result<usize> {
+        let all =
+            Session::objects().filter(|s| s.owner().eq(owner) & s.expire_date().gt(Utc::now()));
+        let all = match spared {
+            Some(id) => all.filter(|s| s.session_key().ne(id.to_string())),
+            None => all,
+        };
+        let ended = all.delete(&self.0).await?.total;
+        Ok(usize::try_from(ended).unwrap_or(usize::MAX))
+    }
+
     fn renewed(&self) -> Box<dyn Engine> {
         Box::new(Self(self.0.clone()))
     }

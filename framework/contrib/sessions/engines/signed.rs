@@ -148,6 +148,10 @@ impl Engine for Signed {
         Ok(false)
     }
 
+    async fn revoke_all(&self, _: &str, _: Option<Id>) -> Result<usize> {
+        Ok(0)
+    }
+
     fn cookie(&self, _: Id) -> String {
         self.said().map(|said| self.text(&said)).unwrap_or_default()
     }
