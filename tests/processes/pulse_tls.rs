@@ -81,6 +81,7 @@ async fn pages_and_sockets_come_encrypted() {
         assert_eq!(echoed.into_text().unwrap().as_str(), text);
     }
     socket.close(None).await.unwrap();
+    drop(socket);
     assert_eq!(pulse.stop().await, 0);
 }
 

@@ -49,6 +49,20 @@ pub async fn databases() -> Vec<TestDatabase> {
     made
 }
 
+impl TestDatabase {
+    /// Another of the same kind, as fresh.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    pub async fn another(&self) -> Self {
+        match &self.kind {
+            Kind::Sqlite(_) => sqlite(),
+            Kind::Postgres { server, .. } => postgres(server.clone()).await,
+            Kind::Mysql { server, .. } => mysql(server.clone()).await,
+        }
+    }
+}
+
 fn sqlite() -> TestDatabase {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let url = format!("sqlite://{}", folder.path().join("db.sqlite3").display());

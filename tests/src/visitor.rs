@@ -188,6 +188,9 @@ impl VisitorSocket {
                 match self.stream.next().await {
                     Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
                     Some(Ok(Message::Close(close))) => {
+                        // The server waits for the answer and for our end, if it is there yet.
+                        let _ = self.stream.flush().await;
+                        let _ = self.stream.get_mut().shutdown().await;
                         return Err(close.map_or(1005, |close| u16::from(close.code)));
                     }
                     Some(Ok(_)) => {}

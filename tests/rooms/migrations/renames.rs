@@ -1,6 +1,7 @@
 //! Whatever is renamed, added and taken away: the schema is that of a new database, rows stay, and
 //! undoing it gives the former one.
 
+use futures_util::future::join_all;
 use hulse::migrations::inspect::inspect;
 use hulse::migrations::{ProjectState, arrange, diff};
 
@@ -143,47 +144,46 @@ const ROWS: &str = "INSERT INTO auth_user (name) VALUES ('ann'), ('bob');
 
 #[tokio::test]
 async fn every_step_leads_to_the_schema_of_a_new_database_and_back() {
-    for test in databases().await {
-        let database = open(&test).await;
-        let graph = one_by_one();
-        let mut before: Vec<(String, String)> = Vec::new();
-        let mut included = std::collections::BTreeSet::new();
-        for migration in graph.migrations() {
-            included.insert(migration.key.clone());
-            if migration.key.app == "auth" {
-                continue;
-            }
-            let done = to(&database, &graph, &["blog", &migration.key.name]).await;
-            if database.dialect() == Dialect::Mysql
-                && let Err(error) = &done
-            {
-                // A name has at most 64 characters there, and is not cut.
-                assert!(error.to_string().contains("is too long"), "{error}");
-                break;
-            }
-            done.unwrap();
-            if before.is_empty() {
-                run(&database, ROWS).await;
-            }
-            let state = graph.state(|key| included.contains(key)).unwrap();
-            let scheme = test.url.split(':').next().unwrap();
-            let others = databases().await;
-            let other = others.iter().find(|one| one.url.starts_with(scheme));
-            let there = named(&database).await;
-            assert_eq!(there, fresh(other.unwrap(), &state).await, "{}", migration.key);
-            before.push((migration.key.name.clone(), there));
+    join_all(databases().await.into_iter().map(every_step)).await;
+}
+
+async fn every_step(test: TestDatabase) {
+    let database = open(&test).await;
+    let graph = one_by_one();
+    let mut before: Vec<(String, String)> = Vec::new();
+    let mut included = std::collections::BTreeSet::new();
+    for migration in graph.migrations() {
+        included.insert(migration.key.clone());
+        if migration.key.app == "auth" {
+            continue;
         }
-        for (name, then) in before.iter().rev() {
-            to(&database, &graph, &["blog", name]).await.unwrap();
-            assert_eq!(named(&database).await, *then, "back at {name}");
+        let done = to(&database, &graph, &["blog", &migration.key.name]).await;
+        if database.dialect() == Dialect::Mysql
+            && let Err(error) = &done
+        {
+            // A name has at most 64 characters there, and is not cut.
+            assert!(error.to_string().contains("is too long"), "{error}");
+            break;
         }
-        let rows = "SELECT title || ' ' || coalesce(slug, '-') || ' ' || \"order\"
-                || ' ' || coalesce(parent_id, 0) || ' ' || coalesce(tag_id, '-')
-            FROM blog_post LEFT JOIN blog_post_tags ON post_id = blog_post.id
-            ORDER BY blog_post.id";
-        assert_eq!(column(&database, rows).await, ["One one 1 0 -", "Two - 7 1 x"]);
-        database.close().await;
+        done.unwrap();
+        if before.is_empty() {
+            run(&database, ROWS).await;
+        }
+        let state = graph.state(|key| included.contains(key)).unwrap();
+        let there = named(&database).await;
+        assert_eq!(there, fresh(&test.another().await, &state).await, "{}", migration.key);
+        before.push((migration.key.name.clone(), there));
     }
+    for (name, then) in before.iter().rev() {
+        to(&database, &graph, &["blog", name]).await.unwrap();
+        assert_eq!(named(&database).await, *then, "back at {name}");
+    }
+    let rows = "SELECT title || ' ' || coalesce(slug, '-') || ' ' || \"order\"
+            || ' ' || coalesce(parent_id, 0) || ' ' || coalesce(tag_id, '-')
+        FROM blog_post LEFT JOIN blog_post_tags ON post_id = blog_post.id
+        ORDER BY blog_post.id";
+    assert_eq!(column(&database, rows).await, ["One one 1 0 -", "Two - 7 1 x"]);
+    database.close().await;
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use hulse::sockets::{
 use hulse::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -51,6 +52,12 @@ impl JsonConsumer for Calculator {
             Said::Fail => Err(Error::new("a secret: hunter2")),
         }
     }
+}
+
+/// Says goodbye and hangs up: the server waits for both.
+pub(super) async fn leave(client: &mut Client) {
+    client.close(None).await.unwrap();
+    client.get_mut().shutdown().await.unwrap();
 }
 
 #[tokio::test]
@@ -218,7 +225,7 @@ async fn groups_of_the_path_are_joined_before_the_connection_and_left_at_its_end
     server.site.group("room-b").send("not for a").await.unwrap();
     server.site.group("room-a").send("for a").await.unwrap();
     assert_eq!(text(&mut client).await, "for a");
-    client.close(None).await.unwrap();
+    leave(&mut client).await;
     assert_eq!(timeout(WAIT, ends.recv()).await.unwrap().unwrap(), "0 groups left");
     assert_eq!(server.status("/rooms/caf%C3%A9/", &[]).await, 404, "no group can be called so");
     assert_eq!(server.site.layer().statistics().groups, 0);
@@ -273,7 +280,7 @@ async fn a_sockets_tasks_end_before_its_disconnect() {
         say(&mut client, "wait").await;
         assert_eq!(text(&mut client).await, "waiting");
         if is_polite {
-            client.close(None).await.unwrap();
+            leave(&mut client).await;
         }
         drop(client);
         assert_eq!(timeout(WAIT, said.recv()).await.unwrap().unwrap(), "task dropped");
@@ -383,7 +390,7 @@ async fn a_shared_consumer_handles_as_many_messages_at_once_as_it_is_told() {
     assert_eq!(text(&mut client).await, "5 done");
     assert_eq!(text(&mut client).await, "2 begun, 2 at once");
     // Who leaves does not cut short what is begun.
-    client.close(None).await.unwrap();
+    leave(&mut client).await;
     gate.add_permits(3);
     assert_eq!(timeout(WAIT, ends.recv()).await.unwrap(), Some(0));
 }
@@ -517,7 +524,7 @@ async fn several_streams_share_a_socket_and_hear_what_is_theirs() {
     server.site.group("heard").send("x").await.unwrap();
     let heard = json!({ "stream": "chat", "payload": { "heard": "x", "group": "heard" } });
     assert_eq!(value(&mut client).await, heard);
-    client.close(None).await.unwrap();
+    leave(&mut client).await;
     for expected in ["chat 1005", "notes 1005"] {
         assert_eq!(timeout(WAIT, ends.recv()).await.unwrap().unwrap(), expected);
     }
@@ -556,7 +563,7 @@ async fn a_stream_that_ends_ends_alone() {
         assert_eq!(end, format!("chat {code}"));
         say(&mut client, r#"{"stream": "chat", "payload": 1}"#).await;
         assert_eq!(value(&mut client).await["error"], "stream_closed");
-        client.close(None).await.unwrap();
+        leave(&mut client).await;
         assert_eq!(timeout(WAIT, ends.recv()).await.unwrap().unwrap(), "notes 1005");
     }
     let quiet = timeout(Duration::from_millis(1), ends.recv()).await;

@@ -5,11 +5,13 @@ mod changes;
 mod rows;
 mod sketch;
 
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use hulse::migrations::inspect::{Schema, inspect};
 use hulse::migrations::{
     FieldState, Kind, ModelKey, ProjectState, Rename, arrange, diff, migrate, renames,
@@ -31,22 +33,29 @@ async fn migrations_lead_where_a_new_database_is_and_back() {
         Ok(seed) => seed.parse().map(|seed: u64| seed..seed + 1).unwrap(),
         Err(_) => first_seed()..first_seed() + count,
     };
-    let mut failed = Vec::new();
-    for (test, other) in databases().await.into_iter().zip(databases().await) {
-        let (mut grown, mut fresh) = (Grown::new(test).await, Grown::new(other).await);
-        let (dialect, begin) = (grown.database.dialect(), std::time::Instant::now());
-        for seed in seeds.clone() {
-            grown.empty().await;
-            let run = AssertUnwindSafe(sequence(&mut grown, &mut fresh, seed)).catch_unwind();
-            if run.await.is_err() {
-                failed.push(format!("HULSE_TEST_SEED={seed} fails on {dialect:?}"));
-                println!("{}", failed[failed.len() - 1]);
-            }
-        }
-        let seconds = begin.elapsed().as_secs();
-        println!("{} sequences on {dialect:?} in {seconds} s", seeds.end - seeds.start);
-    }
+    let failed = databases().await.into_iter().map(|test| sequences(test, seeds.clone()));
+    let failed = join_all(failed).await.concat();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// All of them on one database; gives a line for each that failed.
+#[expect(clippy::print_stdout, reason = "the figures")]
+async fn sequences(test: TestDatabase, seeds: Range<u64>) -> Vec<String> {
+    let other = test.another().await;
+    let (mut grown, mut fresh) = (Grown::new(test).await, Grown::new(other).await);
+    let (dialect, begin) = (grown.database.dialect(), std::time::Instant::now());
+    let mut failed = Vec::new();
+    for seed in seeds.clone() {
+        grown.empty().await;
+        let run = AssertUnwindSafe(sequence(&mut grown, &mut fresh, seed)).catch_unwind();
+        if run.await.is_err() {
+            failed.push(format!("HULSE_TEST_SEED={seed} fails on {dialect:?}"));
+            println!("{}", failed[failed.len() - 1]);
+        }
+    }
+    let seconds = begin.elapsed().as_secs();
+    println!("{} sequences on {dialect:?} in {seconds} s", seeds.end - seeds.start);
+    failed
 }
 
 /// Another one for each run, the same all through it.
