@@ -33,6 +33,8 @@ impl Load {
         };
         Ok(match name {
             "plain" => get("/plain/"),
+            "answer" if server.kind() == Kind::Axum => get("/answer/"),
+            "answer" => get("/plain/"),
             "cookie" => as_visitor("/plain/"),
             "row" => get("/posts/7/"),
             "page" => get("/"),
