@@ -2,12 +2,12 @@
 //!
 //! Django's that mean nothing here: W001, W003, W011, W012, W014, W015 (the pieces are always in
 //! the stack), E026, W027 (settings are typed, the nonce is there),
-//! E101, E102 (a refusal has a template, no view). W101 is none of Django's.
+//! E101, E102 (a refusal has a template, no view). W101 and W102 are none of Django's.
 
 use std::collections::BTreeSet;
 
 use super::Check;
-use crate::conf::{MailBackend, Security, Settings};
+use crate::conf::{MailBackend, Security, Server, Settings};
 
 /// Characters a secret key should have, and how many different ones (Django's `security.W009`).
 const KEY_CHARS_MIN: usize = 50;
@@ -19,6 +19,7 @@ const KEY_INSECURE: &str = "django-insecure-";
 pub(super) fn check_settings(settings: &Settings) -> Vec<Check> {
     let mut found = check_headers(&settings.security);
     found.extend(check_https(&settings.security));
+    found.extend(check_sockets(&settings.server));
     let mut warn = |id, words: &str, hint: &str| found.push(Check::warning(id, words).hint(hint));
     let key_hint = format!("take {KEY_CHARS_MIN} random characters: `openssl rand -hex 32`");
     if is_weak(settings.secret_key.expose()) {
@@ -113,6 +114,25 @@ fn check_https(security: &Security) -> Vec<Check> {
         warn("security.W021", words, hint);
     }
     found
+}
+
+fn check_sockets(server: &Server) -> Option<Check> {
+    let limits = [
+        ("server.message_rate", server.message_rate == 0),
+        ("server.sockets_per_user", server.sockets_per_user == 0),
+        ("server.sockets_per_address", server.sockets_per_address == 0),
+    ];
+    let off: Vec<&str> =
+        limits.iter().filter(|(_, is_off)| *is_off).map(|(name, _)| *name).collect();
+    if off.is_empty() {
+        return None;
+    }
+    let words = format!(
+        "{} is 0: one visitor may take all the WebSockets, or all the time, of a worker",
+        off.join(", ")
+    );
+    let hint = "leave it out, or say how many are more than anybody needs";
+    Some(Check::warning("security.W102", words).hint(hint))
 }
 
 fn is_weak(key: &str) -> bool {

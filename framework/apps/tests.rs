@@ -91,6 +91,9 @@ fn each_carelessness_has_django_s_id() {
     };
     assert!(found_deployed(|_| {}).is_empty());
     check(|s| s.security.x_frame_options.clear(), "security.W002");
+    check(|s| s.server.message_rate = 0, "security.W102");
+    check(|s| s.server.sockets_per_user = 0, "security.W102");
+    check(|s| s.server.sockets_per_address = 0, "security.W102");
     check(|s| s.security.hsts_seconds = 0, "security.W004");
     check(|s| s.security.hsts_include_subdomains = false, "security.W005");
     check(|s| s.security.content_type_nosniff = false, "security.W006");

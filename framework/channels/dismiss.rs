@@ -207,6 +207,11 @@ impl Connection {
         self.worker.table().settle(self.id, doubt);
     }
 
+    /// Whether it may take part in `group` too, if `max` is how many it may be in.
+    pub(crate) fn has_room(&self, group: &GroupName, max: usize) -> bool {
+        self.worker.table().has_room(self.id, group, max)
+    }
+
     /// Whether nothing will come any more.
     pub(crate) fn is_closed(&self) -> bool {
         !self.worker.table().is_connected(self.id)

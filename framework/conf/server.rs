@@ -59,6 +59,8 @@ pub struct Server {
     /// Refused with 429.
     pub sockets_per_user: usize,
     /// WebSockets of one address (IPv6: of one /64) in a worker; 0: any number. Refused with 429.
+    /// Addresses of this machine itself do not count: they are of a proxy nobody told us of, whose
+    /// visitors are many, or of tests.
     pub sockets_per_address: usize,
     /// Requests a worker answers at once. Who waits for others to say something (a WebSocket, a
     /// stream, a long poll) does not count, nor does a request while its body is waited for.
@@ -141,8 +143,8 @@ impl Default for Server {
             connections_max: 10_000,
             connections_per_address: 0,
             sockets_max: 0,
-            sockets_per_user: 0,
-            sockets_per_address: 0,
+            sockets_per_user: 100,
+            sockets_per_address: 1000,
             requests_max: 1000,
             requests_queue: 1000,
             requests_wait: 5,
@@ -163,8 +165,8 @@ impl Default for Server {
             ping_interval: 20,
             ping_timeout: 30,
             message_bytes_max: 1_048_576,
-            message_rate: 0,
-            message_burst: 100,
+            message_rate: 2000,
+            message_burst: 10_000,
             deflate: false,
         }
     }

@@ -365,8 +365,18 @@ pub struct Csrf {
     pub cookie_name: String,
     /// Lifetime of the cookie, seconds (a year).
     pub cookie_age: i64,
+    /// The domain whose hosts the browser sends the cookie to; empty: the one that set it. Over
+    /// https, where a browser sends no `Origin`, a page of this host may post; of all hosts below
+    /// it too, if it begins with a dot.
+    pub cookie_domain: String,
+    /// The path below which the browser sends the cookie.
+    pub cookie_path: String,
     /// Sends the cookie over https only.
     pub cookie_secure: bool,
+    /// Keeps the cookie from scripts, which then have to take the token out of the page.
+    pub cookie_httponly: bool,
+    /// The header in which scripts send the token.
+    pub header_name: String,
     /// Origins beside the site's own that may post: `https://a.example`, `https://*.example`.
     pub trusted_origins: Vec<String>,
 }
@@ -376,7 +386,11 @@ impl Default for Csrf {
         Self {
             cookie_name: "csrftoken".into(),
             cookie_age: 31_449_600,
+            cookie_domain: String::new(),
+            cookie_path: "/".into(),
             cookie_secure: false,
+            cookie_httponly: false,
+            header_name: "X-CSRFToken".into(),
             trusted_origins: Vec::new(),
         }
     }

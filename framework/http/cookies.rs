@@ -41,6 +41,11 @@ impl SetCookie<'_> {
     /// # Errors
     /// Name or value hold what no cookie can.
     pub fn header(&self) -> Result<HeaderValue> {
+        self.header_in("", "/")
+    }
+
+    /// The same for the hosts of a domain, if one is named, and below a path.
+    pub(crate) fn header_in(&self, domain: &str, path: &str) -> Result<HeaderValue> {
         let token = |byte: u8| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte);
         if !self.value.bytes().all(token)
             || !self.name.bytes().all(|byte| token(byte) && byte != b'=')
@@ -50,7 +55,13 @@ impl SetCookie<'_> {
                 self.name
             )));
         }
-        let mut line = format!("{}={}; Path=/; SameSite=Lax", self.name, self.value);
+        if domain.contains([';', ',']) || path.contains([';', ',']) {
+            return Err(Error::new(format!("setting the cookie {:?}: domain or path", self.name)));
+        }
+        let mut line = format!("{}={}; Path={path}; SameSite=Lax", self.name, self.value);
+        if !domain.is_empty() {
+            write!(line, "; Domain={domain}").expect("a String takes all");
+        }
         match self.max_age {
             // Django's way to delete: both the date and the age.
             Some(0) => line.push_str("; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"),

@@ -13,7 +13,7 @@ use crate::server::balance::Share;
 use crate::server::figures::{Figures, Snapshot};
 use crate::server::monitor::DATABASE_AWAY;
 use crate::site::Site;
-use crate::sockets::Cap;
+use crate::sockets::{CLOSE_CODES, Cap};
 
 /// How often the database is asked whether it is there, and how long it may take to say so.
 const DATABASE_INTERVAL: Duration = Duration::from_secs(2);
@@ -67,6 +67,10 @@ impl Told {
         told.add("hulse_socket_messages_total", sockets.heard);
         told.add("hulse_sockets_moved_total", sockets.moved);
         told.add("hulse_sockets_sent_on_total", sockets.sent_on);
+        for (code, count) in CLOSE_CODES.iter().zip(sockets.closed) {
+            let code = if *code == 0 { "other".to_owned() } else { code.to_string() };
+            told.add(&format!("hulse_sockets_closed_total{{code=\"{code}\"}}"), count);
+        }
         let layer = self.site.layer().statistics();
         told.gauge("hulse_groups", layer.groups as u64);
         told.gauge("hulse_group_history_bytes", layer.history_bytes as u64);

@@ -7,6 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::channels::Mark;
 use crate::site::Site;
 
+/// Codes that are counted by themselves; the last stands for all others.
+pub(crate) const CODES: [u16; 12] =
+    [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 4401, 0];
+
 /// The WebSockets of a site in this process.
 #[derive(Debug, Default)]
 pub(crate) struct Cap {
@@ -16,6 +20,8 @@ pub(crate) struct Cap {
     heard: AtomicU64,
     moved: AtomicU64,
     sent_on: AtomicU64,
+    /// How many were closed from here, by the place of the code in [`CODES`].
+    closed: [AtomicU64; CODES.len()],
     /// How many count under a mark: a user, a session, an address.
     claimed: Mutex<HashMap<Mark, usize>>,
 }
@@ -35,6 +41,8 @@ pub(crate) struct SocketCounts {
     pub(crate) moved: u64,
     /// Closed with 1012, to come back to another process.
     pub(crate) sent_on: u64,
+    /// Closed from here, in the order of [`CODES`].
+    pub(crate) closed: [u64; CODES.len()],
 }
 
 /// The place of one. Dropping it lets another one in.
@@ -78,6 +86,7 @@ impl Cap {
             heard: self.heard.load(Ordering::Relaxed),
             moved: self.moved.load(Ordering::Relaxed),
             sent_on: self.sent_on.load(Ordering::Relaxed),
+            closed: self.closed.each_ref().map(|count| count.load(Ordering::Relaxed)),
         }
     }
 }
@@ -103,6 +112,12 @@ impl Place {
     /// Counts a message of its client.
     pub(super) fn heard(&self) {
         self.cap.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is closed from here, with this code.
+    pub(super) fn closed(&self, code: u16) {
+        let place = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len() - 1);
+        self.cap.closed[place].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Another process goes on with it.

@@ -55,7 +55,7 @@ pub use routing::{Event, EventRoute, Routing, route};
 pub use socket::Socket;
 pub use upgrade::socket;
 
-pub(crate) use cap::Cap;
+pub(crate) use cap::{CODES as CLOSE_CODES, Cap};
 pub(crate) use io::{TakeOver, Taken};
 pub(crate) use moving::{Offered, Successor, hand_on};
 pub(crate) use parcel::{PARCEL_BYTES_MAX, Parcel};

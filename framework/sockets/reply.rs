@@ -25,6 +25,9 @@ use crate::site::Site;
 /// Longest close reason, bytes. RFC 6455 §5.5 gives a control frame 125; two hold the code.
 const CLOSE_REASON_BYTES_MAX: usize = 123;
 
+/// Groups of one connection.
+const GROUPS_MAX: usize = 1000;
+
 /// A connection, to be answered. A cheap clone; derefs to the [`Site`]. It may outlive the
 /// connection: its calls are errors then (`is_socket_closed`).
 #[derive(Clone, Debug)]
@@ -254,7 +257,8 @@ impl Reply {
     /// Joins `group`: its messages go to this client as they are, from now on.
     ///
     /// # Errors
-    /// The name is bad, the store cannot be reached, or the socket is closed.
+    /// It is in 1000 groups already, the name is bad, the store cannot be reached, or the socket is
+    /// closed.
     pub async fn join(&self, group: impl AsRef<str> + Send) -> Result<()> {
         self.join_with(group, Policy::default()).await
     }
@@ -271,7 +275,7 @@ impl Reply {
             }
             return self.take_part(&group, Part { is_joined: true, is_listening: false }).await;
         }
-        self.shared()?.connection.join_with(&group, policy).await
+        self.room_for(&group)?.connection.join_with(&group, policy).await
     }
 
     /// As [`join_with`](Self::join_with), for a client that comes back with the position of the
@@ -291,7 +295,7 @@ impl Reply {
         if self.stream.is_some() {
             return Err(self.whole_only("a position"));
         }
-        self.shared()?.connection.join_at(&group, since, policy).await
+        self.room_for(&group)?.connection.join_at(&group, since, policy).await
     }
 
     /// Listens to `group`: its messages come to the consumer's `group_message`, from now on.
@@ -303,7 +307,7 @@ impl Reply {
         if self.stream.is_some() {
             return self.take_part(&group, Part { is_joined: false, is_listening: true }).await;
         }
-        self.shared()?.connection.listen(&group).await
+        self.room_for(&group)?.connection.listen(&group).await
     }
 
     /// A stream's part in a group: the connection listens, and the stream's consumer or client gets
@@ -311,9 +315,21 @@ impl Reply {
     async fn take_part(&self, group: &GroupName, part: Part) -> Result<()> {
         let Some(stream) = &self.stream else { return Ok(()) };
         stream.check_open()?;
-        self.shared()?.connection.listen(group).await?;
+        self.room_for(group)?.connection.listen(group).await?;
         stream.take_part(group, part);
         Ok(())
+    }
+
+    /// The connection, if it may take part in this group too.
+    fn room_for(&self, group: &GroupName) -> Result<&Shared> {
+        let shared = self.shared()?;
+        if shared.connection.has_room(group, GROUPS_MAX) {
+            return Ok(shared);
+        }
+        Err(Error::new(format!(
+            "joining {:?}: a socket is in at most {GROUPS_MAX} groups",
+            group.as_str()
+        )))
     }
 
     fn whole_only(&self, what: &str) -> Error {
@@ -335,7 +351,7 @@ impl Reply {
         if self.stream.is_some() {
             return Err(self.whole_only("a presence"));
         }
-        self.shared()?.connection.enter(&group, &presence).await
+        self.room_for(&group)?.connection.enter(&group, &presence).await
     }
 
     /// Leaves `group`, as member, listener and presence; nothing if it is in none of them.

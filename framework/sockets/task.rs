@@ -499,7 +499,7 @@ fn too_fast(shared: &Shared) -> Happening {
 
 /// Closes the connection as it should be; the code `disconnect` is told.
 async fn say_goodbye(shared: &Shared, reader: &mut Reader, end: End) -> u16 {
-    let is_understood = matches!(end, End::Server(_));
+    let (is_understood, is_theirs) = (matches!(end, End::Server(_)), matches!(end, End::Client(_)));
     let (code, payload) = match end {
         End::Broken | End::Moved => return NO_GOODBYE,
         End::Client(payload) => {
@@ -517,6 +517,9 @@ async fn say_goodbye(shared: &Shared, reader: &mut Reader, end: End) -> u16 {
             (code, payload(code, reason))
         }
     };
+    if !is_theirs {
+        shared.place.closed(code);
+    }
     let slot = &shared.slot;
     slot.say_goodbye(&close_frame(&payload));
     let goodbye = async {

@@ -192,7 +192,9 @@ pub(super) fn claim(socket: &Socket) -> bool {
     let (request, place) = (socket.request(), socket.place());
     let server = &request.settings().server;
     let may = |mark: Mark, max: usize| max == 0 || place.claim(mark, max);
-    let address = address_of(request).map(|address| Mark::new(&format!("address {address}")));
+    let is_own = request.remote_address().is_some_and(|address| address.is_loopback());
+    let address = address_of(request).filter(|_| !is_own);
+    let address = address.map(|address| Mark::new(&format!("address {address}")));
     address.is_none_or(|mark| may(mark, server.sockets_per_address))
         && socket.connection().marks().iter().all(|mark| may(*mark, server.sockets_per_user))
 }

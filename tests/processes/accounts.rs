@@ -102,3 +102,31 @@ async fn of_eight_who_take_one_name_at_once_one_gets_it_and_the_others_are_told(
         assert_eq!((code, told.as_str(), said.trim()), (1, "", words));
     }
 }
+
+#[tokio::test]
+async fn clearsessions_deletes_those_that_have_ended_and_no_others() {
+    let folder = site_folder();
+    let folder = folder.path();
+    let (code, _, said) = run(folder, &["clearsessions"], &[]).await;
+    assert_eq!(code, 1, "there is no table: {said}");
+    run(folder, &["migrate"], &[]).await;
+    let row = |key: &str, year: u32| {
+        let end = format!("{year}-01-01T00:00:00Z");
+        let fields = format!(r#""session_data": "{{}}", "expire_date": "{end}", "owner": null"#);
+        format!(r#"{{"model": "sessions.session", "pk": "{key}", "fields": {{{fields}}}}}"#)
+    };
+    let rows = format!("[{}, {}]", row("ended", 2020), row("lasting", 2999));
+    std::fs::write(folder.join("rows.json"), rows).unwrap();
+    let (code, _, said) = run(folder, &["loaddata", "rows.json"], &[]).await;
+    assert_eq!(code, 0, "{said}");
+    for flags in [&["--nonsense"][..], &["now"]] {
+        let all = [&["clearsessions"], flags].concat();
+        assert_eq!(run(folder, &all, &[]).await.0, 2, "{flags:?}");
+    }
+    for _ in 0..2 {
+        let (code, told, said) = run(folder, &["clearsessions"], &[]).await;
+        assert_eq!((code, told.as_str()), (0, ""), "{said}");
+        let (_, left, _) = run(folder, &["dumpdata", "sessions"], &[]).await;
+        assert!(left.contains("lasting") && !left.contains("ended"), "{left}");
+    }
+}

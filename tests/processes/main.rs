@@ -7,6 +7,7 @@
 )]
 
 mod accounts;
+mod attacks;
 mod background;
 mod blocking;
 mod check;

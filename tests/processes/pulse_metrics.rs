@@ -90,19 +90,25 @@ async fn metrics_are_those_of_all_workers_and_outlive_them() {
     let mut socket = Visitor::new(pulse.address()).socket("/echo/").await;
     socket.send("hello").await;
     assert_eq!(socket.frame().await.unwrap(), "hello");
+    let mut loud = Visitor::new(pulse.address()).socket("/echo/").await;
+    loud.send(&"x".repeat(1_048_577)).await;
+    assert_eq!(loud.close_code().await, 1009);
     // Cut off by the header timeout.
     Wire::connect(pulse.address()).await.closed().await;
     let series = until(&metrics, |series| {
         series.get(OK) == Some(&20.0)
             && series.get("hulse_socket_messages_total") == Some(&1.0)
+            && series.get("hulse_sockets_closed_total{code=\"1009\"}") == Some(&1.0)
+            && series.get("hulse_sockets") == Some(&1.0)
             && series.get("hulse_clients_cut_total{why=\"header\"}").is_some_and(|cut| *cut >= 1.0)
     })
     .await;
     let is = |name: &str, value: f64| assert_eq!(series.get(name), Some(&value), "{name}");
     is("hulse_requests_total{method=\"GET\",status=\"4xx\"}", 1.0);
-    is("hulse_requests_total{method=\"GET\",status=\"1xx\"}", 1.0);
-    is("hulse_request_seconds_count", 22.0);
-    is("hulse_request_seconds_bucket{le=\"+Inf\"}", 22.0);
+    is("hulse_requests_total{method=\"GET\",status=\"1xx\"}", 2.0);
+    is("hulse_request_seconds_count", 23.0);
+    is("hulse_request_seconds_bucket{le=\"+Inf\"}", 23.0);
+    is("hulse_sockets_closed_total{code=\"1008\"}", 0.0);
     is("hulse_sockets", 1.0);
     is("hulse_requests_in_flight", 0.0);
     is("hulse_workers_ready", 2.0);

@@ -1,5 +1,5 @@
-//! Signing out while others speak: whatever is said after the answer reaches no socket of that
-//! session, on whichever worker or machine.
+//! Signing out while others speak, or losing password, account, right or group: whatever is said
+//! after the answer reaches no socket of that session, on whichever worker or machine.
 //!
 //! `HULSE_TEST_LONG` tries 1,000 interleavings of each kind; `HULSE_SEED=n` begins with that one.
 
@@ -18,6 +18,8 @@ const INTERLEAVINGS: u64 = 120;
 const INTERLEAVINGS_LONG: u64 = 1000;
 /// How many run at once, to be in each other's way.
 const AT_ONCE: usize = 8;
+/// What may happen to somebody.
+const CAUSES: [&str; 5] = ["logout", "password", "account", "right", "group"];
 /// How soon a socket must be closed.
 const CLOSED: Duration = Duration::from_secs(1);
 const DISMISSED: u16 = 4401;
@@ -93,17 +95,22 @@ async fn interleave(addresses: &[String], seed: u64) {
     while begun.load(Ordering::SeqCst) < before {
         tokio::task::yield_now().await;
     }
-    let gone = visitor.at(chance.of(addresses)).get("/sign-out/").await;
+    let cause = CAUSES[chance.below(CAUSES.len())];
+    let revoke = format!("/revoke/{cause}/");
+    let gone = visitor.at(chance.of(addresses)).get(&revoke).await;
     let (last, answered) = (begun.load(Ordering::SeqCst), Instant::now());
-    assert_eq!(gone.body, "signed out", "seed {seed}");
+    assert_eq!(gone.body, "revoked", "seed {seed}, {cause}");
     // It may have stopped by itself only if it failed.
     let _ = stop.send(());
     for socket in sockets {
         let (closed, code, heard) = socket.await.expect("it is read to its end");
-        assert_eq!(code, DISMISSED, "seed {seed}");
-        assert!(heard.iter().all(|number| *number <= last), "seed {seed}: {heard:?} past {last}");
+        assert_eq!(code, DISMISSED, "seed {seed}, {cause}");
+        assert!(
+            heard.iter().all(|number| *number <= last),
+            "seed {seed}, {cause}: {heard:?} past {last}"
+        );
         let late = closed.saturating_duration_since(answered);
-        assert!(late < CLOSED, "seed {seed}: closed {late:?} later");
+        assert!(late < CLOSED, "seed {seed}, {cause}: closed {late:?} later");
     }
     speaking.await.expect("all was said");
 }

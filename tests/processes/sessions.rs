@@ -49,7 +49,7 @@ async fn all_workers_have_one_session_and_one_logout_reaches_them() {
             sockets.push(ann.socket("/feed/news/").await);
         }
         let copy = ann.clone();
-        assert_eq!(ann.get("/sign-out/").await.body, "signed out", "{engine}");
+        assert_eq!(ann.get("/revoke/logout/").await.body, "revoked", "{engine}");
         for mut socket in sockets {
             let code = timeout(CLOSED, socket.close_code()).await.expect("closed in a second");
             assert_eq!(code, 4401, "{engine}");

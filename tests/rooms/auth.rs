@@ -453,3 +453,44 @@ async fn a_visit_takes_as_few_statements_as_it_can() {
         assert_eq!(counts, [0, 1, 1, 5, 2, 2], "{:#?}", asked.queries());
     }
 }
+
+#[tokio::test]
+async fn who_signs_in_behind_a_password_set_elsewhere_finds_nothing_of_before() {
+    let site = TestSite::new(project()).await;
+    let ann = User::create_user(&site, "ann", "", Some(PASSWORD)).await.unwrap();
+    let client = site.client();
+    client.force_login(&ann).await;
+    client.get("/note/").await.assert_contains("noted");
+    let before = client.cookie("sessionid");
+    // In a way that nobody hears of.
+    let mut other = User { password: String::new(), ..ann };
+    other.set_password(&site, "of the administrator").await.unwrap();
+    let rows = User::objects().filter(|u| u.id().eq(other.id));
+    rows.update(&site, |u| [u.password().set(&other.password)]).await.unwrap();
+    let form = [("username", "ann"), ("password", "of the administrator")];
+    client.post("/accounts/login/", &form).await.assert_redirects("/");
+    assert_ne!(client.cookie("sessionid"), before);
+    client.get("/read/").await.assert_not_contains("kept");
+    assert_eq!(client.get("/").await.text(), "\"ann\" true");
+}
+
+#[tokio::test]
+async fn a_password_is_kept_as_owasp_asks_for_without_a_word() {
+    let site = TestSite::with(project(), |settings| {
+        settings.auth = hulse::conf::Auth::default();
+    })
+    .await;
+    for name in ["ann", "bob"] {
+        User::create_user(&site, name, "", Some(PASSWORD)).await.unwrap();
+    }
+    let rows = User::objects().all(&site).await.unwrap();
+    let salts: Vec<&str> = rows
+        .iter()
+        .map(|row| {
+            let rest = row.password.strip_prefix("argon2$argon2id$v=19$m=19456,t=2,p=1$");
+            rest.expect(&row.password).split('$').next().unwrap()
+        })
+        .collect();
+    // 128 bits are 22 letters of base 64.
+    assert!(salts[0] != salts[1] && salts.iter().all(|salt| salt.len() == 22), "{salts:?}");
+}

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use futures_util::stream;
 use http::Method;
+use hulse::conf::Settings;
 use hulse::http::{Form, Request, Response};
 use hulse::urls::{Urls, path};
 use hulse::{Project, Result, context};
@@ -39,6 +40,10 @@ async fn sign_in(request: Request) -> &'static str {
 
 /// The site and the folder of its templates.
 async fn opened() -> (Opened, tempfile::TempDir) {
+    opened_with(|_| ()).await
+}
+
+async fn opened_with(change: impl FnOnce(&mut Settings)) -> (Opened, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("templates")).unwrap();
     std::fs::write(folder.path().join("templates/page.html"), PAGE).unwrap();
@@ -54,6 +59,7 @@ async fn opened() -> (Opened, tempfile::TempDir) {
     let site = Opened::with(Project::new("rooms", folder.path()).urls(urls), |settings| {
         settings.debug = true;
         settings.csrf.trusted_origins = vec!["https://*.friends.example".into()];
+        change(settings);
     })
     .await;
     (site, folder)
@@ -249,4 +255,49 @@ async fn a_form_has_limits() {
     // What is announced is refused before it is read.
     let lied = [("cookie", cookie.as_str()), ("content-length", "99999999")];
     assert_eq!(site.post("/vote/", &lied, &field).await.status, 413);
+}
+
+#[tokio::test]
+async fn the_settings_shape_cookie_and_header() {
+    let (site, _folder) = opened_with(|settings| {
+        settings.csrf.cookie_domain = ".localhost".into();
+        settings.csrf.cookie_path = "/vote/".into();
+        settings.csrf.cookie_httponly = true;
+        settings.csrf.header_name = "X-My-Token".into();
+    })
+    .await;
+    let answer = site.get("/page/").await;
+    let line = answer.header("set-cookie").to_owned();
+    for word in ["; Domain=.localhost", "; Path=/vote/", "; HttpOnly"] {
+        assert!(line.contains(word), "{line}");
+    }
+    let (cookie, token) = visit(&site).await;
+    let named = async |name: &str| {
+        let headers = [("cookie", cookie.as_str()), (name, token.as_str())];
+        site.post("/vote/", &headers, "choice=c").await
+    };
+    assert_eq!(named("x-my-token").await.text, "c");
+    assert_eq!(named("x-csrftoken").await.status, 403);
+    // Over https a page of the cookie's hosts may post.
+    let from = async |referer: &str| {
+        let request = http::Request::post("/vote/")
+            .header("host", "localhost")
+            .header("cookie", &cookie)
+            .header("referer", referer)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .extension(hulse::http::Secure);
+        let form = format!("choice=a&csrfmiddlewaretoken={token}");
+        site.send(request.body(form.into()).unwrap()).await.status.as_u16()
+    };
+    for (referer, status) in [
+        ("https://shop.localhost/x", 200),
+        ("https://localhost/", 200),
+        ("https://shop.localhost:444/", 403),
+        ("https://evillocalhost/", 403),
+        ("http://shop.localhost/", 403),
+    ] {
+        assert_eq!(from(referer).await, status, "{referer}");
+    }
+    let (bad, _folder) = opened_with(|settings| settings.csrf.cookie_path = "/;x=y".into()).await;
+    assert_eq!(bad.get("/page/").await.status, 500);
 }

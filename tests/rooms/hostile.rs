@@ -348,9 +348,23 @@ async fn every_refused_login_takes_the_same_time() {
     let bob = User::create_user(&site, "bob", "", Some(PASSWORD)).await.unwrap();
     User { is_active: false, ..bob }.save(&site).await.unwrap();
     User::create_user(&site, "cleo", "", None).await.unwrap();
+    // Taken over from elsewhere: dearer than ours, cheaper, and nothing that is known here.
+    for (name, hash) in [
+        ("dora", "pbkdf2_sha256$60000$salt$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+        ("emil", "pbkdf2_sha256$1$salt$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+        ("fay", "md5$salt$d41d8cd98f00b204e9800998ecf8427e"),
+    ] {
+        let mut user = User::create_user(&site, name, "", None).await.unwrap();
+        user.password = hash.into();
+        user.save(&site).await.unwrap();
+    }
     let client = site.client();
-    let mut tried = ["ann", "bob", "cleo", "nobody"].map(|name| (name, Vec::new()));
-    for _ in 0..25 {
+    // The dearest has been seen.
+    let form = [("username", "dora"), ("password", "something else")];
+    client.post("/accounts/login/", &form).await.assert_status(200);
+    let names = ["ann", "bob", "cleo", "dora", "emil", "fay", "nobody"];
+    let mut tried = names.map(|name| (name, Vec::new()));
+    for _ in 0..15 {
         for (name, times) in &mut tried {
             let form = [("username", *name), ("password", "something else")];
             let begun = Instant::now();

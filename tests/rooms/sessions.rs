@@ -216,3 +216,22 @@ async fn the_settings_shape_the_cookie() {
     assert!(cookie.contains("Secure") && !cookie.contains("Max-Age"), "{cookie}");
     client.get("/remember/").await.assert_contains("visit 2");
 }
+
+#[tokio::test]
+async fn a_cookie_that_must_be_secure_is_deleted_as_one() {
+    for name in ["__Host-visit", "__Secure-visit"] {
+        let site = TestSite::with(project(), |settings| {
+            settings.sessions.cookie_name = name.into();
+            settings.sessions.cookie_secure = false;
+        })
+        .await;
+        let client = site.client();
+        client.get("/remember/").await.assert_status(200);
+        let answer = client.post("/flush/", &[]).await;
+        let cookies = answer.set_cookies();
+        let deleted = cookies.iter().find(|cookie| cookie.starts_with(name)).expect("deleted");
+        for word in ["Max-Age=0", "1970", "Path=/", "SameSite=Lax", "; Secure"] {
+            assert!(deleted.contains(word), "{deleted}");
+        }
+    }
+}

@@ -206,6 +206,13 @@ impl Table {
         self.connections.contains_key(&id)
     }
 
+    /// Whether `id` may take part in one group more, if `max` is how many it may; it may always do
+    /// anything more in one that it is in.
+    pub(crate) fn has_room(&self, id: u64, group: &GroupName, max: usize) -> bool {
+        let Some(connection) = self.connections.get(&id) else { return true };
+        connection.groups.len() < max || connection.groups.contains(group)
+    }
+
     /// The store is told when it can be; the first of many that wait are.
     pub(crate) fn dismiss_later(&mut self, groups: &[GroupName], frame: &Frame) {
         let is_later = |ask: &Ask| matches!(ask, Ask::Publish { group, .. } if group.is_own());

@@ -7,15 +7,23 @@
 //! The threads are its own, and each gives its memory from hash to hash: the C library keeps what a
 //! hash used, for the thread that used it, and cuts pieces from it that the next hash then misses.
 //! They also stand behind the others, which have pages to serve.
+//!
+//! Not all hashes cost the same: those of another hasher, or of settings from before, tell by their
+//! time that there is such an account. So who is refused waits as long as the dearest took that was
+//! computed here, in time of a processor; nobody's thread is kept for that.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use http::StatusCode;
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::sleep;
 
 use super::passwords::{self, Cost, Scratch, Verdict};
 use crate::error::{Error, Result};
@@ -23,6 +31,9 @@ use crate::site::Site;
 
 /// How far its threads stand behind the others (`nice`): a third of their share.
 const NICE: i32 = 5;
+
+/// Longest that somebody who is refused waits for that.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 type Job = Box<dyn FnOnce(&mut Scratch) + Send>;
 
@@ -35,6 +46,8 @@ struct Hashing {
     /// client that goes away does not stop argon2.
     admitted: Arc<Semaphore>,
     cost: Cost,
+    /// What the dearest comparison took, nanoseconds.
+    dearest: AtomicU64,
 }
 
 impl Hashing {
@@ -53,7 +66,8 @@ impl Hashing {
                     tracing::error!(%error, "a thread for hashing passwords cannot be started");
                 }
             }
-            Self { jobs, admitted: Arc::new(Semaphore::new(places)), cost: Cost::of(settings) }
+            let admitted = Arc::new(Semaphore::new(places));
+            Self { jobs, admitted, cost: Cost::of(settings), dearest: AtomicU64::new(0) }
         })
     }
 
@@ -110,6 +124,22 @@ pub(super) async fn hash(site: &Site, password: &str) -> Result<String> {
 pub(super) async fn verify(site: &Site, password: &str, stored: Option<String>) -> Result<Verdict> {
     let password = password.to_owned();
     let pool = Hashing::of(site);
-    pool.run(move |cost, scratch| passwords::verify(&password, stored.as_deref(), cost, scratch))
-        .await
+    let work = move |cost, scratch: &mut Scratch| {
+        let before = used();
+        let verdict = passwords::verify(&password, stored.as_deref(), cost, scratch);
+        Ok((verdict, used().saturating_sub(before)))
+    };
+    let (verdict, took) = pool.run(work).await?;
+    let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    let dearest = pool.dearest.fetch_max(nanoseconds, Ordering::Relaxed).max(nanoseconds);
+    if matches!(verdict, Ok(Verdict::Wrong)) {
+        sleep(Duration::from_nanos(dearest).saturating_sub(took).min(PATIENCE)).await;
+    }
+    verdict
+}
+
+/// What this thread has had of a processor.
+fn used() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }

@@ -32,8 +32,6 @@ use token::cookie_secret;
 
 /// The form's field.
 const FIELD: &str = "csrfmiddlewaretoken";
-/// The header scripts send instead.
-const HEADER: &str = "x-csrftoken";
 
 /// The secret of one request, kept beside it once somebody asks.
 struct Csrf(Mutex<Secret>);
@@ -112,10 +110,11 @@ pub(crate) fn send_cookie(
         value: &secret,
         max_age: Some(settings.cookie_age),
         secure: settings.cookie_secure,
-        // Scripts read it to send the header.
-        http_only: false,
+        // Else scripts read it to send the header.
+        http_only: settings.cookie_httponly,
     };
-    response.headers_mut().append(header::SET_COOKIE, cookie.header()?);
+    let line = cookie.header_in(&settings.cookie_domain, &settings.cookie_path)?;
+    response.headers_mut().append(header::SET_COOKIE, line);
     vary(response.headers_mut(), "Cookie");
     Ok(())
 }
@@ -134,7 +133,9 @@ async fn check_token(seen: &Request, body: Body) -> Result<Body, Response> {
     let checked =
         check_sender(seen).and_then(|()| secret.as_deref().ok_or("CSRF cookie not set.".into()));
     let secret = checked.map_err(|why| refuse(seen, &why))?;
-    if let Some(header) = seen.header(HEADER)
+    let name = &seen.settings().csrf.header_name;
+    let header = seen.header(&name.to_ascii_lowercase());
+    if let Some(header) = header
         && token::check(header, secret).is_ok()
     {
         return Ok(body);
@@ -142,9 +143,9 @@ async fn check_token(seen: &Request, body: Body) -> Result<Body, Response> {
     // A form's own token counts more than a header that does not fit.
     let (found, body) =
         form::token(seen, body).await.map_err(|error: Error| error.into_response())?;
-    let (token, place) = match (&found, seen.header(HEADER)) {
-        (Some(token), _) => (token.as_str(), "POST"),
-        (None, Some(header)) => (header, "the 'X-CSRFToken' HTTP header"),
+    let (token, place) = match (&found, header) {
+        (Some(token), _) => (token.as_str(), "POST".to_owned()),
+        (None, Some(header)) => (header, format!("the '{name}' HTTP header")),
         (None, None) => return Err(refuse(seen, "CSRF token missing.")),
     };
     match token::check(token, secret) {
@@ -176,11 +177,23 @@ fn check_sender(request: &Request) -> Result<(), String> {
         return Err("Referer checking failed - Referer is insecure while host is secure.".into());
     }
     let host = rest.split(['/', '?', '#']).next().unwrap_or("");
-    match is_allowed_origin(request, &format!("https://{host}")) {
+    let is_known = is_allowed_origin(request, &format!("https://{host}"))
+        || is_of_cookie(&request.settings().csrf.cookie_domain, host);
+    match is_known {
         true => Ok(()),
         false => {
             Err(format!("Referer checking failed - {referer} does not match any trusted origins."))
         }
+    }
+}
+
+/// Whether `host` is one that the cookie is sent to, which names a domain for that.
+fn is_of_cookie(domain: &str, host: &str) -> bool {
+    let (domain, host) = (domain.to_ascii_lowercase(), host.to_ascii_lowercase());
+    let host = host.strip_suffix(":443").unwrap_or(&host);
+    match domain.strip_prefix('.') {
+        Some(whole) => host == whole || host.ends_with(&domain),
+        None => !domain.is_empty() && host == domain,
     }
 }
 

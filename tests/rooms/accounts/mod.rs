@@ -6,6 +6,7 @@ mod mail;
 mod open_sessions;
 mod passwords;
 mod permissions;
+mod profile;
 
 use hulse::App;
 use hulse::contrib::auth::{Permission, User};

@@ -210,3 +210,36 @@ async fn a_kept_handle_holds_no_stream_and_a_long_call_is_no_silence() {
     timeout(WAIT, stream.read_to_end(&mut rest)).await.expect("dropped in time").unwrap();
     assert!(handle.send("too late").await.unwrap_err().is_socket_closed());
 }
+
+/// Joins as many groups as it is told.
+struct Joiner;
+
+impl Consumer for Joiner {
+    async fn receive(&mut self, socket: &mut Socket, text: &str) -> Result<()> {
+        let (from, to) = text.split_once(' ').unwrap_or_default();
+        let (from, to): (usize, usize) = (from.parse()?, to.parse()?);
+        for number in from..to {
+            if let Err(error) = socket.join(format!("group-{number}")).await {
+                return socket.send(error.to_string()).await;
+            }
+        }
+        socket.leave("group-0").await?;
+        socket.send("joined").await
+    }
+}
+
+#[tokio::test]
+async fn a_socket_is_in_a_thousand_groups_at_most() {
+    let server = serve([socket("join", || Joiner)]).await;
+    let mut client = server.connect("/join").await;
+    for (wish, answer) in [
+        ("0 1000", "joined"),
+        // What it is in already is no more, and what was left makes room.
+        ("1 1000", "joined"),
+        ("1000 1001", "joined"),
+        ("1001 1002", "joining \"group-1001\": a socket is in at most 1000 groups"),
+    ] {
+        client.send(Frame::text(wish)).await.unwrap();
+        assert_eq!(text(&mut client).await, answer, "{wish}");
+    }
+}

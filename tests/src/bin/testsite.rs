@@ -1,6 +1,8 @@
 //! The site that tests of the server start: slow views, views that hang, views that write, a page
 //! with streams.
 
+#[path = "testsite/causes.rs"]
+mod causes;
 #[path = "testsite/people.rs"]
 mod people;
 
@@ -17,6 +19,7 @@ use hulse::channels::{Message, Policy, Position, Presence};
 use hulse::contrib::auth::User;
 use hulse::contrib::{auth, publish, sessions, staticfiles};
 use hulse::db::Sql;
+use hulse::forms::FormData;
 use hulse::http::{Path, Request, Response, header, render};
 use hulse::middleware::{RequestId, Throttle};
 use hulse::services::{Service, service};
@@ -87,7 +90,7 @@ fn accounts_urls() -> Urls {
         include("", urls()),
         include("", people::urls()),
         path("sign-in/<slug:name>/", sign_in),
-        path("sign-out/", sign_out),
+        path("revoke/<slug:cause>/", causes::revoke),
         path("remember/<slug:key>/", remember),
         path("remembered/<slug:key>/", remembered),
         path("say/<slug:group>/<slug:text>/", say_to),
@@ -99,11 +102,6 @@ async fn sign_in(request: Request, Path(name): Path<String>) -> Result<&'static 
     let user = User::create_user(&request, &name, "", None).await?;
     auth::login(&request, &user).await?;
     Ok("signed in")
-}
-
-async fn sign_out(request: Request) -> Result<&'static str> {
-    auth::logout(&request).await?;
-    Ok("signed out")
 }
 
 async fn remember(request: Request, Path(key): Path<String>) -> Result<&'static str> {
@@ -132,6 +130,7 @@ fn urls() -> Urls {
         path("process/", process).name("process"),
         path("slow/<int:milliseconds>/", slow).name("slow"),
         path("upload/", upload).csrf_exempt(),
+        path("form/", form),
         path("large/<int:bytes>/", large),
         path("who/", who),
         path("hang/<int:milliseconds>/", hang).name("hang"),
@@ -490,6 +489,13 @@ async fn process() -> String {
 /// How many bytes came.
 async fn upload(body: Bytes) -> String {
     format!("{} bytes\n", body.len())
+}
+
+/// Keeps the file of a form in the site's folder, and says under which name.
+async fn form(request: Request, form: FormData) -> Result<String> {
+    let Some(file) = form.file("file") else { return Ok(String::new()) };
+    let kept = file.save_in(&request.settings().base).await?;
+    Ok(kept.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 
 /// Who asks, as the site sees it.
