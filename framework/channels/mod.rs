@@ -72,7 +72,7 @@ pub use message::{
 pub use name::GroupName;
 pub(crate) use pattern::fits;
 pub use position::Position;
-pub use serve::serve;
+pub use serve::{End, serve};
 pub use sink::Policy;
 pub(crate) use sink::{Sink, Written};
 pub(crate) use stake::{Stake, blob};

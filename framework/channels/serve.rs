@@ -31,15 +31,24 @@ const LINKS_MAX: usize = 1024;
 /// Pause after a failed accept (no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs a store until `shutdown` ends. The socket's file should have mode 0600: whoever can
-/// connect can read and write every group.
+/// When a store ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Now.
+    AtOnce,
+    /// When nobody is linked to it any more: who drains may have to say something yet.
+    WithItsLinks,
+}
+
+/// Runs a store until `shutdown` says when to end. The socket's file should have mode 0600: whoever
+/// can connect can read and write every group.
 ///
 /// # Errors
 /// None today; what goes wrong with one link ends that link.
 pub async fn serve(
     listener: UnixListener,
     settings: &conf::Channels,
-    shutdown: impl Future<Output = ()> + Send,
+    shutdown: impl Future<Output = End> + Send,
 ) -> Result<()> {
     let store = Store::new(Limits::new(settings), epoch_now(), SETTLE);
     let store = store.with_capacities(Capacities::new(settings));
@@ -49,9 +58,13 @@ pub async fn serve(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let turning = hub.turn();
     tokio::pin!(shutdown, turning);
-    loop {
+    let mut is_ending = false;
+    while !is_ending || !links.is_empty() {
         tokio::select! {
-            () = &mut shutdown => return Ok(()),
+            end = &mut shutdown, if !is_ending => match end {
+                End::AtOnce => break,
+                End::WithItsLinks => is_ending = true,
+            },
             never = &mut turning => match never {},
             _ = tick.tick() => hub.step(Event::Tick),
             Some(ended) = links.join_next(), if !links.is_empty() => log_failed(ended),
@@ -60,6 +73,7 @@ pub async fn serve(
             }
         }
     }
+    Ok(())
 }
 
 fn log_failed(ended: std::result::Result<(), JoinError>) {

@@ -1,7 +1,7 @@
 //! The store's process: `channels` does the work, on the socket it was handed.
 
 use crate::apps::Project;
-use crate::channels;
+use crate::channels::{self, End};
 use crate::error::{Error, Kind, Result};
 use crate::server::child::{self, Begun, Heard};
 use crate::server::signals::Signals;
@@ -22,8 +22,16 @@ pub(super) fn keep(project: &Project) -> Result<()> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
         control.ready();
-        let told_to_end =
-            async { while let Heard::Groups(_) | Heard::TakeIn(_) = control.heard().await {} };
+        let told_to_end = async {
+            loop {
+                match control.heard().await {
+                    Heard::Groups(_) | Heard::TakeIn(_) => {}
+                    Heard::Drain(..) => return End::AtOnce,
+                    // The workers have heard it too, and their sockets leave groups.
+                    Heard::Orphaned => return End::WithItsLinks,
+                }
+            }
+        };
         channels::serve(listener, &settings.channels, told_to_end).await
     })
 }

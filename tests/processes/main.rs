@@ -8,6 +8,7 @@
 
 mod accounts;
 mod attacks;
+mod away;
 mod background;
 mod blocking;
 mod check;

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use hulse_tests::{Pulse, Visitor};
+use futures_util::future::join_all;
+use hulse_tests::{Pulse, Visitor, VisitorSocket};
 use rustix::process::{Signal, kill_process};
+
+use crate::crowd::Crowd;
 
 /// Longest time until all is gone once the arbiter was killed.
 const ORPHANS: Duration = Duration::from_secs(5);
@@ -31,6 +34,39 @@ async fn a_term_lets_requests_in_flight_finish_and_leaves_nothing() {
     pulse.leaves_its_port().await;
     let left = std::fs::read_dir(pulse.folder().join(".hulse")).unwrap().count();
     assert_eq!(left, 0, "the store's socket is left behind");
+}
+
+#[tokio::test]
+async fn a_term_under_load_drops_nothing_that_was_begun() {
+    const SOCKETS: usize = 100;
+    let mut pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let address = pulse.address().to_owned();
+    let open = |_| async { Visitor::new(&address).socket("/feed/news/").await };
+    let mut sockets = join_all((0..SOCKETS).map(open)).await;
+    let crowd = Crowd::come(pulse.address(), 10, 10);
+    crowd.answered(200).await;
+    let slow = ask_slowly(&mut pulse, 3000).await;
+    let begun = Instant::now();
+    pulse.signal(Signal::TERM);
+    let codes = join_all(sockets.iter_mut().map(VisitorSocket::close_code)).await;
+    assert_eq!(codes, [1001; SOCKETS]);
+    let told = begun.elapsed();
+    // Browsers close then, too.
+    drop(sockets);
+    assert_eq!(slow.await.unwrap(), "late\n");
+    assert_eq!(pulse.ended().await.code(), Some(0));
+    let took = begun.elapsed();
+    let seen = crowd.go().await;
+    println!(
+        "TERM under load: {} answered, {} failed; {SOCKETS} sockets told after {told:?}; it ended \
+         after {took:?}, the slow request's 3 s among them",
+        seen.answered,
+        seen.failures.len()
+    );
+    // They come as long as somebody listens, and are refused from then on.
+    assert!(seen.failures.is_empty() && seen.refused > 0, "{:?}", seen.failures);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    pulse.leaves_its_port().await;
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ async fn chat(pulse: &Pulse, time: Duration) -> usize {
 async fn under_steady_load_nothing_grows() {
     let pulse = Pulse::start_testsite(&["-w", "2"]).await;
     let (warm, time) = (sized(4, 60), sized(5, 600));
-    let crowd = Crowd::come(pulse.address(), 4, 4);
+    let crowd = Crowd::stroll(pulse.address(), 20, 20);
     chat(&pulse, warm).await;
     let before = all_hold(&pulse);
     let said = chat(&pulse, time).await;
