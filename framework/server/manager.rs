@@ -1,4 +1,4 @@
-//! The service manager (systemd, `Type=notify-reload`): it hears when the site serves, reloads,
+//! The service manager (systemd, `Type=notify`): it hears when the site serves, reloads,
 //! stops, and that its arbiter's loop turns.
 //!
 //! Without one all of this is nothing.

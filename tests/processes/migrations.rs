@@ -1,8 +1,10 @@
 //! `makemigrations`, `migrate`, `showmigrations`, `sqlmigrate` as a person uses them.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
+use futures_util::future::join_all;
+use hulse_tests::{Program, Pulse, Surroundings, Visitor, databases, site_command, site_folder_of};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -279,6 +281,53 @@ async fn of_two_migrate_commands_at_once_one_waits_and_both_succeed() {
     assert_eq!((one.code, two.code), (Some(0), Some(0)), "{one:?} {two:?}");
     let idle = [&one, &two].iter().filter(|a| a.said.contains("No migrations to apply")).count();
     assert_eq!(idle, 1, "{one:?} {two:?}");
+}
+
+/// The testsite with accounts, whose migrations are in the program.
+async fn with_accounts(folder: &Path, url: &str, words: &[&str]) -> Output {
+    let environment = vec![("TESTSITE_ACCOUNTS".to_owned(), "1".to_owned())];
+    let database = Some(url.to_owned());
+    let surroundings = Surroundings { program: Program::Testsite, database, environment };
+    site_command(folder, &surroundings).args(words).output().await.unwrap()
+}
+
+#[tokio::test]
+async fn of_eight_migrate_commands_at_once_all_succeed_and_each_migration_is_applied_once() {
+    for made in databases().await {
+        let folder = site_folder_of(Program::Testsite);
+        let migrate = |_| with_accounts(folder.path(), &made.url, &["migrate"]);
+        let mut applied = Vec::new();
+        for output in join_all((0..8).map(migrate)).await {
+            let said = String::from_utf8(output.stdout).unwrap();
+            let complained = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{}: {said}{complained}", made.url);
+            let of = said.lines().filter(|line| line.contains("Applying"));
+            applied.extend(of.map(|line| line.split("...").next().unwrap().trim().to_owned()));
+        }
+        let all = applied.len();
+        applied.sort();
+        applied.dedup();
+        assert!(all > 1 && applied.len() == all, "{}: {applied:?}", made.url);
+        let shown = with_accounts(folder.path(), &made.url, &["showmigrations"]).await;
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        assert_eq!(shown.matches("[X]").count(), all, "{shown}");
+        assert!(!shown.contains("[ ]"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn of_eight_sites_that_migrate_as_they_start_all_serve() {
+    let folder = site_folder_of(Program::Testsite);
+    let url = format!("sqlite://{}", folder.path().join("db.sqlite3").display());
+    let environment = vec![("TESTSITE_ACCOUNTS".to_owned(), "1".to_owned())];
+    let surroundings =
+        Surroundings { program: Program::Testsite, database: Some(url.clone()), environment };
+    let start = |_| Pulse::start_in(surroundings.clone(), &["-w", "1"]);
+    for pulse in join_all((0..8).map(start)).await {
+        assert_eq!(Visitor::new(pulse.address()).get("/accounts/login/").await.status, 200);
+    }
+    let shown = with_accounts(folder.path(), &url, &["showmigrations"]).await;
+    assert!(!String::from_utf8(shown.stdout).unwrap().contains("[ ]"));
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ const WAIT: Duration = Duration::from_secs(60);
 
 /// A user nobody is.
 const USER: u32 = 4711;
+const GROUP: u32 = 4712;
 
 fn testsite(environment: &[(&str, &str)]) -> Surroundings {
     let environment = environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
@@ -119,14 +120,22 @@ fn numbers(process: u64, line: &str) -> Vec<u32> {
 #[tokio::test]
 async fn root_becomes_the_user_it_is_told_to() {
     if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
         return;
     }
+    // Below 1024, where only root may listen.
+    let free = (600..1024).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap();
+    let bind = format!("127.0.0.1:{free}");
     let folder = site_folder_of(Program::Testsite);
     chown(folder.path(), Some(USER), Some(USER)).unwrap();
     let mut command = site_command(folder.path(), &testsite(&[]));
-    command.args(["pulse", "--migrate", "-b", "127.0.0.1:0", "-b", "unix:site.sock", "-w", "1"]);
-    command.args(["-u", "4711", "--umask", "027", "--log-file", "site.log"]);
+    command.args(["pulse", "--migrate", "-b", &bind, "-b", "unix:site.sock", "-w", "1"]);
+    command.args(["-u", "4711", "-g", "4712", "--umask", "027", "--log-file", "site.log"]);
     let site = Started::of(command).await;
+    assert_eq!(site.address, bind);
+    // Workers that come later are that user's too, on the same port.
+    let mut command = site_command(folder.path(), &testsite(&[]));
+    assert!(command.args(["ctl", "reload"]).status().await.unwrap().success());
     let mut command = site_command(folder.path(), &testsite(&[]));
     let said = command.args(["ctl", "status", "--json"]).output().await.unwrap();
     let status: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
@@ -134,8 +143,8 @@ async fn root_becomes_the_user_it_is_told_to() {
     let processes = children.chain([&status]).map(|child| child["process"].as_u64().unwrap());
     for process in processes.collect::<Vec<_>>() {
         assert_eq!(numbers(process, "Uid:"), [USER; 4]);
-        assert_eq!(numbers(process, "Gid:"), [USER; 4]);
-        assert_eq!(numbers(process, "Groups:"), [USER]);
+        assert_eq!(numbers(process, "Gid:"), [GROUP; 4]);
+        assert_eq!(numbers(process, "Groups:"), [GROUP]);
         assert_eq!(
             fs::read_to_string(format!("/proc/{process}/status"))
                 .unwrap()
@@ -247,4 +256,25 @@ async fn a_socket_that_is_handed_down_is_listened_to() {
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{words}");
     assert!(words.contains("cannot listen on fd:777"), "{words}");
+}
+
+#[test]
+fn the_readme_s_unit_file_is_one_systemd_takes() {
+    let readme = include_str!("../../README.md");
+    let unit = readme.split("```ini\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert!(unit.starts_with("# /etc/systemd/system/djchat.service"), "{unit}");
+    let folder = site_folder_of(Program::Testsite);
+    let program = site_command(folder.path(), &testsite(&[]));
+    let program = program.as_std().get_program().to_str().unwrap().to_owned();
+    // What is not on this machine.
+    let unit = unit.replace("/srv/djchat/djchat", &program).replace("User=djchat", "User=root");
+    let unit = unit.replace("/srv/djchat", folder.path().to_str().unwrap());
+    let file = folder.path().join("djchat.service");
+    fs::write(&file, unit).unwrap();
+    let verified = std::process::Command::new("systemd-analyze").arg("verify").arg(&file).output();
+    // Where there is none, its keys are at least those that were verified elsewhere.
+    let Ok(verified) = verified else { return };
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    let said: Vec<&str> = said.lines().filter(|line| line.contains("djchat.service")).collect();
+    assert_eq!(said, [""; 0]);
 }

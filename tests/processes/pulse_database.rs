@@ -5,6 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use hulse::conf::Secret;
+use hulse::db::Sql;
 use hulse_tests::{Network, Program, Pulse, Surroundings, Visitor, Wire, databases};
 use tempfile::TempDir;
 use tokio::time::interval;
@@ -48,11 +50,14 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
         println!("skipped: needs the right to mount");
         return;
     };
-    let database = Some(format!("sqlite://{}", disk.path().join("db.sqlite3").display()));
+    let url = format!("sqlite://{}", disk.path().join("db.sqlite3").display());
+    let database = Some(url.clone());
     let surroundings = Surroundings { program: Program::Testsite, database, ..Default::default() };
     let pulse = Pulse::start_in(surroundings, &["-w", "2"]).await;
     let workers = pulse.workers();
     let mut visitor = Visitor::new(pulse.address());
+    let mut socket = visitor.socket("/room/r/nobody/now/").await;
+    socket.frame().await.unwrap();
     for row in 0..10 {
         assert_eq!(visitor.get(&format!("/rows/{row}/")).await.status, 200);
     }
@@ -65,11 +70,15 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
     }
     assert!(status >= 500, "{status}");
     for _ in 0..20 {
-        assert!(visitor.get("/rows/0/").await.status >= 500);
+        let refused = visitor.get("/rows/0/").await;
+        assert!([500, 503].contains(&refused.status), "{}", refused.status);
+        assert!(refused.body.contains("<title>"), "a page: {}", refused.body);
         let rows = visitor.get("/rows/").await;
         assert_eq!((rows.status, rows.body), (200, written.to_string()));
         assert_eq!(visitor.get("/").await.status, 200);
     }
+    socket.send("still here").await;
+    while socket.frame().await.unwrap() != "still here" {}
     std::fs::remove_file(disk.path().join("filler")).unwrap();
     let begun = Instant::now();
     assert_eq!(visitor.get("/rows/0/").await.status, 200, "it writes again");
@@ -77,6 +86,11 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
     assert_eq!(visitor.get("/rows/").await.body, (written + 1).to_string());
     assert_eq!(pulse.workers(), workers, "no worker has ended");
     assert_eq!(pulse.stop().await, 0);
+    let settings = hulse::conf::Databases { url: Secret::new(url), ..Default::default() };
+    let database = hulse::db::Database::connect(&settings, disk.path()).await.unwrap();
+    let found = database.connection().fetch(Sql::raw("PRAGMA integrity_check")).await.unwrap();
+    assert_eq!(found[0].get::<String>(0).unwrap(), "ok");
+    database.close().await;
 }
 
 /// The status of `path` at the metrics' address.

@@ -1,6 +1,7 @@
 //! How many may come at once, and whom the server believes who comes.
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -9,6 +10,7 @@ use hulse_tests::{
 };
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::interval;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -188,4 +190,44 @@ async fn a_log_nobody_reads_stops_no_request() {
         wire.send(GET).await;
         assert_eq!(wire.reply().await.unwrap().status, 200);
     }
+}
+
+/// Twice as many requests as can be answered, whoever is answered when: who comes does not wait
+/// for who came before.
+#[tokio::test]
+async fn at_twice_what_can_be_answered_as_much_is_answered_as_ever() {
+    const AT_ONCE: u32 = 8;
+    const TAKES: Duration = Duration::from_millis(100);
+    let time = Duration::from_secs(3);
+    let environment =
+        [("HULSE_SERVER__REQUESTS_QUEUE", "16"), ("HULSE_SERVER__REQUESTS_WAIT", "1")];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let surroundings =
+        Surroundings { program: Program::Testsite, environment, ..Default::default() };
+    let most = AT_ONCE.to_string();
+    let arguments = ["-w", "1", "--max-concurrent-requests", &most];
+    let pulse = Arc::new(Pulse::start_in(surroundings, &arguments).await);
+    let (begun, mut pace) = (Instant::now(), interval(TAKES / AT_ONCE / 2));
+    let mut visitors = Vec::new();
+    while begun.elapsed() < time {
+        pace.tick().await;
+        let pulse = Arc::clone(&pulse);
+        visitors.push(tokio::spawn(async move {
+            let begun = Instant::now();
+            let reply = ask(&pulse, b"", "/slow/100/", "").await.unwrap();
+            (reply.status, begun.elapsed())
+        }));
+    }
+    let came = visitors.len();
+    let told = join_all(visitors).await.into_iter().map(Result::unwrap);
+    let (served, shed): (Vec<_>, Vec<_>) = told.partition(|(status, _)| *status == 200);
+    assert!(shed.iter().all(|(status, _)| *status == 503));
+    let mut took: Vec<Duration> = served.iter().map(|(_, took)| *took).collect();
+    took.sort();
+    let last = took[took.len() * 99 / 100];
+    let capacity = time.as_secs_f64() / TAKES.as_secs_f64() * f64::from(AT_ONCE);
+    let goodput = served.len() as f64 / capacity;
+    println!("{came} came where {capacity} can be answered: {goodput:.2} of that, p99 {last:?}");
+    assert!(goodput > 0.8, "{goodput}");
+    assert!(last < TAKES * 5, "{last:?}");
 }

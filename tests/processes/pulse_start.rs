@@ -2,14 +2,19 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Output;
 
 use std::io::{Read, Write};
 
+use futures_util::{SinkExt, StreamExt};
 use hulse_tests::{Program, Pulse, Surroundings, Visitor, site_command, site_folder_of};
 use tempfile::TempDir;
+use tokio::process::Command;
+use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::Message;
 
 const TESTSITE: Surroundings =
     Surroundings { program: Program::Testsite, database: None, environment: Vec::new() };
@@ -80,6 +85,11 @@ async fn it_listens_on_several_addresses_and_a_socket_file() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with("Hello World!\n"), "{answer}");
+    let stream = tokio::net::UnixStream::connect(&file).await.unwrap();
+    let (mut socket, _) = client_async("ws://localhost/echo/", stream).await.unwrap();
+    socket.send(Message::text("hello")).await.unwrap();
+    assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap().as_str(), "hello");
+    drop(socket);
     pulse.signal(rustix::process::Signal::TERM);
     assert_eq!(pulse.ended().await.code(), Some(0));
     assert!(!file.exists());
@@ -115,6 +125,35 @@ async fn a_taken_port_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     start_refused(&TESTSITE, &["-b", &address], "the address is in use").await;
+}
+
+#[tokio::test]
+async fn an_address_without_the_right_to_it_is_refused() {
+    const PORTS: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+    let folder = site_folder_of(Program::Testsite);
+    let locked = folder.path().join("locked");
+    fs::create_dir(&locked).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o500)).unwrap();
+    let mut addresses = vec![format!("unix:{}/site.sock", locked.display())];
+    let first: u16 = fs::read_to_string(PORTS).unwrap().trim().parse().unwrap();
+    // Elsewhere it is anybody's.
+    addresses.extend((first > 1).then(|| "127.0.0.1:1".to_owned()));
+    for address in addresses {
+        let site = site_command(folder.path(), &TESTSITE);
+        let mut command = Command::new(site.as_std().get_program());
+        if rustix::process::geteuid().is_root() {
+            command = Command::new("setpriv");
+            let without = "-dac_override,-dac_read_search,-net_bind_service";
+            command.args(["--bounding-set", without]).arg(site.as_std().get_program());
+        }
+        command.env("HULSE_SETTINGS", folder.path().join("settings.toml"));
+        let output = command.args(["pulse", "-b", &address]).output().await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let is_told = said.starts_with("error: ") && said.contains("ermission denied");
+        assert!(is_told && said.lines().count() == 1, "{address}: {said}");
+        assert!(!folder.path().join(".hulse").exists(), "something is left behind");
+    }
 }
 
 #[tokio::test]
@@ -228,7 +267,28 @@ async fn what_is_in_force_can_be_printed_without_secrets() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("server.workers = 3  # --workers\n"), "{said}");
     assert!(said.contains("secret_key = \"********\"  # SECRET_KEY\n"), "{said}");
-    assert!(said.contains("server.timeout = 10  # default\n"), "{said}");
+    for default in [
+        "bind = [\"127.0.0.1:8060\"]",
+        "thread_workers = 5",
+        "greenlets = 0",
+        "data_store = \"pulse://\"",
+        "timeout = 10",
+        "graceful_timeout = 30",
+        "worker_requests_max = 0",
+        "keep_alive = 75",
+        "header_timeout = 10",
+        "body_timeout = 30",
+        "connections_max = 10000",
+        "ping_interval = 20",
+        "ping_timeout = 30",
+        "message_bytes_max = 1048576",
+        "tls_cert = \"\"",
+        "proxy_headers = []",
+        "metrics_bind = \"\"",
+        "control = \".hulse/control.sock\"",
+    ] {
+        assert!(said.contains(&format!("server.{default}  # default\n")), "{default}: {said}");
+    }
     assert!(!said.contains("hunter2"));
 }
 

@@ -198,3 +198,57 @@ async fn a_reload_brings_the_new_certificate_and_cuts_nobody_off() {
     after.connect(&pulse, &[]).await.unwrap();
     assert_eq!(pulse.stop().await, 0);
 }
+
+#[tokio::test]
+async fn http_2_has_bounds_and_patience_too() {
+    let authority = Authority::new();
+    let patience = ["--body-timeout", "1", "--keep-alive", "2", "--header-timeout", "2"];
+    let pulse = authority.start(&patience).await;
+    let client = async || {
+        let stream = authority.connect(&pulse, &["h2"]).await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        client.ready().await.unwrap()
+    };
+    let request = |method: &str, path: &str| {
+        let uri = format!("https://localhost{path}");
+        http::Request::builder().method(method).uri(uri).body(()).unwrap()
+    };
+    // A body that stops in the middle is told so; the connection goes on.
+    let mut slow = client().await;
+    let (answer, mut body) = slow.send_request(request("POST", "/upload/"), false).unwrap();
+    body.send_data("he".into(), false).unwrap();
+    let begun = Instant::now();
+    assert_eq!(answer.await.unwrap().status(), 408);
+    assert!(begun.elapsed() < Duration::from_millis(3500), "{:?}", begun.elapsed());
+    let (answer, _) = slow.send_request(request("GET", "/"), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 200);
+    // So many at once: the client is told, and keeps to it.
+    assert_eq!(slow.current_max_send_streams(), 100);
+    // Begun and reset as fast as that can be sent: none goes on, and others are served.
+    let mut flood = client().await;
+    for _ in 0..20_000 {
+        let (answer, _) = flood.send_request(request("GET", "/slow/9000/"), true).unwrap();
+        drop(answer);
+        match flood.ready().await {
+            Ok(ready) => flood = ready,
+            // Or the connection is ended, which is as well.
+            Err(_) => flood = client().await,
+        }
+    }
+    let begun = Instant::now();
+    let (answer, _) = client().await.send_request(request("GET", "/"), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 200);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    // Who takes nothing of an answer, and asks for nothing else, though it answers pings.
+    let mut unread = client().await;
+    let (answer, _) = unread.send_request(request("GET", "/large/50000000/"), true).unwrap();
+    let mut body = answer.await.unwrap().into_body();
+    let begun = Instant::now();
+    // What is taken is not said to have been, so no more than a window of it comes.
+    let cut = async { while let Some(Ok(_)) = body.data().await {} };
+    tokio::time::timeout(Duration::from_secs(20), cut).await.expect("it is cut");
+    println!("an answer over HTTP/2 that nobody takes is cut after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert_eq!(pulse.stop().await, 0);
+}

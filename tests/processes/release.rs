@@ -2,6 +2,7 @@
 //! begun; and what is done once for all of it.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// Far above what a stop takes, far below what it must not wait for.
@@ -164,4 +165,40 @@ async fn a_stop_does_not_wait_for_workers_that_are_still_starting() {
     kill_process(pid_of(&pulse), Signal::TERM).unwrap();
     let ended = timeout(STOPPED, pulse.wait()).await.expect("it waits for nobody").unwrap();
     assert_eq!(ended.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_runs_the_program_its_release_was_begun_with() {
+    let folder = site_folder_of(Program::Testsite);
+    let surroundings = with_environment("A", "b");
+    let built = site_command(folder.path(), &surroundings);
+    let built = built.as_std().get_program().to_owned();
+    let program = folder.path().join("site");
+    fs::copy(&built, &program).unwrap();
+    let mut command = Command::new(&program);
+    command.current_dir(folder.path()).env("HULSE_SETTINGS", folder.path().join("settings.toml"));
+    command.args(["pulse", "-w", "1", "-b", "127.0.0.1:0"]);
+    let mut pulse = Pulse::launch(command, folder, surroundings, "listening on http").await;
+    // The file that a worker's program is, whatever its name has become.
+    let runs = |pulse: &Pulse| {
+        let worker = pulse.workers()[0].as_raw_nonzero();
+        fs::metadata(format!("/proc/{worker}/exe")).unwrap().ino()
+    };
+    for is_reloaded in [false, true] {
+        let before = fs::metadata(&program).unwrap().ino();
+        assert_eq!(runs(&pulse), before);
+        fs::copy(&built, program.with_file_name("next")).unwrap();
+        fs::rename(program.with_file_name("next"), &program).unwrap();
+        let after = fs::metadata(&program).unwrap().ino();
+        assert_ne!(before, after);
+        let seen = pulse.log().len();
+        kill_process(pulse.workers()[0], Signal::KILL).unwrap();
+        pulse.said_after(seen, "worker 1 is ready").await;
+        assert_eq!(runs(&pulse), before, "after a reload: {is_reloaded}");
+        let seen = pulse.log().len();
+        pulse.manage(&["ctl", "reload"], &[]).await;
+        pulse.said_after(seen, "the old worker 1 ended").await;
+        assert_eq!(runs(&pulse), after);
+    }
+    assert_eq!(pulse.stop().await, 0);
 }

@@ -16,9 +16,8 @@ use tokio::time::timeout;
 
 use crate::crowd::Crowd;
 
-/// All workers are replaced within this time. Figures of others: nginx 0.14 s, here 4 builds at
-/// once may run beside the test.
-const REPLACED: Duration = Duration::from_secs(20);
+/// All workers are replaced within this time. Figures of others: nginx 0.14 s.
+const REPLACED: Duration = Duration::from_secs(5);
 
 /// Set: the whole experiment, which takes minutes.
 const FULL: &str = "HULSE_TEST_LONG";
@@ -264,6 +263,28 @@ async fn sockets_that_cannot_move_are_sent_on_with_1012() {
         assert_eq!(back.frame().await.unwrap(), "meanwhile");
     }
     assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn who_is_sent_on_is_told_so_little_by_little() {
+    const SOCKETS: u32 = 400;
+    /// How many are told in a second.
+    const PACE: u32 = 500;
+    let pulse = Pulse::start_testsite(&["-w", "1"]).await;
+    let address = pulse.address().to_owned();
+    let open = |_| async { Visitor::new(&address).socket("/staying/g/nobody/now/").await };
+    let mut sockets: Vec<VisitorSocket> = join_all((0..SOCKETS).map(open)).await;
+    let reloading = reload(&pulse);
+    let told = join_all(sockets.iter_mut().map(|socket| async {
+        assert_eq!(socket.close_code().await, 1012);
+        Instant::now()
+    }));
+    let (_, mut told) = tokio::join!(reloading, told);
+    told.sort();
+    let took = told[told.len() - 1] - told[0];
+    println!("{SOCKETS} sockets are told to come back within {took:?}");
+    let spread = Duration::from_secs(1) * SOCKETS / PACE;
+    assert!(took > spread / 2 && took < spread * 5, "{took:?} instead of {spread:?}");
 }
 
 #[tokio::test]

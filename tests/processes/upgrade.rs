@@ -1,11 +1,15 @@
 //! USR2: another arbiter takes over, or nothing changes.
 
 use std::fs;
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
+use std::path::Path;
+use std::time::Duration;
 
-use hulse_tests::{Pulse, Visitor};
+use hulse_tests::{Program, Pulse, Surroundings, Visitor, site_command, site_folder_of};
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::process::Command;
 
 use crate::crowd::Crowd;
 
@@ -58,4 +62,61 @@ async fn a_successor_that_cannot_start_changes_nothing() {
     let process = fs::read_to_string(&pid_file).unwrap();
     assert_eq!(process.trim(), pulse.arbiter().as_raw_nonzero().get().to_string());
     assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_successor_that_hangs_is_given_up() {
+    let mut pulse = Pulse::start_testsite(&["-w", "1", "--start-timeout", "2"]).await;
+    fs::write(pulse.folder().join("hang-as-successor"), "").unwrap();
+    let (worker, seen) = (pulse.workers()[0], pulse.log().len());
+    pulse.signal(Signal::USR2);
+    pulse.said_after(seen, "the successor does not get ready").await;
+    pulse.said_after(seen, "the successor ended").await;
+    assert_eq!(Visitor::new(pulse.address()).get("/").await.status, 200);
+    assert_eq!(pulse.workers(), [worker]);
+    assert_eq!(pulse.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_successor_may_be_another_program() {
+    let folder = site_folder_of(Program::Testsite);
+    let name = format!("hulse-upgrade-{}", std::process::id());
+    let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let surroundings = Surroundings { program: Program::Testsite, ..Surroundings::default() };
+    let built = site_command(folder.path(), &surroundings);
+    let built = Path::new(built.as_std().get_program()).to_owned();
+    let program = folder.path().join("site");
+    fs::copy(&built, &program).unwrap();
+    let mut command = Command::new(&program);
+    command.current_dir(folder.path()).env("HULSE_SETTINGS", folder.path().join("settings.toml"));
+    command
+        .args(["pulse", "-w", "1", "-b", "127.0.0.1:0"])
+        .env("NOTIFY_SOCKET", format!("@{name}"));
+    let mut pulse = Pulse::launch(command, folder, surroundings, "listening on http").await;
+    let mut visitor = Visitor::new(pulse.address());
+    assert_eq!(visitor.get("/process/").await.status, 200);
+
+    // One that has no pages.
+    let other = program.with_file_name("other");
+    fs::copy(built.with_file_name("growing"), &other).unwrap();
+    fs::rename(&other, &program).unwrap();
+    let seen = pulse.log().len();
+    pulse.signal(Signal::USR2);
+    pulse.said_after(seen, "handed over to the successor").await;
+    assert_eq!(pulse.ended().await.code(), Some(0));
+    assert_eq!(visitor.get("/process/").await.status, 404);
+    let process = pulse.status().await["process"].to_string();
+    assert_ne!(process, pulse.arbiter().as_raw_nonzero().to_string());
+    let mut said = [0; 4096];
+    loop {
+        let count = manager.recv(&mut said).unwrap();
+        let said = String::from_utf8_lossy(&said[..count]);
+        if said.contains("handed over") {
+            assert!(said.contains(&format!("MAINPID={process}\n")), "{said}");
+            break;
+        }
+    }
+    pulse.manage(&["ctl", "stop"], &[]).await;
+    pulse.all_ended().await;
 }

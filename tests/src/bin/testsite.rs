@@ -36,6 +36,8 @@ use serde_json::json;
 const DIE_AT_START: &str = "die-at-start";
 /// While this file is there, they get no further than this.
 const HANG_AT_START: &str = "hang-at-start";
+/// While this file is there, a successor of the arbiter gets no further than this.
+const HANG_AS_SUCCESSOR: &str = "hang-as-successor";
 /// Whether there is a service, and which.
 const SERVICES: &str = "TESTSITE_SERVICES";
 /// While this file is there, a service that is to hold is in the middle of it.
@@ -61,6 +63,10 @@ fn main() -> ExitCode {
         std::process::abort();
     }
     while is_worker && FilePath::new(HANG_AT_START).exists() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let is_successor = std::env::args().any(|argument| argument == "--successor");
+    while is_successor && FilePath::new(HANG_AS_SUCCESSOR).exists() {
         thread::sleep(Duration::from_millis(10));
     }
     LazyLock::force(&VERSION);
