@@ -423,7 +423,7 @@ pub struct Auth {
     pub argon2_memory_kib: u32,
     /// argon2id passes.
     pub argon2_passes: u32,
-    /// Hashes computed at once in one process.
+    /// Hashes computed at once in one process; 0: its share in the cores, one or two.
     pub hashing_threads: usize,
     /// Hashes that may wait for a thread; beyond it a login answers 503.
     pub hashing_queue: usize,
@@ -448,7 +448,7 @@ impl Default for Auth {
             password_reset_mails: 3,
             argon2_memory_kib: 19_456,
             argon2_passes: 2,
-            hashing_threads: 2,
+            hashing_threads: 0,
             hashing_queue: 64,
             login_attempts: 10,
             login_wait_max: 900,

@@ -49,7 +49,7 @@ impl Declared {
     }
 
     /// Only one of all, also of several machines around one Redis, is at work; the others stand by
-    /// and one of them goes on when it ends, within some ten seconds if its machine goes without a
+    /// and one of them goes on when it ends, within some six seconds if its machine goes without a
     /// word.
     ///
     /// It is a lock with a time in the data store, which its holder extends each second and gives

@@ -15,8 +15,9 @@ use crate::error::{Error, Result};
 use crate::site::Site;
 
 /// How long the lock of one that is alone lasts without a word of its holder, how often that says
-/// one, and after which pause again if it was not heard.
-const LOCK_LASTS: Duration = Duration::from_secs(9);
+/// one, and after which pause again if it was not heard. No longer than Redis needs to find that a
+/// machine is gone, whose locks it frees.
+const LOCK_LASTS: Duration = Duration::from_secs(5);
 const LOCK_BEAT: Duration = Duration::from_secs(1);
 const LOCK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -45,13 +46,14 @@ pub(super) async fn live<S: Service>(site: Site, tally: Arc<Tally>, is_alone: bo
     tally.set_ready();
     let Some((lock, since)) = turn(&site, S::NAME).await else { return Ok(()) };
     tracing::info!("service {} is at work", S::NAME);
-    let done = tokio::select! {
-        done = work::<S>(&site, &tally) => done,
+    tokio::select! {
+        done = work::<S>(&site, &tally) => {
+            // That it is free by itself later is as good.
+            let _later = lock.release().await;
+            done
+        }
         error = hold(since, || lock.extend(LOCK_LASTS)) => Err(error),
-    };
-    // That it is free by itself later is as good.
-    let _later = lock.release().await;
-    done
+    }
 }
 
 /// Waits for the lock, which lasts at least from the moment it was asked for; `None` once draining

@@ -108,6 +108,8 @@ impl Refusal {
     pub(super) fn of(error: &Error, doing: &str) -> Self {
         let why = match error.status_code().as_u16() {
             _ if error.is_message_too_large() => Why::TooLarge,
+            // The client's name of the stream is in it.
+            _ if error.is_bad_group_name() => Why::Unknown,
             401 | 403 => Why::Denied,
             404 => Why::Unknown,
             413 => Why::TooLarge,

@@ -491,7 +491,7 @@ fn costly(size: usize) -> Vec<(&'static str, String)> {
 #[tokio::test]
 async fn costly_bodies_take_linear_time_and_bounded_memory() {
     let long = std::env::var_os("HULSE_TEST_LONG").is_some_and(|long| !long.is_empty());
-    let at_once = if long { 20 } else { 2 };
+    let at_once = if long { 10 } else { 2 };
     let pulse = start("1", &[]).await;
     let browser = Browser::new(&pulse).await;
     let header = "X-CSRFToken: TOKEN";

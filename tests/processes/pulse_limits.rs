@@ -105,6 +105,7 @@ async fn who(pulse: &Pulse, before: &[u8], headers: &str) -> (String, String, St
 
 const TOLD: &str = "X-Forwarded-For: 9.9.9.9, 1.2.3.4\r\nX-Forwarded-Proto: https\r\n\
                     X-Forwarded-Host: www.localhost\r\nX-Request-ID: abc-123\r\n\
+                    X_Forwarded_For: 7.7.7.7\r\nX_Forwarded_Host: evil.example\r\n\
                     Forwarded: for=8.8.8.8\r\n";
 
 #[tokio::test]

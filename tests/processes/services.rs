@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use hulse_tests::{Program, Pulse, Surroundings, Visitor};
+use hulse_tests::{Network, Program, Pulse, RedisServer, Surroundings, Visitor};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -218,6 +218,31 @@ async fn of_two_that_are_to_be_alone_the_other_goes_on() {
     let standing_by = services(&pulse.status().await);
     assert_eq!(standing_by.len(), 2, "{standing_by:?}");
     assert_eq!(pulse.stop().await, 0);
+}
+
+/// What the holder and its heirs do in time is tried without waiting in `services/run`; this is the
+/// same over a wire, and takes as long as the lock lasts.
+#[tokio::test]
+async fn who_is_alone_behind_a_cut_wire_has_ended_when_another_goes_on() {
+    if std::env::var_os("HULSE_TEST_LONG").is_none_or(|long| long.is_empty()) {
+        return;
+    }
+    let Some(server) = RedisServer::start().await else { return };
+    let network = Network::before(&server.host()).await;
+    let url = |host: &str| format!("redis://{host}");
+    let (near, far) = (url(&server.host()), url(network.host()));
+    let mut here = start("alone", &["-w", "1", "--data-store", &far]).await;
+    here.said("service clock is at work").await;
+    let mut there = start("alone", &["-w", "1", "--data-store", &near]).await;
+    assert!(!there.log().contains("is at work"), "{}", there.log());
+    let cut = Instant::now();
+    network.freeze();
+    there.said("service clock is at work").await;
+    println!("another one goes on {:?} after the cut", cut.elapsed());
+    assert!(here.log().contains("another one may be at work"), "{}", here.log());
+    assert!(cut.elapsed() < Duration::from_secs(12), "{:?}", cut.elapsed());
+    network.thaw();
+    assert_eq!((here.stop().await, there.stop().await), (0, 0));
 }
 
 #[tokio::test]

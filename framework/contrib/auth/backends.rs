@@ -91,7 +91,9 @@ pub trait AuthBackend: Send + Sync + 'static {
         active(site, id)
     }
 
-    /// What a user may do.
+    /// What a user may do. It adds to what the others say, and takes nothing away. Nobody is asked
+    /// for a visitor who is not signed in or not active, who may do nothing, nor for an active
+    /// superuser, who may do all.
     ///
     /// # Errors
     /// It cannot be told; with the status 403 nobody else is asked either.

@@ -15,8 +15,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
 
 use super::current::CurrentUser;
+use super::demands::Demand;
 use super::granting;
 use super::models_of;
 use super::permissions::check_name;
@@ -47,9 +49,18 @@ enum Demanded {
     Superuser,
     Permissions(Arc<[String]>),
     Test(Arc<Test>),
+    /// What a [`Demand`] says, and what that is called.
+    Asked(&'static str, Ask),
 }
 
 type Test = dyn Fn(&CurrentUser) -> bool + Send + Sync;
+
+type Ask = for<'a> fn(&'a CurrentUser, &'a Request) -> BoxFuture<'a, Result<bool>>;
+
+/// [`Demand::is_met`], boxed.
+fn ask<'a, D: Demand>(user: &'a CurrentUser, request: &'a Request) -> BoxFuture<'a, Result<bool>> {
+    Box::pin(D::is_met(user, request))
+}
 
 impl Demanded {
     async fn is_met(&self, user: &CurrentUser, request: &Request) -> Result<bool> {
@@ -62,6 +73,7 @@ impl Demanded {
                 names.iter().all(|name| own.has(name))
             }
             Self::Test(test) => test(user),
+            Self::Asked(_, ask) => ask(user, request).await?,
         })
     }
 }
@@ -75,6 +87,7 @@ impl fmt::Display for Demanded {
             Self::Superuser => f.write_str("superuser status"),
             Self::Permissions(names) => write!(f, "the permission {}", names.join(", ")),
             Self::Test(_) => f.write_str("the line's test"),
+            Self::Asked(name, _) => write!(f, "what {name} demands"),
         }
     }
 }
@@ -131,14 +144,39 @@ impl Route {
     }
 
     /// Only for visitors for whom `test` holds: `|user| user.email.ends_with("@example.com")`. It
-    /// is asked of who is not signed in, too. What takes longer is a
-    /// [`Demand`](super::Demand).
+    /// is asked of who is not signed in, too. What takes longer is a [`Demand`]:
+    /// [`only`](Self::only).
     #[must_use]
     pub fn user_passes_test(
         self,
         test: impl Fn(&CurrentUser) -> bool + Send + Sync + 'static,
     ) -> Self {
         self.demand(Demanded::Test(Arc::new(test)))
+    }
+
+    /// Only for visitors who fulfil a [`Demand`], which may look into the database: a tenant's
+    /// people, who has paid. Unlike the extractor [`Only`](super::Only) it also stands on includes,
+    /// WebSockets and streams, which ask it at each join and send.
+    ///
+    /// ```
+    /// use hulse::contrib::auth::{CurrentUser, Demand};
+    /// use hulse::prelude::*;
+    ///
+    /// struct Publisher;
+    ///
+    /// impl Demand for Publisher {
+    ///     async fn is_met(user: &CurrentUser, request: &Request) -> Result<bool> {
+    ///         user.has_perm(request, "blog.publish_post").await
+    ///     }
+    /// }
+    ///
+    /// # fn desk() -> Urls { Urls::default() }
+    /// let urls = Urls::new([include("desk/", desk()).only::<Publisher>()]);
+    /// ```
+    #[must_use]
+    pub fn only<D: Demand>(self) -> Self {
+        let name = std::any::type_name::<D>();
+        self.demand(Demanded::Asked(name, ask::<D>))
     }
 
     /// Only for who may enter the admin (`is_staff`).

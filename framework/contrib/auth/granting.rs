@@ -66,6 +66,13 @@ async fn rename(site: &Site, from: &ModelKey, to: &ModelKey) -> Result<()> {
         Permission::objects().filter(move |p| p.app_label().eq(&to.app) & p.model().eq(model))
     };
     if of(new.clone()).exists(site).await? {
+        if of(old.clone()).exists(site).await? {
+            tracing::warn!(
+                "{from} is {to} now, and there are permissions of both: who had rights under the \
+                 former name has lost them, who had some under the new one, long ago, has them \
+                 again"
+            );
+        }
         return Ok(());
     }
     let models = Registry::of(site);

@@ -10,18 +10,17 @@
 //!
 //! Not all hashes cost the same: those of another hasher, or of settings from before, tell by their
 //! time that there is such an account. So who is refused waits as long as the dearest took that was
-//! computed here, in time of a processor; nobody's thread is kept for that.
+//! computed here lately; nobody's thread is kept for that.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::sleep;
 
@@ -31,6 +30,9 @@ use crate::site::Site;
 
 /// How far its threads stand behind the others (`nice`): a third of their share.
 const NICE: i32 = 5;
+
+/// Most threads that a worker has without a word.
+const SHARE_MAX: usize = 2;
 
 /// Longest that somebody who is refused waits for that.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,7 +48,7 @@ struct Hashing {
     /// client that goes away does not stop argon2.
     admitted: Arc<Semaphore>,
     cost: Cost,
-    /// What the dearest comparison took, nanoseconds.
+    /// What the dearest comparison took, nanoseconds; a 64th less with each since then.
     dearest: AtomicU64,
 }
 
@@ -54,7 +56,10 @@ impl Hashing {
     fn of(site: &Site) -> Arc<Self> {
         site.keep(|site| {
             let settings = &site.settings().auth;
-            let threads = settings.hashing_threads.max(1);
+            let threads = match settings.hashing_threads {
+                0 => share(site.settings().server.workers),
+                threads => threads,
+            };
             let places = threads + settings.hashing_queue;
             let (jobs, waiting) = mpsc::channel(places);
             let waiting = Arc::new(Mutex::new(waiting));
@@ -87,6 +92,15 @@ impl Hashing {
         self.jobs.try_send(Box::new(job)).map_err(|_| busy())?;
         said.await?
     }
+}
+
+/// The part of one of so many workers in the cores: with more threads than those, hashes would only
+/// take memory and turns from each other and from pages.
+fn share(workers: usize) -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    // As `pulse` counts its workers.
+    let workers = if workers == 0 { cores } else { workers };
+    (cores / workers).clamp(1, SHARE_MAX)
 }
 
 /// One thread of the pool.
@@ -125,21 +139,18 @@ pub(super) async fn verify(site: &Site, password: &str, stored: Option<String>) 
     let password = password.to_owned();
     let pool = Hashing::of(site);
     let work = move |cost, scratch: &mut Scratch| {
-        let before = used();
+        let begun = Instant::now();
         let verdict = passwords::verify(&password, stored.as_deref(), cost, scratch);
-        Ok((verdict, used().saturating_sub(before)))
+        Ok((verdict, begun.elapsed()))
     };
     let (verdict, took) = pool.run(work).await?;
     let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-    let dearest = pool.dearest.fetch_max(nanoseconds, Ordering::Relaxed).max(nanoseconds);
+    let known = pool.dearest.load(Ordering::Relaxed);
+    let dearest = nanoseconds.max(known - known / 64);
+    // Of two at once the last counts, which is near enough.
+    pool.dearest.store(dearest, Ordering::Relaxed);
     if matches!(verdict, Ok(Verdict::Wrong)) {
         sleep(Duration::from_nanos(dearest).saturating_sub(took).min(PATIENCE)).await;
     }
     verdict
-}
-
-/// What this thread has had of a processor.
-fn used() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }

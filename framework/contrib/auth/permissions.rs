@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 
 use super::backends::Backends;
 use super::current::CurrentUser;
-use super::models::User;
+use super::models::{Permission, User};
 use crate::error::{Error, Kind, Result};
+use crate::models::QuerySet;
 use crate::site::Site;
 
 /// A set of permissions, or all there are. They are named by app and codename: `blog.add_post`.
@@ -63,7 +64,8 @@ impl<S: Into<String>> FromIterator<S> for Permissions {
 }
 
 impl User {
-    /// All it may do. Asked anew each time; [`CurrentUser::permissions`] remembers for the request.
+    /// All it may do. Asked anew each time, a query; [`CurrentUser::permissions`] remembers for the
+    /// request, and [`with_perm`](Self::with_perm) answers for many.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -81,6 +83,31 @@ impl User {
     pub async fn has_perm(&self, site: &Site, permission: &str) -> Result<bool> {
         check_name(permission)?;
         Ok(self.permissions(site).await?.has(permission))
+    }
+
+    /// The active users who may do something, by themselves, by a group, or as superusers; to be
+    /// narrowed and ordered further. One query, where [`has_perm`](Self::has_perm) is one for each.
+    /// It knows what [`ModelBackend`](super::ModelBackend) does, and not what a backend of the
+    /// site's own would give.
+    ///
+    /// # Errors
+    /// `permission` has no app in front (`is_field`).
+    pub fn with_perm(permission: &str) -> Result<QuerySet<Self>> {
+        check_name(permission)?;
+        let (app, codename) = permission.split_once('.').unwrap_or_default();
+        let named = Permission::objects()
+            .filter(|p| p.app_label().eq(app) & p.codename().eq(codename))
+            .values(|p| p.id());
+        let direct = Self::objects()
+            .filter(|u| u.user_permissions().id().in_query(named.clone()))
+            .values(|u| u.id());
+        let of_groups = Self::objects()
+            .filter(|u| u.groups().permissions().id().in_query(named))
+            .values(|u| u.id());
+        Ok(Self::objects().filter(|u| {
+            let has = u.id().in_query(direct) | u.id().in_query(of_groups);
+            u.is_active().eq(true) & (u.is_superuser().eq(true) | has)
+        }))
     }
 
     /// Whether it may do all of these.

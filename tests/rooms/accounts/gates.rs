@@ -81,6 +81,9 @@ fn project() -> Project {
         path("only/superuser/", superuser),
         path("only/may/", may),
         path("only/numbered/", numbered),
+        path("line/numbered/", plain).only::<Numbered>(),
+        include("numbered/", Urls::new([path("page/", plain)])).only::<Numbered>(),
+        socket("ws/numbered/", Open::default).only::<Numbered>(),
         include("group/", inner).login_required(),
         include("inside/", Urls::new([path("open/", plain).login_not_required()])).staff_required(),
         socket("ws/open/", Open::default),
@@ -361,4 +364,19 @@ fn check_finds_a_login_page_that_sends_to_itself() {
     assert_eq!(found(below(open), "/in/login/", true), nothing);
     let gated = Urls::new([include("in/", own()).staff_required()]);
     assert_eq!(found(gated, "/in/login/", false), ["auth.E101"]);
+}
+
+#[tokio::test]
+async fn a_demand_stands_on_lines_includes_and_sockets() {
+    let all = visitors(TestSite::new(project()).await).await;
+    for path in ["/line/numbered/", "/numbered/page/"] {
+        all.writer.get(path).await.assert_contains("inside");
+        all.ann.get(path).await.assert_status(403);
+        all.root.get(path).await.assert_status(403);
+        all.nobody.get(path).await.assert_redirects(&format!("/accounts/login/?next={path}"));
+    }
+    assert_eq!(all.writer.socket("/ws/numbered/").await.receive().await, "inside");
+    for client in [&all.ann, &all.nobody] {
+        assert_eq!(client.try_socket("/ws/numbered/").await.unwrap_err().status(), 403);
+    }
 }

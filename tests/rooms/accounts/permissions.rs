@@ -378,3 +378,35 @@ async fn check_names_permissions_that_nobody_can_have() {
     assert!(long.contains("verbose_name of clash.Wordy must be at most 244 characters"), "{long}");
     assert_eq!(found.iter().filter(|check| check.id.starts_with("auth.")).count(), 3, "{found:?}");
 }
+
+#[tokio::test]
+async fn who_may_do_something_is_one_query() {
+    for database in databases().await {
+        let site = TestSite::on(project(), &database.url).await;
+        let mut names = Vec::new();
+        for name in ["ann", "bob", "cleo", "dora", "emil"] {
+            names.push(user(&site, name).await);
+        }
+        let [ann, bob, cleo, dora, _] = &mut names[..] else { panic!("five") };
+        grant(&site, ann, &["blog.add_post", "blog.view_post"]).await;
+        let group = Group { name: "editors".into(), ..Group::default() };
+        let group = Group::create(&site, group).await.unwrap();
+        group.permissions().add(&site, [&permission(&site, "blog.add_post").await]).await.unwrap();
+        for member in [&*ann, &*bob, &*dora] {
+            member.groups().add(&site, [&group]).await.unwrap();
+        }
+        cleo.is_superuser = true;
+        cleo.save(&site).await.unwrap();
+        dora.is_active = false;
+        dora.save(&site).await.unwrap();
+        let with = async |permission: &str| {
+            let with = User::with_perm(permission).unwrap().order_by(|u| u.username().asc());
+            let all = assert_queries(&site, 1, async || with.all(&site).await.unwrap()).await;
+            all.into_iter().map(|user| user.username).collect::<Vec<_>>()
+        };
+        assert_eq!(with("blog.add_post").await, ["ann", "bob", "cleo"]);
+        assert_eq!(with("blog.view_post").await, ["ann", "cleo"]);
+        assert_eq!(with("blog.dance").await, ["cleo"]);
+        assert!(User::with_perm("dance").unwrap_err().is_field());
+    }
+}

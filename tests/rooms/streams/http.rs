@@ -261,3 +261,15 @@ async fn a_page_of_a_trusted_site_may() {
     preflight.assert_status(204);
     assert!(preflight.header("access-control-allow-headers").contains("content-type"));
 }
+
+#[tokio::test]
+async fn a_name_that_is_too_long_for_a_group_is_nobody_s() {
+    let site = site().await;
+    let name = format!("open/{}", "a".repeat(150));
+    let answer = site.client().get(&format!("/stream/?join={name}&wait=0")).await;
+    let unknown = json!({ "error": "unknown", "stream": name });
+    assert_eq!(answer.assert_status(404).json::<Value>(), json!([unknown]));
+    let sent = site.client().post_json("/stream/", &json!({ "send": name, "data": 1 })).await;
+    assert_eq!(sent.assert_status(404).json::<Value>(), unknown);
+    assert_eq!(join(&mut site.socket(URL).await, &name).await, unknown);
+}
