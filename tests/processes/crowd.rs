@@ -25,12 +25,19 @@ pub(crate) struct Seen {
     pub(crate) answered: usize,
     /// What went wrong, in words.
     pub(crate) failures: Vec<String>,
-    /// How many more found nobody who listens.
+    /// How many of them found nobody who listens.
     pub(crate) refused: usize,
     /// The longest wait for an answer.
     pub(crate) slowest: Duration,
     /// Answers that said they were the last of their connection.
     pub(crate) last: usize,
+}
+
+impl Seen {
+    /// How many were let in, and not answered as they should be.
+    pub(crate) fn failed(&self) -> usize {
+        self.failures.len() - self.refused
+    }
 }
 
 /// Visitors that ask again and again until they are stopped.
@@ -115,11 +122,10 @@ impl Visitor {
                     self.seen.slowest = self.seen.slowest.max(begun.elapsed());
                     answered.send_modify(|answered| *answered += 1);
                 }
-                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    self.seen.refused += 1;
-                }
                 Ok(Err(error)) => {
                     self.connection = None;
+                    let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
+                    self.seen.refused += usize::from(is_refused);
                     self.seen.failures.push(error.to_string());
                 }
                 Err(_) => {

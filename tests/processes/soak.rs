@@ -53,11 +53,16 @@ async fn chat(pulse: &Pulse, time: Duration) -> usize {
 #[tokio::test]
 async fn under_steady_load_nothing_grows() {
     let pulse = Pulse::start_testsite(&["-w", "2"]).await;
-    let (warm, time) = (sized(4, 60), sized(5, 600));
+    // A ring of 4,096 messages is full after 82 s.
+    let (warm, time) = (sized(4, 120), sized(5, 600));
     let crowd = Crowd::stroll(pulse.address(), 20, 20);
     chat(&pulse, warm).await;
     let before = all_hold(&pulse);
-    let said = chat(&pulse, time).await;
+    let mut said = 0;
+    for tenth in 1..=10 {
+        said += chat(&pulse, time / 10).await;
+        println!("after {:?}: {:?}", time / 10 * tenth, all_hold(&pulse));
+    }
     let after = all_hold(&pulse);
     let seen = crowd.go().await;
     let grown = after.0 as f64 / before.0 as f64 - 1.0;

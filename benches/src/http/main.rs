@@ -11,8 +11,8 @@
 //! Cases: `plain` a text for a visitor without cookies; `answer` the same, where the one by hand
 //! sends the headers that ours does (policies, an id of the request); `cookie` the text for one who
 //! brings a session; `row` one row of SQLite; `page` a page of twelve; `account` a page that greets
-//! the session's user; `login` with a password, at equal argon2 parameters; `start` (ours only) from
-//! the kill of the worker to an answer of the next one.
+//! the session's user; `login` with a password, at equal argon2 parameters; `start` (ours only)
+//! from the kill of the worker to an answer of the next one.
 //!
 //! The program is the servers too: called with a command it is the site or the axum server.
 
