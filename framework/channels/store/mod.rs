@@ -475,6 +475,13 @@ impl Store {
         self.topics.get(group)?.lineage.ends().last().copied()
     }
 
+    /// What a group has after `since`, if it has all of it.
+    #[cfg(test)]
+    pub(crate) fn reaches(&self, group: &GroupName, since: Position) -> Option<Vec<Entry>> {
+        let (reaches, entries) = self.topics.get(group)?.history(Some(since), usize::MAX);
+        reaches.then_some(entries)
+    }
+
     /// Messages of a group that are kept.
     #[cfg(test)]
     pub(crate) fn kept(&self, group: &GroupName) -> usize {

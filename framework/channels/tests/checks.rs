@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Client, GROUPS, TRAVELLERS, WORKERS, World, limits};
+use super::{Client, GROUPS, TRAVELLERS, WORKERS, World, limits, text_of};
 use crate::channels::members::Reply;
 use crate::channels::store::Event;
-use crate::channels::{GroupName, Position};
+use crate::channels::{GroupName, Policy, Position};
 
 /// Whether a message had left its group's history when another one came: it is not known any more
 /// if its sender, who had no answer, says it again.
@@ -20,6 +20,7 @@ impl World {
         self.check_answers();
         self.check_presence();
         self.check_travellers();
+        self.check_policies();
         self.check_bounds();
     }
 
@@ -48,6 +49,43 @@ impl World {
         }
         for group in GROUPS.map(|name| GroupName::new(name).unwrap()) {
             assert!(self.store.as_ref().unwrap().present(&group).is_empty(), "seed {}", self.seed);
+        }
+    }
+
+    /// Who may miss messages has the last one, but for whom that is what it misses; and who wants
+    /// the latest of each thing has it.
+    fn check_policies(&self) {
+        let clients = self.workers.iter().flat_map(|worker| &worker.clients);
+        for client in clients.filter(|client| client.policy != Policy::Close) {
+            // Since it last may have been left behind by the end of an order.
+            let is_left = |two: &[(Position, String)]| two[0].0.epoch != two[1].0.epoch;
+            let begun = client.seen.windows(2).rposition(is_left).map_or(0, |at| at + 1);
+            let seen = &client.seen[begun..];
+            let (Some((first, _)), Some((last, _))) = (seen.first(), seen.last()) else { continue };
+            let store = self.store.as_ref().unwrap();
+            let top = store.top(&client.group).expect("it has messages");
+            if last.epoch != top.epoch {
+                // It has read nothing of the order there is.
+                continue;
+            }
+            let is_there = last.offset == top.offset || client.policy == Policy::DropNewest;
+            assert!(is_there, "seed {}: {top} is missing in {seen:?}", self.seed);
+            if client.policy != Policy::Latest {
+                continue;
+            }
+            let mut latest = BTreeMap::new();
+            let kept = store.kept(&client.group) as u64;
+            let since = Position { offset: top.offset - kept, ..top };
+            for entry in store.reaches(&client.group, since).expect("it is kept") {
+                if entry.of != 0 && entry.offset > first.offset {
+                    latest.insert(entry.of, text_of(&entry.frame));
+                }
+            }
+            // A cursor passes what is superseded at once, so a place does not name a message.
+            let has_heard = |wanted: &String| seen.iter().any(|(_, text)| text == wanted);
+            for text in latest.values() {
+                assert!(has_heard(text), "seed {}: {text} in {seen:?}", self.seed);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use tokio::sync::{Notify, oneshot};
 
 use super::checks::is_forgotten;
+use super::wires::End;
 use super::{World, text_of};
 use crate::channels::members::{Part, Reply, Start};
 use crate::channels::protocol::{Ask, Key};
@@ -30,6 +31,8 @@ struct Stay {
     id: u64,
     coming: Coming,
     attempts: usize,
+    /// Of the store that was there when it came, if that had been told all that workers know.
+    epoch: Option<u64>,
 }
 
 enum Coming {
@@ -88,12 +91,14 @@ impl World {
     }
 
     fn come(&mut self, at: usize, worker: usize) {
+        let has_told = |end: &End| end.link.is_some() && end.unannounced == 0;
+        let epoch = self.workers.iter().all(|worker| has_told(&worker.end)).then_some(self.epoch);
         let traveller = &mut self.travellers[at];
         let table = &mut self.workers[worker].end.table;
         let id = table.connect(Arc::new(Notify::new()));
         let part = Part::Join(Policy::Close);
         let start = table.resume(id, &traveller.group, part, traveller.since());
-        traveller.stay = Some(Stay { worker, id, coming: Coming::Here, attempts: 0 });
+        traveller.stay = Some(Stay { worker, id, coming: Coming::Here, attempts: 0, epoch });
         self.start(at, &start.expect("it is connected"));
     }
 
@@ -107,6 +112,7 @@ impl World {
         match start {
             Start::At(joined) => {
                 stay.coming = Coming::Here;
+                let (attempts, epoch, last) = (stay.attempts, stay.epoch, traveller.last);
                 if joined.recovered {
                     assert_eq!(joined.position.offset, since.offset, "seed {}", self.seed);
                     self.recovered += 1;
@@ -114,6 +120,15 @@ impl World {
                     traveller.seen.clear();
                 }
                 traveller.last = Some(joined.position);
+                if let Some(last) = last.filter(|_| !joined.recovered) {
+                    // Who asks anew while the group runs away from it, or a store comes between, or
+                    // is told late what the group had, may hear of one that is none any more.
+                    let is_sure = attempts <= ATTEMPTS_MAX && epoch == Some(self.epoch);
+                    let store = self.store.as_ref().filter(|_| is_sure);
+                    let missed = store.and_then(|store| store.reaches(&group, last));
+                    self.gaps += u64::from(is_sure);
+                    assert!(missed.is_none(), "seed {}: a gap after {last}: {missed:?}", self.seed);
+                }
             }
             Start::Unsubscribed => {
                 let make = |key: Key| Ask::Subscribe { request: key.request, group };
