@@ -62,8 +62,16 @@ fn put_frame(out: &mut BytesMut, frame: &[u8]) {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often something was compressed.
+    pub(crate) static DEFLATED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The payload compressed, if that is shorter.
 fn deflate(payload: &[u8]) -> Option<Vec<u8>> {
+    #[cfg(test)]
+    DEFLATED.set(DEFLATED.get() + 1);
     COMPRESS.with_borrow_mut(|compress| {
         compress.reset();
         let mut out = Vec::with_capacity(payload.len() + SLACK_BYTES);

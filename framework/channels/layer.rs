@@ -3,7 +3,8 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -378,12 +379,20 @@ impl Layer {
         }
     }
 
-    /// The name of a channel nobody else has: `prefix`, a `.`, and 128 random bits.
+    /// The name of a channel nobody else has: `prefix`, a `.`, and 128 bits, of which the process
+    /// and a number of its own are half, so that also a process whose random numbers begin as
+    /// another's did (a copy of a running machine) has names of its own.
     ///
     /// # Errors
     /// `prefix` is no name, or longer than 67 bytes.
     pub fn new_channel(&self, prefix: &str) -> Result<GroupName> {
-        GroupName::new(&format!("{prefix}.{:032x}", rand::random::<u128>()))
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        // Cut to its last digits, which differ from one moment to the next.
+        let moment = since.as_nanos() as u64;
+        let random = rand::random::<u64>() ^ moment;
+        GroupName::new(&format!("{prefix}.{random:016x}{:08x}{number:08x}", std::process::id()))
     }
 
     /// A connection, to take part in groups with. `wake` is notified when it has something to read.

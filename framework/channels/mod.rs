@@ -55,6 +55,8 @@ use crate::error::{Error, Kind, Result};
 
 pub use asker::{Asker, Received};
 pub use connection::Connection;
+#[cfg(test)]
+pub(crate) use deflate::DEFLATED;
 pub(crate) use deflate::deflate_frames;
 pub(crate) use dismiss::{COME_AGAIN, DISMISSED, Marked};
 pub use dismiss::{Dismissal, Mark};

@@ -12,8 +12,8 @@ use crate::channels::groups::GroupAsk;
 use crate::channels::position::Lineage;
 use crate::channels::protocol::{Ask, Entry, Key, Tell};
 use crate::channels::{
-    Delivery, Envelope, Frame, GroupName, Limits, Message, Policy, Position, Sink, Written,
-    frame_texts,
+    DEFLATED, Delivery, Envelope, Frame, GroupName, Limits, Message, Policy, Position, Sink,
+    Written, frame_texts,
 };
 
 pub(super) fn table() -> Table {
@@ -412,4 +412,51 @@ impl Sink for Whole {
     fn wake(&self) {}
 
     fn open(&self) {}
+}
+
+/// Takes everything, compressed.
+#[derive(Debug, Default)]
+struct Packed(AtomicUsize);
+
+impl Sink for Packed {
+    fn write(&self, frames: &[u8]) -> Written {
+        self.0.fetch_add(frames.len(), Ordering::Relaxed);
+        Written::All
+    }
+
+    fn wake(&self) {}
+
+    fn open(&self) {}
+
+    fn is_deflated(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_tick_is_compressed_once_for_all_who_want_the_same() {
+    const MESSAGES: usize = 3;
+    let mut table = table();
+    let mut sinks = Vec::new();
+    for number in 0..300 {
+        let sink = Arc::new(Packed::default());
+        let id = table.connect(Arc::clone(&sink) as Arc<dyn Sink>);
+        table.join(id, &name(), Part::Join(Policy::Close));
+        if number % 3 > 0 {
+            table.address(id, &name(), Envelope::new(["a", "bb"][number % 3 - 1]));
+        }
+        sinks.push(sink);
+    }
+    subscribe(&mut table, Position { epoch: 1, offset: 0 });
+    for offset in 1..=MESSAGES as u64 {
+        let frame = Frame::new(&Message::from("long ".repeat(100)));
+        let entry = Entry { offset, key: Key::default(), of: 0, is_presence: false, frame };
+        table.tell(Duration::ZERO, Tell::Deliver { group: name(), epoch: 1, entry });
+    }
+    DEFLATED.set(0);
+    table.flush();
+    assert_eq!(DEFLATED.get(), 3 * MESSAGES, "as they are, and in each of two envelopes");
+    let taken = |number: usize| sinks[number].0.load(Ordering::Relaxed);
+    assert!((1..MESSAGES * 400).contains(&taken(0)), "{} bytes", taken(0));
+    assert!((3..sinks.len()).all(|number| taken(number) == taken(number % 3)));
 }

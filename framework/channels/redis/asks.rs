@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::conversation::{Conversation, POLLS_MAX, Subscription};
-use super::expect::{Expect, Poll, Purpose};
+use super::conversation::{Conversation, Subscription};
+use super::expect::{Expect, Purpose};
 use super::resp;
 use super::scripts::Script;
 use crate::channels::calls::ChannelAsk;
@@ -113,15 +113,7 @@ impl Conversation {
             GroupAsk::Present { request, group } => {
                 self.call(Script::Present, &[name(group)], Expect::Present { request: *request });
             }
-            GroupAsk::Members { request, group } => {
-                let asker = format!("{}:{request}", self.name);
-                let expect = Expect::Members { request: *request };
-                self.polls.insert(*request, Poll::default());
-                if self.polls.len() > POLLS_MAX {
-                    self.polls.pop_first();
-                }
-                self.call(Script::Members, &[name(group), asker.as_bytes()], expect);
-            }
+            GroupAsk::Members { request, group } => self.begin_poll(*request, group),
             GroupAsk::Inspect { request, group } => {
                 let group = group.as_ref().map_or(&b""[..], name);
                 self.call(Script::Survey, &[group], Expect::Surveyed { request: *request });

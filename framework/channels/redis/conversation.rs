@@ -14,25 +14,23 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::asks::{flag, milliseconds};
-use super::expect::{Expect, Poll, Purpose, WEIGHT_MAX};
+use super::expect::{Expect, Purpose, WEIGHT_MAX};
+use super::polls::Poll;
 use super::replies::{
-    Past, answered, counted, entered, inspected, lineage_of, outcome, own, parse_position,
-    position_of, present, received, surveyed, word,
+    Past, answered, entered, inspected, lineage_of, outcome, own, parse_position, position_of,
+    present, received, surveyed, word,
 };
 use super::resp::{self, Value};
 use super::scripts::{Script, Scripts};
 use super::{Ear, Shards};
 use crate::channels::calls::ChannelTell;
-use crate::channels::groups::GroupTell;
 use crate::channels::pattern::Capacities;
 use crate::channels::protocol::Tell;
 use crate::channels::values::calls::Outcome;
-use crate::channels::{GroupName, Limits, MEMBERS_MAX, Position, wire};
+use crate::channels::{GroupName, Limits, Position, wire};
 
 /// A reply that takes longer means that the connection is dead.
 const REPLY_MAX: Duration = Duration::from_secs(10);
-/// Questions for the members of groups at once; beyond it the oldest gets no answer.
-pub(super) const POLLS_MAX: usize = 1024;
 /// Bytes of a history asked for by a site.
 const HISTORY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How often every group is compared with what Redis has, whatever was heard of it.
@@ -148,6 +146,7 @@ impl Conversation {
         }
         self.beat(false);
         self.look();
+        self.look_at_polls();
         self.drop_heard();
         Ok(())
     }
@@ -270,12 +269,7 @@ impl Conversation {
             Expect::Forgotten { request } => ear.forgotten(request),
             Expect::Present { request } => ear.tell(present(request, value)?),
             Expect::Surveyed { request } => ear.tell(surveyed(request, value)?),
-            Expect::Members { request } => {
-                if let Some(poll) = self.polls.get_mut(&request) {
-                    poll.workers = Some(value.integer()?);
-                }
-                self.end_poll(request, ear);
-            }
+            Expect::Members { request } => self.polled(request, value.integer()?, ear),
             Expect::Sent { request } => {
                 let is_sent = value.integer()? == 1;
                 ear.tell(if is_sent { Tell::Done { request } } else { Tell::Full { request } });
@@ -413,26 +407,7 @@ impl Conversation {
             self.hand(own(payload)?, ear);
             return Some(());
         }
-        let (request, names) = counted(payload)?;
-        if let Some(poll) = self.polls.get_mut(&request) {
-            poll.answers += 1;
-            poll.names.extend(names);
-            poll.names.truncate(MEMBERS_MAX);
-        }
-        self.end_poll(request, ear);
-        Some(())
-    }
-
-    /// Answers if everybody has counted.
-    fn end_poll(&mut self, request: u64, ear: &Ear<'_>) {
-        let is_over = |poll: &Poll| poll.workers.is_some_and(|workers| poll.answers >= workers);
-        if self.polls.get(&request).is_some_and(is_over)
-            && let Some(mut poll) = self.polls.remove(&request)
-        {
-            poll.names.sort();
-            let names = poll.names;
-            ear.tell(Tell::Group(GroupTell::Members { request, names }));
-        }
+        self.told_members(payload, ear)
     }
 
     /// Everything is emptied: `F` and which time.
@@ -445,17 +420,6 @@ impl Conversation {
             resp::command(&mut self.out, &[b"UNSUBSCRIBE", channel.as_bytes()]);
             self.groups.remove(&group);
         }
-    }
-
-    /// Somebody asks which connections take part in a group.
-    fn count(&mut self, group: &str, asker: &Bytes, ear: &Ear<'_>) -> Option<()> {
-        let (session, request) = std::str::from_utf8(asker).ok()?.split_once(':')?;
-        let names = ear.names_in(&GroupName::new(group).ok()?);
-        let names: Vec<&str> = names.iter().map(GroupName::as_str).collect();
-        let names = names.join(" ");
-        let arguments = [session.as_bytes(), request.as_bytes(), names.as_bytes()];
-        self.call(Script::Counted, &arguments, Expect::Nothing);
-        Some(())
     }
 
     fn published(&mut self, group: &str, mut payload: Bytes, ear: &Ear<'_>) -> Option<()> {

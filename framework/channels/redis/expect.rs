@@ -67,15 +67,6 @@ pub(super) enum Expect {
     },
 }
 
-/// Who takes part in a group, as far as its workers have said.
-#[derive(Debug, Default)]
-pub(super) struct Poll {
-    /// How many workers are asked, once it is known.
-    pub(super) workers: Option<u64>,
-    pub(super) answers: u64,
-    pub(super) names: Vec<GroupName>,
-}
-
 /// What a page of a group's past is for.
 #[derive(Debug)]
 pub(super) enum Purpose {

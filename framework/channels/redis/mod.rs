@@ -17,6 +17,7 @@ mod asks;
 mod conversation;
 mod expect;
 mod link;
+mod polls;
 mod replies;
 mod resp;
 mod scripts;

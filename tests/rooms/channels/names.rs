@@ -35,6 +35,15 @@ async fn new_channels_have_names_of_their_own_in_every_worker() {
     let names: HashSet<GroupName> =
         (0..10_000).map(|i| layers[i % 2].new_channel("specific").unwrap()).collect();
     assert_eq!(names.len(), 10_000);
+    // Also where the random part is that of another: the same machine, woken twice from one image.
+    let rest = |name: &GroupName| {
+        let (_, random) = name.as_str().split_at("specific.".len());
+        assert_eq!(random.len(), 32, "{name}");
+        random[16..].to_owned()
+    };
+    assert_eq!(names.iter().map(rest).collect::<HashSet<_>>().len(), 10_000);
+    let process = format!("{:08x}", std::process::id());
+    assert!(names.iter().all(|name| rest(name).starts_with(&process)));
     assert!(names.iter().all(|name| name.as_str().starts_with("specific.")));
     assert!(layers[0].new_channel("no good").unwrap_err().is_bad_group_name());
     assert!(layers[0].new_channel(&"x".repeat(68)).unwrap_err().is_bad_group_name());

@@ -3,13 +3,18 @@
 
 #[path = "testsite/causes.rs"]
 mod causes;
+#[path = "testsite/groups.rs"]
+mod groups;
 #[path = "testsite/people.rs"]
 mod people;
+#[path = "testsite/several.rs"]
+mod several;
+#[path = "testsite/visitors.rs"]
+mod visitors;
 
 use std::path::Path as FilePath;
 use std::process::ExitCode;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -23,9 +28,7 @@ use hulse::forms::FormData;
 use hulse::http::{Path, Request, Response, header, render};
 use hulse::middleware::{RequestId, Throttle};
 use hulse::services::{Service, service};
-use hulse::sockets::{
-    Concurrent, Consumer, Event, Handoff, Routing, SharedConsumer, Socket, route, socket,
-};
+use hulse::sockets::{Concurrent, Consumer, Event, Handoff, Routing, Socket, route, socket};
 use hulse::streams::{Stream, Streams, stream};
 use hulse::urls::{Urls, include, path};
 use hulse::{Error, Project, Result, Site};
@@ -95,6 +98,7 @@ fn accounts_urls() -> Urls {
     Urls::new([
         include("", urls()),
         include("", people::urls()),
+        include("", visitors::urls()),
         path("sign-in/<slug:name>/", sign_in),
         path("revoke/<slug:cause>/", causes::revoke),
         path("remember/<slug:key>/", remember),
@@ -130,6 +134,8 @@ async fn say_to(
 
 fn urls() -> Urls {
     Urls::new([
+        include("", groups::urls()),
+        include("", visitors::protocols()),
         path("", hello).name("hello"),
         path("page/", page),
         path("throttled/", hello).throttle(Throttle::per_address("testsite", 5, MINUTE)),
@@ -159,7 +165,7 @@ fn urls() -> Urls {
         socket("staying/<slug:group>/<slug:who>/<slug:since>/", || Room { can_move: false }),
         socket("counted/", Counted::default),
         socket("clock/", || Clock),
-        socket("several/", || Concurrent::new(4, Several::default())),
+        socket("several/", || Concurrent::new(4, several::Several::default())),
         Routing::new([route("websocket.receive", echo)]).socket("routed/"),
     ])
     .attach(Routing::new([
@@ -321,6 +327,7 @@ async fn inline(request: Request) -> axum::response::Html<String> {
 /// What a test drives: `start`, then `chat`, `heard`, `states`.
 const LIVE_SCRIPT: &str = r#"
 import { connect, socket } from "/static/hulse/hulse.js";
+Object.assign(window, { connect, socket });
 window.heard = [];
 window.joined = [];
 window.states = [];
@@ -445,35 +452,6 @@ impl Consumer for Clock {
     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
         socket.spawn(std::future::pending())?;
         socket.accept().await
-    }
-}
-
-/// Handles several messages at once, and moves when it handles none.
-#[derive(Default)]
-struct Several {
-    handled: AtomicUsize,
-}
-
-impl SharedConsumer for Several {
-    async fn receive(&self, socket: &mut Socket, text: String) -> Result<()> {
-        self.handled.fetch_add(1, Ordering::Relaxed);
-        say("several begins");
-        while FilePath::new(HOLD).exists() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        self.handled.fetch_sub(1, Ordering::Relaxed);
-        socket.send(text).await
-    }
-
-    fn handoff(&self) -> Handoff {
-        match self.handled.load(Ordering::Relaxed) {
-            0 => Handoff::stateless(),
-            _ => Handoff::stays(),
-        }
-    }
-
-    async fn resume(&mut self, _: &mut Socket, _: &Handoff) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -1,0 +1,70 @@
+//! A worker that is killed: what it has said before, and where it was a member.
+
+use std::time::{Duration, Instant};
+
+use hulse_tests::{Pulse, RedisServer, Visitor, VisitorSocket, Wire};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How soon what it held must be gone.
+const GONE: Duration = Duration::from_secs(1);
+
+/// Sockets of a group until two workers have some; each with its worker.
+async fn on_both(pulse: &Pulse, group: &str) -> Vec<(VisitorSocket, Pid)> {
+    let mut sockets: Vec<(VisitorSocket, Pid)> = Vec::new();
+    loop {
+        let socket = Visitor::new(pulse.address()).socket(&format!("/feed/{group}/")).await;
+        let worker = pulse.worker_of(socket.port).expect("some worker holds it");
+        sockets.push((socket, worker));
+        if sockets.iter().any(|(_, worker)| *worker != sockets[0].1) {
+            return sockets;
+        }
+    }
+}
+
+async fn members(pulse: &Pulse, group: &str) -> usize {
+    let answer = Visitor::new(pulse.address()).get(&format!("/members/{group}/")).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.body.parse().unwrap()
+}
+
+async fn forgets(pulse: &Pulse) {
+    let sockets = on_both(pulse, "g").await;
+    let (count, doomed) = (sockets.len(), sockets[0].1);
+    assert_eq!(members(pulse, "g").await, count);
+    let left = sockets.iter().filter(|(_, worker)| *worker != doomed).count();
+    let begun = Instant::now();
+    kill_process(doomed, Signal::KILL).unwrap();
+    while members(pulse, "g").await != left {
+        assert!(begun.elapsed() < GONE, "{left} of {count} should be left");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_worker_is_a_member_of_nothing_within_a_second() {
+    let pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    forgets(&pulse).await;
+    let Some(server) = RedisServer::start().await else { return };
+    let url = format!("redis://{}/0?prefix=site", server.host());
+    forgets(&Pulse::start_testsite(&["-w", "2", "--data-store", &url]).await).await;
+}
+
+#[tokio::test]
+async fn what_a_worker_has_said_arrives_though_it_is_killed_at_once() {
+    let pulse = Pulse::start_testsite(&["-w", "2"]).await;
+    let (mut feed, listening) = on_both(&pulse, "g").await.remove(0);
+    for round in 0..3 {
+        loop {
+            // Until another worker has the connection: its words have to get out of it.
+            let mut wire = Wire::connect(pulse.address()).await;
+            wire.send("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await;
+            assert_eq!(wire.reply().await.unwrap().status, 200);
+            if pulse.worker_of(wire.port()).is_some_and(|worker| worker != listening) {
+                let path = format!("/last-words/g/{round}/");
+                wire.send(format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")).await;
+                wire.closed().await;
+                break;
+            }
+        }
+        assert_eq!(feed.frame().await.unwrap(), round.to_string());
+    }
+}
