@@ -2,11 +2,15 @@
 //! there.
 //!
 //! Conversations are made of frames, mostly allowed, and then damaged byte by byte; the parser
-//! gets them in random pieces. `HULSE_FUZZ_SECONDS=600` goes on for that long, and
-//! `HULSE_FUZZ_SEED` begins with the conversation of that number.
+//! gets them in random pieces. In half of them compressed messages are agreed on.
+//! `HULSE_FUZZ_SECONDS=600` goes on for that long, and `HULSE_FUZZ_SEED` begins with the
+//! conversation of that number.
 
+use std::io::{ErrorKind, Read as _};
 use std::time::{Duration, Instant};
 
+use flate2::read::DeflateDecoder;
+use flate2::{Compress, Compression, FlushCompress};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -40,20 +44,37 @@ fn take<'a>(input: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
 struct Message {
     opcode: Option<u8>,
     bytes: Vec<u8>,
+    is_deflated: bool,
 }
 
 impl Message {
     fn is_hopeless(&self) -> bool {
         let checked = std::str::from_utf8(&self.bytes);
-        self.opcode == Some(1) && checked.is_err_and(|error| error.error_len().is_some())
+        self.opcode == Some(1)
+            && !self.is_deflated
+            && checked.is_err_and(|error| error.error_len().is_some())
     }
 }
 
+/// A message as it was before it was compressed, RFC 7692 §7.2.2; what is too large is as good as
+/// what is none: which of the two is found first is the decoder's matter.
+fn unpacked(packed: &[u8]) -> Result<Vec<u8>, Fault> {
+    let packed = [packed, &[0, 0, 0xFF, 0xFF]].concat();
+    let mut plain = Vec::new();
+    let read = DeflateDecoder::new(&packed[..]).take(MESSAGE_MAX as u64 + 1);
+    // It ends with a block that says that there are more.
+    let is_read = match { read }.read_to_end(&mut plain) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::UnexpectedEof,
+    };
+    if is_read && plain.len() <= MESSAGE_MAX { Ok(plain) } else { Err(Fault::Deflate) }
+}
+
 /// RFC 6455 as it is written, over all there is.
-fn by_the_book(mut input: &[u8]) -> Verdict {
+fn by_the_book(mut input: &[u8], deflated: bool) -> Verdict {
     let (mut heard, mut message) = (Vec::new(), Message::default());
     loop {
-        match frame_by_the_book(&mut input, &mut message) {
+        match frame_by_the_book(&mut input, &mut message, deflated) {
             Ok(Read::Incomplete) => return (heard, None),
             Ok(Read::Part) => {}
             Ok(Read::Whole(complete)) => heard.push(complete),
@@ -62,7 +83,11 @@ fn by_the_book(mut input: &[u8]) -> Verdict {
     }
 }
 
-fn frame_by_the_book(input: &mut &[u8], message: &mut Message) -> Result<Read, Fault> {
+fn frame_by_the_book(
+    input: &mut &[u8],
+    message: &mut Message,
+    deflated: bool,
+) -> Result<Read, Fault> {
     let Some(&[first]) = take(input, 1) else { return Ok(Read::Incomplete) };
     let (is_final, opcode) = (first >= 0x80, first & 0x0F);
     let is_control = opcode >= 8;
@@ -72,7 +97,8 @@ fn frame_by_the_book(input: &mut &[u8], message: &mut Message) -> Result<Read, F
         8..=10 => is_final,
         _ => false,
     };
-    if first & 0x70 != 0 || !is_in_place {
+    let is_packed = deflated && matches!(opcode, 1 | 2) && first & 0x70 == 0x40;
+    if (first & 0x70 != 0 && !is_packed) || !is_in_place {
         return Err(Fault::Protocol);
     }
     let Some(&[second]) = take(input, 1) else { return Ok(Read::Incomplete) };
@@ -92,7 +118,7 @@ fn frame_by_the_book(input: &mut &[u8], message: &mut Message) -> Result<Read, F
         return Err(Fault::Protocol);
     }
     if !is_control && length > (MESSAGE_MAX - message.bytes.len()) as u64 {
-        return Err(Fault::TooLarge);
+        return Err(if deflated { Fault::Deflate } else { Fault::TooLarge });
     }
     let Some(mask) = take(input, 4) else { return Ok(Read::Incomplete) };
     let there = usize::try_from(length).unwrap().min(input.len());
@@ -107,6 +133,7 @@ fn frame_by_the_book(input: &mut &[u8], message: &mut Message) -> Result<Read, F
         };
     }
     message.opcode.get_or_insert(opcode);
+    message.is_deflated |= is_packed;
     message.bytes.extend(payload);
     if message.is_hopeless() {
         return Err(Fault::Utf8);
@@ -117,7 +144,10 @@ fn frame_by_the_book(input: &mut &[u8], message: &mut Message) -> Result<Read, F
     if !is_final {
         return Ok(Read::Part);
     }
-    let Message { opcode, bytes } = std::mem::take(message);
+    let Message { opcode, mut bytes, is_deflated } = std::mem::take(message);
+    if is_deflated {
+        bytes = unpacked(&bytes)?;
+    }
     if opcode == Some(2) {
         return Ok(Read::Whole(Heard::Binary(bytes)));
     }
@@ -143,7 +173,7 @@ fn control_by_the_book(opcode: u8, payload: Vec<u8>) -> Result<Heard, Fault> {
 }
 
 /// What the parser makes of `input` in pieces; it holds no more than came.
-fn in_pieces(input: &[u8], random: &mut SmallRng) -> Verdict {
+fn in_pieces(input: &[u8], deflated: bool, random: &mut SmallRng) -> Verdict {
     let (mut parser, mut heard, mut rest) = (Parser::default(), Vec::new(), input);
     while !rest.is_empty() {
         let most = if random.random_ratio(1, 4) { 3 } else { rest.len() };
@@ -151,9 +181,10 @@ fn in_pieces(input: &[u8], random: &mut SmallRng) -> Verdict {
         let mut piece;
         (piece, rest) = rest.split_at(count);
         while !piece.is_empty() {
-            match parser.next(&mut piece, Allowed { message_max: MESSAGE_MAX, deflated: false }) {
+            match parser.next(&mut piece, Allowed { message_max: MESSAGE_MAX, deflated }) {
                 None => assert!(piece.is_empty(), "read on only when all was read"),
                 Some(Ok(complete)) => heard.push(complete),
+                Some(Err(Fault::TooLarge)) if deflated => return (heard, Some(Fault::Deflate)),
                 Some(Err(fault)) => return (heard, Some(fault)),
             }
         }
@@ -169,9 +200,13 @@ fn in_pieces(input: &[u8], random: &mut SmallRng) -> Verdict {
 }
 
 /// A conversation: frames that mostly may follow each other.
-fn conversation(random: &mut SmallRng) -> Vec<u8> {
+fn conversation(deflated: bool, random: &mut SmallRng) -> Vec<u8> {
     let (mut bytes, mut is_inside) = (Vec::new(), false);
     for _ in 0..random.random_range(1..8) {
+        if deflated && !is_inside && random.random_ratio(1, 2) {
+            put_packed(&mut bytes, random);
+            continue;
+        }
         let opcode = match random.random_range(0..20) {
             0..=7 => u8::from(!is_inside),
             8..=11 if !is_inside => 2,
@@ -186,18 +221,49 @@ fn conversation(random: &mut SmallRng) -> Vec<u8> {
             is_inside = !is_final;
         }
         let payload = payload(opcode, random);
-        let second = match payload.len() {
-            short @ 0..=125 => vec![short as u8],
-            long => [vec![126], (long as u16).to_be_bytes().to_vec()].concat(),
-        };
-        bytes.push(opcode | if is_final { 0x80 } else { 0 });
-        bytes.push(second[0] | 0x80);
-        bytes.extend(&second[1..]);
-        let mask: [u8; 4] = if random.random_ratio(1, 8) { [0; 4] } else { random.random() };
-        bytes.extend(mask);
-        bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        put_frame(&mut bytes, opcode | if is_final { 0x80 } else { 0 }, &payload, random);
     }
     bytes
+}
+
+fn put_frame(bytes: &mut Vec<u8>, first: u8, payload: &[u8], random: &mut SmallRng) {
+    let second = match payload.len() {
+        short @ 0..=125 => vec![short as u8],
+        long => [vec![126], (long as u16).to_be_bytes().to_vec()].concat(),
+    };
+    bytes.push(first);
+    bytes.push(second[0] | 0x80);
+    bytes.extend(&second[1..]);
+    let mask: [u8; 4] = if random.random_ratio(1, 8) { [0; 4] } else { random.random() };
+    bytes.extend(mask);
+    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+}
+
+/// A compressed message, in frames of which only the first says so.
+fn put_packed(bytes: &mut Vec<u8>, random: &mut SmallRng) {
+    let opcode = random.random_range(1..=2);
+    let plain = match random.random_range(0..8) {
+        0 => "long ".repeat(random.random_range(0..MESSAGE_MAX / 4)).into_bytes(),
+        _ => payload(opcode, random),
+    };
+    let mut packed = Vec::with_capacity(2 * plain.len() + 100);
+    let mut compress = Compress::new(Compression::fast(), false);
+    compress.compress_vec(&plain, &mut packed, FlushCompress::Sync).unwrap();
+    packed.truncate(packed.len() - 4);
+    let mut rest = &packed[..];
+    let mut first = opcode | 0x40;
+    loop {
+        let count = random.random_range(0..=rest.len());
+        let count = if random.random_ratio(1, 2) { rest.len() } else { count };
+        let (piece, behind) = rest.split_at(count);
+        rest = behind;
+        let is_final = rest.is_empty();
+        put_frame(bytes, first | if is_final { 0x80 } else { 0 }, piece, random);
+        if is_final {
+            return;
+        }
+        first = if random.random_ratio(1, 50) { 0x40 } else { 0 };
+    }
 }
 
 fn payload(opcode: u8, random: &mut SmallRng) -> Vec<u8> {
@@ -254,11 +320,13 @@ fn whatever_is_sent_in_whatever_pieces_is_read_by_the_book() {
     let mut seed = first;
     while until.map_or(seed < first + CONVERSATIONS, |until| Instant::now() < until) {
         let mut random = SmallRng::seed_from_u64(seed);
-        let mut bytes = conversation(&mut random);
+        let deflated = random.random_ratio(1, 2);
+        let mut bytes = conversation(deflated, &mut random);
         damage(&mut bytes, &mut random);
-        let expected = by_the_book(&bytes);
+        let expected = by_the_book(&bytes, deflated);
         faults += u64::from(expected.1.is_some());
-        assert_eq!(in_pieces(&bytes, &mut random), expected, "HULSE_FUZZ_SEED={seed}: {bytes:?}");
+        let said = in_pieces(&bytes, deflated, &mut random);
+        assert_eq!(said, expected, "HULSE_FUZZ_SEED={seed}: {bytes:?}");
         seed += 1;
     }
     let count = seed - first;
