@@ -273,10 +273,10 @@ async fn a_delayed_message_outlives_the_command_that_sent_it() {
     assert_eq!(feed.frame().await.unwrap(), "later");
 }
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef-cron";
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef-cron";
 
 /// Posts JSON as a program of another system does: status and body.
-async fn publish(pulse: &Pulse, token: &str, json: &str) -> (u16, String) {
+pub(crate) async fn publish(pulse: &Pulse, token: &str, json: &str) -> (u16, String) {
     let request = format!(
         "POST /publish/ HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nContent-Type: \
          application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{json}",

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use hulse_tests::{Browser, Program, Pulse, Screen, Window};
+use std::time::{Duration, Instant};
+
+use hulse_tests::{Browser, Program, Pulse, Screen, Visitor, VisitorSocket, Window};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -105,6 +107,83 @@ async fn l2_an_open_page_shows_a_post_saved_anywhere_in_under_a_second() {
     bob.fits_everywhere("liveblog-index").await;
     assert_eq!(ann.complaints(), [""; 0]);
     assert_eq!(bob.complaints(), [""; 0]);
+}
+
+/// Readers of a blog until both workers have one.
+async fn readers(pulse: &Pulse, slug: &str) -> Vec<VisitorSocket> {
+    let (mut readers, mut workers) = (Vec::new(), Vec::new());
+    while !workers.iter().any(|worker| *worker != workers[0]) {
+        let path = format!("/liveblog/{slug}/stream/");
+        let reader = Visitor::new(pulse.address()).socket(&path).await;
+        workers.push(pulse.worker_of(reader.port).expect("some worker holds it"));
+        readers.push(reader);
+    }
+    readers
+}
+
+/// The next that each of them hears is this post.
+async fn hear(readers: &mut [VisitorSocket], text: &str) {
+    for reader in readers {
+        let html = reader.event().await["html"].as_str().unwrap_or_default().to_owned();
+        assert!(html.contains(text), "{text} is not in {html}");
+    }
+}
+
+#[tokio::test]
+async fn l2_l4_l6_l7_readers_on_both_workers_hear_of_what_lasts_in_their_blog_within_a_second() {
+    let pulse = start().await;
+    let mut ann = Visitor::new(pulse.address());
+    ann.get("/accounts/login/").await;
+    let signed_in = ann.post("/accounts/login/", &[("username", "ann"), ("password", PASSWORD)]);
+    assert_eq!(signed_in.await.status, 302);
+    let mut here = readers(&pulse, "launch").await;
+    let mut elsewhere = readers(&pulse, "election").await;
+
+    // L2: a view on some worker, of which one reader at least is at the other; and a command.
+    for round in 0..4 {
+        let (text, begun) = (format!("post {round}"), Instant::now());
+        assert_eq!(ann.post("/liveblog/launch/", &[("body", &text)]).await.status, 302);
+        hear(&mut here, &text).await;
+        assert!(begun.elapsed() < Duration::from_secs(1), "it took {:?}", begun.elapsed());
+    }
+    save_by_command(&pulse, 50, "by a command").await;
+    let saved = Instant::now();
+    hear(&mut here, "by a command").await;
+    assert!(saved.elapsed() < Duration::from_secs(1), "it took {:?}", saved.elapsed());
+
+    // L7: the second row has no blog, so nothing of the command lasts.
+    let now = "2026-01-01T12:00:00Z";
+    let row = |id: u32, blog: u32| {
+        let fields = json!({ "liveblog": blog, "body": "undone", "created": now, "updated": now });
+        json!({ "model": "liveblog.post", "pk": id, "fields": fields })
+    };
+    let file = pulse.folder().join("undone.json");
+    std::fs::write(&file, json!([row(60, 2), row(61, 99)]).to_string()).unwrap();
+    let undone = pulse.try_manage(&["loaddata", file.to_str().unwrap()], &[]).await;
+    assert!(!undone.status.success(), "there is no blog 99");
+    assert_eq!(ann.post("/liveblog/launch/", &[("body", "behind it")]).await.status, 302);
+    hear(&mut here, "behind it").await;
+
+    // L4: nothing of all that was for readers of another blog.
+    assert_eq!(ann.post("/liveblog/election/", &[("body", "elsewhere")]).await.status, 302);
+    hear(&mut elsewhere, "elsewhere").await;
+
+    // L6: whoever leaves, in order or not, leaves nothing behind.
+    let groups = async || {
+        let said = pulse.manage(&["ctl", "groups", "--json"], &[]).await;
+        serde_json::from_str::<Value>(&said).unwrap()["groups"].clone()
+    };
+    assert_eq!(groups().await.as_object().unwrap().len(), 2);
+    assert_eq!(here.remove(0).close().await, 1000);
+    drop((here, elsewhere));
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    let empty = async {
+        while groups().await != json!({}) {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), empty).await.expect("nobody is left");
+    assert_eq!(pulse.stop().await, 0);
 }
 
 #[tokio::test]

@@ -138,3 +138,63 @@ async fn the_rooms_are_entered_again_when_a_worker_was_killed_and_after_a_reload
     hear(&mut ann, "Night sky", "and again").await;
     assert_eq!(ann.evaluate("document.querySelectorAll('[aria-pressed=true]').length").await, 2);
 }
+
+/// From now on `username` is neither superuser nor staff.
+async fn demote(pulse: &Pulse, username: &str) {
+    let users = pulse.manage(&["dumpdata", "auth.user"], &[]).await;
+    let mut users: Vec<serde_json::Value> = serde_json::from_str(&users).unwrap();
+    users.retain(|user| user["fields"]["username"] == username);
+    for right in ["is_superuser", "is_staff"] {
+        users[0]["fields"][right] = false.into();
+    }
+    let file = pulse.folder().join("demoted.json");
+    std::fs::write(&file, serde_json::to_string(&users).unwrap()).unwrap();
+    pulse.manage(&["loaddata", file.to_str().unwrap()], &[]).await;
+}
+
+#[tokio::test]
+async fn a_page_shows_every_kind_of_message_and_why_a_command_was_refused() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = start().await;
+    let mut bob = browser.window(Screen::DESKTOP).await;
+    sign_in(&mut bob, &pulse, "bob").await;
+    enter(&mut bob, "Backstage").await;
+    enter(&mut bob, "Lobby").await;
+    for (number, kind) in [(1, "warning"), (2, "alert"), (3, "muted"), (0, "message")] {
+        let message = serde_json::json!({
+            "room": "1", "username": "the site", "message": kind, "msg_type": number,
+        });
+        pulse.manage(&["send-group", "room-1", &message.to_string()], &[]).await;
+        hear(&mut bob, "Lobby", kind).await;
+        let class = format!("document.querySelectorAll({:?})", panel("Lobby") + " .said." + kind);
+        assert_eq!(bob.evaluate(&format!("{class}.length")).await, 1);
+    }
+    // Each looks like what it is.
+    let look = "[...document.querySelectorAll('.said')].map((e) => getComputedStyle(e)) \
+                .map((of) => [of.color, of.backgroundColor, of.opacity].join())";
+    let different = bob.evaluate(&format!("new Set({look}).size")).await;
+    assert_eq!(different, 4, "{}", bob.evaluate(look).await);
+    bob.fits_everywhere("multichat-kinds").await;
+
+    demote(&pulse, "bob").await;
+    let notice = "document.getElementById('notice').textContent";
+    say(&mut bob, "Backstage", "still one of you").await;
+    bob.wait_for(&format!("{notice} === 'You may not enter this room.'")).await;
+    bob.wait_for("document.querySelectorAll('.panel').length === 1").await;
+    bob.click("[data-room='4']").await;
+    bob.wait_for(&format!("{notice} === 'You may not enter this room.'")).await;
+    assert_eq!(bob.evaluate("document.querySelectorAll('.panel').length").await, 1);
+    for (frame, words) in [
+        (r#"{"command": "join", "room": 99}"#, "There is no such room any more."),
+        ("no JSON", "The server did not understand this page. Reload it."),
+    ] {
+        // Who may do less now came back over another socket.
+        bob.wait_for(&format!("{IS_OPEN} && sockets.at(-1).readyState === 1")).await;
+        bob.evaluate(&format!("sockets.at(-1).send({frame:?})")).await;
+        bob.wait_for(&format!("{notice} === {words:?}")).await;
+    }
+    bob.evaluate("location.reload()").await;
+    let titles = "[...document.querySelectorAll('.room .title')].map((e) => e.textContent).join()";
+    bob.wait_for(&format!("{titles} === 'Cooking,Lobby,Night sky'")).await;
+    assert_eq!(bob.complaints(), [""; 0]);
+}

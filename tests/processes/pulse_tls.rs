@@ -17,13 +17,13 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, version};
 use tokio_tungstenite::tungstenite::Message;
 
 /// A certificate for localhost in a folder of its own, and who trusts it.
-struct Authority {
+pub(crate) struct Authority {
     folder: TempDir,
     certificate: CertificateDer<'static>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
@@ -31,7 +31,7 @@ impl Authority {
         Self { folder, certificate: made.cert.der().clone() }
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
@@ -41,7 +41,7 @@ impl Authority {
         Pulse::start_testsite(&[&tls, arguments].concat()).await
     }
 
-    async fn connect(
+    pub(crate) async fn connect(
         &self,
         pulse: &Pulse,
         protocols: &[&str],

@@ -115,6 +115,30 @@ async fn redis_restarted_under_two_machines_is_taken_up_again() {
 }
 
 #[tokio::test]
+async fn two_machines_speak_tls_with_redis() {
+    let own = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, own.cert.pem()).unwrap();
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let arguments = [
+        ["--port", "0", "--tls-port", "PORT", "--save", ""],
+        ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"],
+    ];
+    let Some(server) = RedisServer::start_with(&arguments.concat()).await else { return };
+    let url = format!("rediss://{}/0?prefix=site&ca={certificate}", server.host());
+    let (first, second) = (machine(&url).await, machine(&url).await);
+    let (mut here, _) = come(&first, "nobody", "now").await;
+    let (mut there, _) = come(&second, "nobody", "now").await;
+    let position = say(&mut here, "in secret").await;
+    hear(&mut there, "in secret").await;
+    let (_, at) = come(&second, "nobody", &position).await;
+    assert_eq!(at, format!("{position} true"));
+    assert_eq!((first.stop().await, second.stop().await), (0, 0));
+}
+
+#[tokio::test]
 async fn nothing_that_is_printed_shows_the_password() {
     let surroundings = Surroundings { program: Program::Testsite, ..Default::default() };
     for (url, words) in [

@@ -1,6 +1,6 @@
 //! `hulse.js` in a real browser, against a real `pulse` whose processes are killed.
 
-use hulse_tests::{Browser, Pulse, Screen, Window};
+use hulse_tests::{Browser, Program, Pulse, Screen, Surroundings, Window};
 use rustix::process::{Signal, kill_process};
 
 /// Lets a test take the page's ways to the server away and give them back.
@@ -278,4 +278,192 @@ async fn a_plain_socket_comes_back_and_says_what_waited() {
     ann.evaluate("plain.close()").await;
     assert_eq!(ann.evaluate("plain.send('too late')").await, false);
     assert_eq!(ann.evaluate("heard.length").await, 2);
+}
+
+/// Keeps the page's sockets, lets a test block them, and makes waits a hundredth of what they are;
+/// how long each really was is kept beside what was asked for.
+const TIMED: &str = "
+    window.isBlocked = false;
+    window.sockets = [];
+    window.WebSocket = class extends WebSocket {
+      constructor(...all) {
+        if (isBlocked) throw new Error('blocked');
+        super(...all);
+        sockets.push(this);
+      }
+    };
+    window.waits = [];
+    const wait = window.setTimeout;
+    window.setTimeout = (task, time = 0, ...rest) => wait(task, time / 100, ...rest);
+    window.timed = {
+      transports: ['websocket'],
+      status: (state, { wait } = {}) => {
+        const now = performance.now();
+        if (state === 'waiting') window.waiting = { wait, now };
+        else if (window.waiting) {
+          waits.push([waiting.wait, now - waiting.now]);
+          window.waiting = null;
+        }
+      },
+    };";
+
+#[tokio::test]
+async fn waits_are_random_in_a_window_that_grows_or_that_the_server_gives() {
+    /// The longest first wait, and the longest of all, milliseconds.
+    const WINDOWS: [f64; 2] = [500.0, 30_000.0];
+    /// What a timer may be late by, in both directions.
+    const LATE: f64 = 2.0;
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = Pulse::start_testsite(&["-w", "1"]).await;
+    let mut shares = Vec::new();
+    for _ in 0..3 {
+        let mut page = browser.window(Screen::DESKTOP).await;
+        page.before_each_page(TIMED).await;
+        page.goto(&pulse.url("/live/")).await;
+        page.wait_for("window.ready").await;
+        page.evaluate("void (window.live = connect('/stream/', timed))").await;
+        page.wait_for("live.state === 'open'").await;
+        // The server's word counts once, whatever was tried before.
+        page.evaluate(
+            "void (sockets.at(-1).onmessage({ data: '{\"drain\":{\"after\":[4000,5000]}}' }), \
+             sockets.at(-1).close())",
+        )
+        .await;
+        page.wait_for("waits.length === 1 && live.state === 'open'").await;
+        let shaped = page.evaluate("waits[0][0]").await.as_f64().unwrap();
+        assert!((4000.0..=5000.0).contains(&shaped), "{shaped}");
+        page.evaluate("void (isBlocked = true, waits.length = 0, live.restart())").await;
+        page.wait_for("waits.length >= 9").await;
+        let waits = page.evaluate("waits.slice(0, 9)").await;
+        for (number, wait) in waits.as_array().unwrap().iter().enumerate() {
+            let window = (WINDOWS[0] * f64::from(1 << number)).min(WINDOWS[1]);
+            let (asked, real) = (wait[0].as_f64().unwrap(), wait[1].as_f64().unwrap());
+            assert!((0.0..=window).contains(&asked), "wait {number}: {asked} of {window}");
+            assert!(real + LATE >= asked / 100.0, "wait {number}: {real} ms for {asked}");
+            shares.push(asked / window);
+        }
+        browser.close(page).await;
+    }
+    // Anywhere in the window: of 27 some are in each third, and no two are equal.
+    for third in 0..3 {
+        let of_third = |share: &&f64| (**share * 3.0).floor() as i32 == third;
+        let count = shares.iter().filter(of_third).count();
+        assert!((1..25).contains(&count), "{count} of {} in third {third}", shares.len());
+    }
+    shares.sort_by(f64::total_cmp);
+    assert!(shares.windows(2).all(|two| two[0] < two[1]), "{shares:?}");
+}
+
+#[tokio::test]
+async fn a_page_without_cookies_is_known_by_tickets_and_each_is_good_once() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let environment = vec![("TESTSITE_ACCOUNTS".to_owned(), "yes".to_owned())];
+    let program = Program::Testsite;
+    let pulse =
+        Pulse::start_in(Surroundings { program, environment, database: None }, &["-w", "2"]);
+    let pulse = pulse.await;
+    let mut page = browser.window(Screen::DESKTOP).await;
+    page.goto(&pulse.url("/sign-in/ann/")).await;
+    page.goto(&pulse.url("/live/")).await;
+    page.wait_for("window.ready").await;
+    page.evaluate(
+        "void (window.start = (options, isTicketed) => { \
+           const own = window.tickets = []; \
+           const ticket = async () => { \
+             own.push(await (await fetch('/ticket/')).text()); return own.at(-1); }; \
+           window.live = connect('/mine/', isTicketed ? { ...options, ticket } : options); \
+           window.errors = []; window.heard = []; \
+           window.mine = live.join('mine', { data: (data) => heard.push(data), \
+             error: ({ error }) => errors.push(error) }); })",
+    )
+    .await;
+    // By its cookie, which goes along unless the page says otherwise.
+    page.evaluate("start({ transports: ['events'] })").await;
+    page.wait_for("mine.state === 'joined'").await;
+    page.evaluate("void (live.close(), start({ transports: ['events'], credentials: 'omit' }))")
+        .await;
+    page.wait_for("errors.join() === 'denied'").await;
+    for transport in ["events", "poll", "websocket"] {
+        page.evaluate(&format!(
+            "void (live.close(), \
+             start({{ transports: ['{transport}'], credentials: 'omit' }}, true))"
+        ))
+        .await;
+        page.wait_for("mine.state === 'joined' && live.state === 'open'").await;
+        assert!(page.evaluate("mine.send('it is me')").await["at"].is_string());
+        page.wait_for("heard.join() === 'it is me'").await;
+        // One for each request and connection: a socket has one, the others send by a POST.
+        let used = page.evaluate("tickets.length").await.as_u64().unwrap();
+        assert!(
+            if transport == "websocket" { used == 1 } else { used >= 2 },
+            "{transport}: {used}"
+        );
+        assert_eq!(page.evaluate("new Set(tickets).size").await, used);
+        page.evaluate("live.restart()").await;
+        page.wait_for(&format!("tickets.length > {used} && live.state === 'open'")).await;
+    }
+    // A ticket that was used opens nothing.
+    page.evaluate(
+        "void (live.close(), window.used = tickets[0], start({ transports: ['events'], \
+         credentials: 'omit', ticket: () => used }))",
+    )
+    .await;
+    page.wait_for("live.state === 'waiting' || errors.length").await;
+    assert_ne!(page.evaluate("mine.state").await, "joined");
+}
+
+#[tokio::test]
+async fn a_plain_socket_speaks_the_subprotocol_that_the_consumer_takes() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = Pulse::start_testsite(&["-w", "1"]).await;
+    let mut page = browser.window(Screen::DESKTOP).await;
+    page.before_each_page(TIMED).await;
+    page.goto(&pulse.url("/live/")).await;
+    page.wait_for("window.ready").await;
+    page.evaluate(
+        "void (window.plain = socket('/protocol/', { protocols: ['first', 'second'], \
+         message: (text) => heard.push(text) }))",
+    )
+    .await;
+    page.evaluate("plain.send('hello')").await;
+    page.wait_for("heard.join() === 'second: hello'").await;
+    assert_eq!(page.evaluate("sockets.at(-1).protocol").await, "second");
+}
+
+#[tokio::test]
+async fn a_browser_reads_and_writes_compressed_messages() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let environment = vec![("HULSE_SERVER__DEFLATE".to_owned(), "true".to_owned())];
+    let program = Program::Testsite;
+    let pulse =
+        Pulse::start_in(Surroundings { program, environment, database: None }, &["-w", "2"]);
+    let pulse = pulse.await;
+    let mut ann = browser.window(Screen::DESKTOP).await;
+    let mut bob = browser.window(Screen::DESKTOP).await;
+    for page in [&mut ann, &mut bob] {
+        page.before_each_page(TIMED).await;
+        page.goto(&pulse.url("/live/")).await;
+        page.wait_for("window.ready").await;
+        page.evaluate("start('', {})").await;
+        page.wait_for(IS_OPEN).await;
+        let extensions = page.evaluate("sockets.at(-1).extensions").await;
+        assert!(extensions.as_str().unwrap().starts_with("permessage-deflate"), "{extensions}");
+    }
+    let long = "void (window.texts = Array.from({ length: 90 }, (_, number) => \
+                number % 3 ? `${number}` : `${number} `.repeat(number * 20)))";
+    for page in [&mut ann, &mut bob] {
+        page.evaluate(long).await;
+    }
+    ann.evaluate("Promise.all(texts.map((text) => chat.send(text))).then(() => 1)").await;
+    // Its worker is killed in the middle: the rest comes as history, compressed too.
+    for worker in pulse.workers() {
+        kill_process(worker, Signal::KILL).unwrap();
+    }
+    ann.evaluate("chat.send('end').then(() => 1)").await;
+    for page in [&mut ann, &mut bob] {
+        page.wait_for("heard.at(-1) === 'end'").await;
+        let right = "JSON.stringify(heard.slice(0, -1)) === JSON.stringify(texts)";
+        assert_eq!(page.evaluate(right).await, true, "each once and in order");
+        assert_eq!(page.complaints(), [""; 0]);
+    }
 }

@@ -321,6 +321,45 @@ async fn whose_session_has_run_out_has_to_sign_in_and_is_out_of_every_room() {
 }
 
 #[tokio::test]
+async fn it_is_asked_who_it_is_then_which_room_and_then_whether_that_is_for_staff() {
+    let world = World::new().await;
+    let mut ann = world.socket("ann").await;
+    let unknown = world.office + 1;
+    for command in ["join", "leave"] {
+        for (room, expected) in [(unknown, "ROOM_INVALID"), (world.office, "ROOM_ACCESS_DENIED")] {
+            let answer = ask(&mut ann, json!({ "command": command, "room": room })).await;
+            check(&answer, &json!({ "error": expected }));
+        }
+    }
+    let mut session = Session::objects().get(&world.site).await.expect("her session");
+    session.expire_date -= Duration::from_hours(24 * 365);
+    session.save(&world.site).await.expect("an update");
+    for command in ["join", "leave"] {
+        for room in [unknown, world.office, world.lobby] {
+            let answer = ask(&mut ann, json!({ "command": command, "room": room })).await;
+            check(&answer, &json!({ "error": "USER_HAS_TO_LOGIN" }));
+        }
+    }
+    // Whether she is in the room comes before all of it.
+    say(&mut ann, world.lobby, "hello").await;
+    check(&ann.receive_json().await, &json!({ "error": "ROOM_ACCESS_DENIED" }));
+}
+
+#[tokio::test]
+async fn who_may_be_in_a_room_no_more_is_told_so_on_leaving_it_and_is_out() {
+    let world = World::new().await;
+    let mut ann = world.socket("ann").await;
+    set_staff(&world.site, "ann", true).await;
+    join(&mut ann, world.office).await;
+    set_staff(&world.site, "ann", false).await;
+    let answer = ask(&mut ann, json!({ "command": "leave", "room": world.office })).await;
+    check(&answer, &json!({ "error": "ROOM_ACCESS_DENIED" }));
+    check(&ann.receive_json().await, &json!({ "leave": world.office.to_string() }));
+    let answer = ask(&mut ann, json!({ "command": "leave", "room": world.lobby })).await;
+    check(&answer, &json!({ "leave": world.lobby.to_string() }));
+}
+
+#[tokio::test]
 async fn a_malformed_frame_is_an_error_and_the_socket_stays() {
     let world = World::new().await;
     let mut ann = world.socket("ann").await;

@@ -2,7 +2,7 @@
 
 use hulse::conf::{Secret, Settings};
 use hulse::{Error, Project, Result, Site};
-use tempfile::TempDir;
+use hulse_tests::{TestDatabase, databases};
 
 use super::cluster::{Cluster, Member, On, receive, send};
 
@@ -17,23 +17,29 @@ struct Fixture {
     site: Site,
     member: Member,
     cluster: Cluster,
-    _folder: TempDir,
+    _database: TestDatabase,
 }
 
+/// The layers share the databases there are among them.
 async fn fixture(on: On) -> Fixture {
-    let folder = tempfile::tempdir().unwrap();
+    let number = match on {
+        On::Memory => 0,
+        On::Pulse => 1,
+        On::Redis(_) => 2,
+    };
+    let mut databases = databases().await;
+    let database = databases.swap_remove(number % databases.len());
     let cluster = on.workers(2).await;
     let mut settings = Settings::default();
-    let url = format!("sqlite://{}", folder.path().join("db.sqlite3").display());
-    settings.database.url = Secret::new(&url);
+    settings.database.url = Secret::new(&database.url);
     let project = Project::new("sends", env!("CARGO_MANIFEST_DIR"));
     let site = project.open(settings, cluster.workers[0].clone()).await.unwrap();
     let member = Member::of(&cluster.workers[1], "news").await;
-    Fixture { site, member, cluster, _folder: folder }
+    Fixture { site, member, cluster, _database: database }
 }
 
 async fn a_rollback_sends_nothing(on: On) {
-    let Fixture { site, mut member, cluster, _folder } = fixture(on).await;
+    let Fixture { site, mut member, cluster, _database } = fixture(on).await;
     let undone: Result<()> = site
         .atomic(async |site| {
             site.group("news").send("never").await?;
@@ -49,7 +55,7 @@ async fn a_rollback_sends_nothing(on: On) {
 }
 
 async fn a_nested_rollback_drops_only_its_own_sends(on: On) {
-    let Fixture { site, mut member, cluster: _cluster, _folder } = fixture(on).await;
+    let Fixture { site, mut member, cluster: _cluster, _database } = fixture(on).await;
     site.atomic(async |site| {
         site.group("news").send("before").await?;
         let undone: Result<()> = site
@@ -69,7 +75,7 @@ async fn a_nested_rollback_drops_only_its_own_sends(on: On) {
 }
 
 async fn sends_keep_their_order_at_the_commit(on: On) {
-    let Fixture { site, mut member, cluster, _folder } = fixture(on).await;
+    let Fixture { site, mut member, cluster, _database } = fixture(on).await;
     site.atomic(async |site| {
         for i in 0..30 {
             site.group("news").send(i.to_string()).await?;

@@ -7,7 +7,7 @@ use hulse::channels::{GroupName, Layer};
 use hulse::conf;
 use tokio::time::timeout;
 
-use super::cluster::{GONE, On, WAIT, until};
+use super::cluster::{GONE, Member, On, WAIT, name, presence, receive, until};
 
 on_every_layer! {
     what_one_worker_sets_every_worker_gets,
@@ -19,6 +19,53 @@ on_every_layer! {
     a_lock_ends_with_its_time_and_cannot_be_extended_then,
     names_and_values_have_limits,
     what_lasts_for_ever_is_no_mistake,
+    what_looks_like_code_is_a_name_and_a_value,
+}
+
+/// What a script or a command of a store could take for its own.
+const CODE: [&str; 9] = [
+    "]] redis.call('FLUSHALL') --",
+    "' .. redis.call('SET', 'canary', 'dead') .. '",
+    "\r\n*1\r\n$8\r\nFLUSHALL\r\n",
+    "KEYS[1]",
+    "{canary}",
+    "%s%n\0\\",
+    "return 0",
+    "v:canary",
+    "*",
+];
+
+async fn what_looks_like_code_is_a_name_and_a_value(on: On) {
+    let cluster = on.workers(2).await;
+    let (here, there) = cluster.two();
+    here.values().set("canary", "alive", None).await.unwrap();
+    for code in CODE {
+        here.values().set(code, code, Some(LONG)).await.unwrap();
+        assert!(here.values().count(code, 1, LONG).await.unwrap().value == 1, "{code:?}");
+        let lock = there.values().lock(code, LONG).await.unwrap().expect("nobody holds it");
+        assert!(here.values().lock(code, LONG).await.unwrap().is_none(), "{code:?}");
+        assert!(lock.release().await.unwrap());
+        // As what is said, as the name it is said under, and as what somebody is called.
+        let group = name("code");
+        let first = here.publish_once(&group, code, code.into()).await.unwrap();
+        assert_eq!(there.publish_once(&group, code, code.into()).await.unwrap(), first);
+        here.publish_latest(&group, code, code.into()).await.unwrap();
+        let member = Member::new(there);
+        member.connection.enter(&group, &presence(code)).await.unwrap();
+        let present = there.present(&group).await.unwrap();
+        assert_eq!(present.iter().map(|one| one.key.as_str()).collect::<Vec<_>>(), [code]);
+        here.send(&name("code"), code.into()).await.unwrap();
+        assert_eq!(receive(there, "code").await, code);
+    }
+    for code in CODE {
+        assert_eq!(text(there, code).await.as_deref(), Some(code));
+        assert!(there.values().remove(code).await.unwrap());
+    }
+    assert_eq!(text(there, "canary").await.as_deref(), Some("alive"));
+    let history = there.history(&name("code"), None, 100).await.unwrap();
+    let said = history.messages.iter().filter(|delivery| !delivery.is_presence);
+    let said: Vec<&str> = said.map(|delivery| delivery.message.text().unwrap()).collect();
+    assert_eq!(said, CODE.iter().flat_map(|code| [*code, *code]).collect::<Vec<_>>());
 }
 
 const LONG: Duration = Duration::from_secs(60);
