@@ -8,7 +8,8 @@
 //! Scenarios, with texts of 64 bytes: `alone` one group that nobody listens to; `one` a group with
 //! a socket on each worker; `many` 1,000 groups with a socket each; in these each worker has 256
 //! messages on their way. `latency` 1,000 messages/s in 100 groups of ten sockets each; `crowd` the
-//! same in one group of 100 sockets.
+//! same in one group of 100 sockets. A message's delay counts from when it was due, not from when
+//! its sender came to it.
 //!
 //! The program is the server too: called with a command it is the site.
 
@@ -62,16 +63,32 @@ async fn bench(mut words: Vec<String>) -> Done {
     if words.is_empty() {
         words = SCENARIOS.map(str::to_owned).to_vec();
     }
-    for _ in 0..rounds.unwrap_or(3) {
-        for scenario in &words {
+    let mut figures: Vec<Vec<f64>> = vec![Vec::new(); words.len()];
+    for _ in 0..rounds.unwrap_or(3).max(1) {
+        for (scenario, figures) in words.iter().zip(&mut figures) {
             let local = tokio::task::LocalSet::new();
-            local.run_until(run(scenario)).await?;
+            figures.push(local.run_until(run(scenario)).await?);
         }
+    }
+    println!("medians, in brackets the rounds' least and most:");
+    for (scenario, figures) in words.iter().zip(&mut figures) {
+        figures.sort_by(f64::total_cmp);
+        let (least, most) = (figures[0], figures[figures.len() - 1]);
+        let (median, unit) = (figures[figures.len() / 2], unit(scenario));
+        println!("{scenario:<8} {median:.1} ({least:.1} to {most:.1}) {unit}");
     }
     Ok(())
 }
 
-async fn run(scenario: &str) -> Done {
+/// What a scenario's figure is.
+fn unit(scenario: &str) -> &'static str {
+    match scenario {
+        "latency" | "crowd" => "ms, p99",
+        _ => "thousand publishes per CPU second of the store",
+    }
+}
+
+async fn run(scenario: &str) -> Done<f64> {
     let server = Server::start(WORKERS).await?;
     match scenario {
         "alone" => throughput(scenario, &server, (0, 0), 1).await,
@@ -89,7 +106,7 @@ async fn throughput(
     server: &Server,
     audience: (usize, usize),
     groups: usize,
-) -> Done {
+) -> Done<f64> {
     let listeners = Listeners::connect(server.address(), audience).await?;
     let path = format!("/publish/{SECONDS}/{OUTSTANDING}/{groups}/");
     let begun = Instant::now();
@@ -109,10 +126,10 @@ async fn throughput(
         published / work.store_wakeups.max(1.0),
         listeners.heard()?.len(),
     );
-    Ok(())
+    Ok(published / work.store() / 1e3)
 }
 
-async fn latency(scenario: &str, server: &Server, audience: (usize, usize)) -> Done {
+async fn latency(scenario: &str, server: &Server, audience: (usize, usize)) -> Done<f64> {
     let listeners = Listeners::connect(server.address(), audience).await?;
     let (rate, groups) = (PACE / WORKERS, audience.0);
     server.ask_each_worker(&format!("/pace/1/{rate}/{groups}/")).await?;
@@ -132,5 +149,5 @@ async fn latency(scenario: &str, server: &Server, audience: (usize, usize)) -> D
         at(0.999),
         at(1.0),
     );
-    Ok(())
+    Ok(at(0.99))
 }

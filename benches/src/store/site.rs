@@ -10,7 +10,7 @@ use hulse::sockets::{Consumer, Socket, socket};
 use hulse::urls::{Urls, path};
 use hulse::{Project, Result, Site};
 use rustix::time::{ClockId, clock_gettime};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep_until};
 
 /// Length of a message, bytes.
 const TEXT_BYTES: usize = 64;
@@ -29,9 +29,9 @@ pub(crate) fn now() -> u64 {
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
-/// When it was sent, and spaces.
-fn text() -> String {
-    format!("{:<TEXT_BYTES$}", now())
+/// When it was to be sent, and spaces.
+fn text(due: u64) -> String {
+    format!("{due:<TEXT_BYTES$}")
 }
 
 pub(crate) fn name(group: usize) -> String {
@@ -61,18 +61,24 @@ async fn publish(
     Ok(said(counts?.iter().sum()))
 }
 
-/// Publishes so many a second.
+/// Publishes so many a second. A message is as old as it would be had it left in time: whatever
+/// holds its sender up counts, also what held up the one before.
 async fn pace(
     State(site): State<Site>,
     Path((seconds, rate, groups)): Path<(u64, usize, usize)>,
 ) -> Result<String> {
     let names = names(groups);
-    let mut ticks = interval(Duration::from_secs(1) / u32::try_from(rate).unwrap_or(1));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let pause = Duration::from_secs(1) / u32::try_from(rate).unwrap_or(1);
     let total = rate * usize::try_from(seconds).unwrap_or(1);
+    let mut due = Instant::now() + pause;
+    sleep_until(due).await;
+    // A timer counts whole milliseconds; from here on it is not late by itself.
+    let mut stamp = now();
     for count in 0..total {
-        ticks.tick().await;
-        site.layer().publish(&names[count % names.len()], text().into()).await?;
+        sleep_until(due).await;
+        site.layer().publish(&names[count % names.len()], text(stamp).into()).await?;
+        due += pause;
+        stamp += u64::try_from(pause.as_nanos()).unwrap_or_default();
     }
     Ok(said(total))
 }
