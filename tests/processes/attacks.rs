@@ -513,7 +513,8 @@ async fn costly_bodies_take_linear_time_and_bounded_memory() {
     let grown = pulse.workers().into_iter().map(peak_kib).max().unwrap() - before;
     println!("{took:?}, {grown} KiB more");
     for (small, large) in took[0].iter().zip(&took[1]) {
-        let bound = *small * 8 + Duration::from_millis(400);
+        // What is quadratic takes minutes; a machine that builds beside it, a second or two.
+        let bound = *small * 8 + Duration::from_secs(4);
         assert!(*large < bound, "four times as much: {small:?}, then {large:?}");
     }
     assert!(grown < 64 * 1024, "{grown} KiB");
