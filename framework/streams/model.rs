@@ -6,8 +6,9 @@
 //! that may.
 //!
 //! Invariants:
-//! - How a row was is read from the database, locked, before it is written: which group it was in
-//!   does not depend on what the saver believed.
+//! - How a row was and is, is read from the database, locked, before and after it is written: what
+//!   is told does not depend on what the saver believed, on more digits than are stored or on rows
+//!   that he had loaded.
 //! - An audience hears of rows and fields that are its own, and of nothing else: a row that leaves
 //!   it is deleted there, a change of other fields is none.
 //! - A rollback, of a savepoint too, is heard by nobody.
@@ -26,7 +27,7 @@ use crate::channels::GroupName;
 use crate::error::Result;
 use crate::http::{Request, permission_denied};
 use crate::models::{
-    FieldList, Fields, Lock, Model, PostDelete, PostSave, PreDelete, PreSave, QuerySet,
+    Field, FieldList, Fields, Lock, Model, PostDelete, PostSave, PreDelete, PreSave, QuerySet,
 };
 use crate::site::Site;
 
@@ -46,12 +47,14 @@ type Rows<M> = Arc<dyn Fn(&str) -> QuerySet<M> + Send + Sync>;
 /// any more, is deleted here and created there. A commit that changed more than a message holds is
 /// `{"model": .., "reset": true}`: join again, for a new snapshot.
 ///
-/// Each save of such a row reads it twice more: before, to know where it was, and after its
-/// message, to know that no other was quicker. Messages are sent after their commits, each by the
-/// process that committed: of two transactions that change one row right after each other, the
-/// message of the second may come first. Whoever finds the row otherwise than he has told it tells
-/// it again, so the last message about a row is how it is stored. Take `create` and `update` as
-/// "put this here", `delete` as "have it no more": each may come twice.
+/// Each save of such a row reads it three times more: before, to know where it was (not of a new
+/// row); behind it, to know how it is stored; and after its message, to know that no other was
+/// quicker. Messages are sent after their commits, each by the process that committed: of two
+/// transactions that change one row right after each other, the message of the second may come
+/// first. Whoever finds the row otherwise than he has told it tells it again, so the last message
+/// about a row is how it is stored. Take `create` and `update` as "put this here", `delete` as
+/// "have it no more": each may come twice. If a message cannot be sent, its saver gets the error,
+/// and it is not told again.
 ///
 /// What saves no rows one by one (`QuerySet::update`, `bulk_create`, SQL) is not heard of, as with
 /// signals.
@@ -92,7 +95,7 @@ pub struct LiveModel<M> {
 #[must_use]
 pub struct Audience<M> {
     name: String,
-    fields: Vec<&'static str>,
+    fields: Vec<&'static Field>,
     may: May,
     pub(super) rows: Of<M, bool>,
 }
@@ -115,7 +118,7 @@ impl<M: Model> Audience<M> {
         }
         Self {
             name: name.to_owned(),
-            fields: fields.iter().map(|field| field.name).collect(),
+            fields,
             may: Arc::new(|_, _| Box::pin(async { Ok(true) })),
             rows: Arc::new(|_| true),
         }
@@ -142,9 +145,20 @@ impl<M: Model> Audience<M> {
     pub(super) fn shown(&self, row: &M) -> Result<Value> {
         let mut all = serde_json::to_value(row)?;
         let fields = self.fields.iter();
-        let shown = fields.map(|name| ((*name).to_owned(), all[*name].take()));
+        let shown = fields
+            .map(|field| (field.name.to_owned(), without_others(field, &mut all[field.name])));
         Ok(Value::Object(shown.collect()))
     }
+}
+
+/// A field's value; of another row that it refers to and that is loaded, only the key.
+fn without_others(field: &'static Field, value: &mut Value) -> Value {
+    let (mut value, mut field) = (value.take(), field);
+    while let (Value::Object(row), Some(to)) = (&mut value, field.relation) {
+        field = (to.to)().primary_key();
+        value = row.remove(field.name).unwrap_or_default();
+    }
+    value
 }
 
 fn check_name(name: &str) {
@@ -224,11 +238,10 @@ impl Project {
             async move { note_stored(&site, live, &row).await }
         })
         .on(move |site: Site, event: Arc<PostSave<M>>| {
-            let (live, row) = (Arc::clone(&after), event.row.clone());
-            let is_whole = event.update_fields.is_none();
+            let (live, key) = (Arc::clone(&after), event.row.key());
             async move {
-                let Some(key) = row.key() else { return Ok(()) };
-                let row = if is_whole { Some(row) } else { stored(&site, &key).await? };
+                let Some(key) = key else { return Ok(()) };
+                let row = stored(&site, &key).await?;
                 site.at_commit(Touched::new(
                     live,
                     Touch { key, was: Seen::Unknown, is: Seen::new(row) },
@@ -296,6 +309,7 @@ impl<M> fmt::Debug for LiveModel<M> {
 
 impl<M> fmt::Debug for Audience<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Audience").field(&self.name).field(&self.fields).finish()
+        let fields = self.fields.iter().map(|field| field.name);
+        f.debug_tuple("Audience").field(&self.name).field(&fields.collect::<Vec<_>>()).finish()
     }
 }

@@ -7,6 +7,8 @@
 //! - The last that a group is told of a row is how it is stored, in whatever order those who
 //!   committed came to tell of it: nobody has done before he has seen, after his last message, what
 //!   he said in it. Who commits behind that look tells of it himself.
+//! - What cannot be published is not told again: its saver gets the error, and followers are behind
+//!   until they join anew or the row changes again.
 
 use std::collections::HashMap;
 use std::sync::Arc;

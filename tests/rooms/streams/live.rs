@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use chrono::{DateTime, Utc};
 use hulse::contrib::auth::{self, User};
 use hulse::contrib::sessions;
 use hulse::http::Request;
-use hulse::models::Bulk;
+use hulse::models::{Bulk, Deferred, ForeignKey, Id, Meta, Model};
 use hulse::streams::{Audience, LiveModel, Streams};
 use hulse::test::{Client, SocketClient, TestSite};
 use hulse::urls::Urls;
-use hulse::{Error, Project};
+use hulse::{App, Error, Project};
 use hulse_tests::databases;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -386,6 +387,93 @@ async fn followers_of_a_row_that_never_stands_still_are_told_to_begin_anew() {
         }
     }
     assert!(messages <= 21, "{messages} messages, two in each of ten rounds at most");
+}
+
+/// In memory there may be more of it than is stored, and less.
+#[derive(Model, Debug, Clone)]
+#[model(app = "press", ordering = ["id"])]
+struct Paper {
+    id: Id,
+    #[field(max_length = 20)]
+    title: String,
+    printed: DateTime<Utc>,
+    #[field(on_delete = cascade)]
+    author: ForeignKey<User>,
+    #[field(text)]
+    body: Deferred<String>,
+}
+
+struct Press;
+
+impl App for Press {
+    fn label(&self) -> &'static str {
+        "press"
+    }
+
+    fn models(&self) -> Vec<&'static Meta> {
+        vec![Paper::meta()]
+    }
+}
+
+fn press() -> Project {
+    let papers = || {
+        LiveModel::new("papers", |_: &Paper| "all".to_owned())
+            .audience(Audience::<Paper>::new("all", |p| {
+                (p.id(), p.title(), p.printed(), p.author())
+            }))
+            .snapshot(|_| Paper::objects().select_related(|p| p.author()))
+    };
+    let streams = Streams::new([papers().stream("papers/<slug:all>")]);
+    Project::new("press", std::env::temp_dir())
+        .install(sessions::App)
+        .install(auth::App)
+        .install(Press)
+        .urls(Urls::new([streams.at("stream/")]))
+        .live(papers())
+}
+
+#[tokio::test]
+async fn a_save_is_one_message_of_what_is_stored_whatever_its_saver_has_in_memory() {
+    for database in databases().await {
+        let site = TestSite::on(press(), &database.url).await;
+        let mut socket = site.socket(URL).await;
+        join(&mut socket, "papers/all").await;
+        let mut ann = person("ann", "ash");
+        ann.save(site.site()).await.unwrap();
+        let mut next = async || {
+            let mut frame: Value = socket.receive_json().await;
+            assert_eq!(frame["data"]["changes"].as_array().map(Vec::len), Some(1), "{frame}");
+            frame["data"]["changes"][0]["row"].take()
+        };
+
+        // Nanoseconds, of which microseconds are stored, and a row that is loaded.
+        let printed = DateTime::from_timestamp(1_700_000_000, 123_456_789).unwrap();
+        let author = ForeignKey::from(&ann);
+        author.get(site.site()).await.unwrap();
+        let title = "first".to_owned();
+        let mut paper = Paper { title, printed, author, body: "long".into(), ..Paper::default() };
+        paper.save(site.site()).await.unwrap();
+        let printed = "2023-11-14T22:13:20.123456Z";
+        let row =
+            |title| json!({ "id": paper.id, "title": title, "printed": printed, "author": ann.id });
+        assert_eq!(next().await, row("first"));
+        // With all that again: the time, the author and the text.
+        let mut again = paper.clone();
+        again.title = "second".into();
+        again.save(site.site()).await.unwrap();
+        assert_eq!(next().await, row("second"));
+        // The text was never read.
+        let mut unread = Paper::objects().get(site.site()).await.unwrap();
+        assert!(unread.body.loaded().is_none());
+        unread.title = "third".into();
+        unread.save(site.site()).await.unwrap();
+        assert_eq!(next().await, row("third"));
+
+        let mut other = site.socket(URL).await;
+        let joined = join(&mut other, "papers/all").await;
+        assert_eq!(joined["snapshot"]["rows"], json!([row("third")]), "nothing of its author");
+        socket.receive_nothing(SILENCE).await;
+    }
 }
 
 #[tokio::test]
