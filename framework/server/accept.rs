@@ -12,7 +12,7 @@ use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -49,14 +49,12 @@ const LAST_REQUESTS: Duration = Duration::from_millis(100);
 /// is the last. Who is closed without having been told may have sent one at that moment.
 const LAST_REQUESTS_REPLACED: Duration = Duration::from_secs(10);
 
-/// A peer that is silent is asked for the third time at the end of its patience, whose parts these
-/// are: the last of three questions is the one that counts.
-const PROBES: u32 = 7;
+/// Between two questions to a peer that is silent this part of the patience passes. It is asked
+/// twice, the second time so long before the end: 22 and 26 s of 30.
+const PROBES: u64 = 7;
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// The kernel's own bound (`MAX_TCP_KEEPIDLE`, tcp.h).
-const PROBE_INTERVAL_MAX: Duration = Duration::from_secs(32_767);
+/// The kernel's own bound, seconds (`MAX_TCP_KEEPIDLE`, tcp.h).
+const PROBE_INTERVAL_MAX: u64 = 32_767;
 
 /// A listening socket on this worker's runtime.
 #[derive(Debug)]
@@ -84,7 +82,9 @@ impl Socket {
         let listening = match sockopt::socket_domain(&fd)? {
             AddressFamily::UNIX => Listening::Unix(UnixListener::from(fd)),
             _ => {
-                notice_lost_peers(&fd, patience)?;
+                if let Err(error) = notice_lost_peers(&fd, patience) {
+                    say_not_noticed(&error);
+                }
                 Listening::Tcp(TcpListener::from(fd))
             }
         };
@@ -96,15 +96,30 @@ impl Socket {
 /// Has the kernel drop connections whose other end says nothing for `patience`: not that it has
 /// what it was sent (`TCP_USER_TIMEOUT`, else some 15 minutes), nor, if there is nothing to send,
 /// that it is there (keep-alive probes, else never). Linux hands these on to what is accepted.
+///
+/// # Errors
+/// The system refuses one of these; it has taken the others.
 fn notice_lost_peers(listener: &OwnedFd, patience: Duration) -> io::Result<()> {
-    let between = (patience / PROBES).clamp(SECOND, PROBE_INTERVAL_MAX);
-    let first = patience.saturating_sub(between * 2).clamp(SECOND, PROBE_INTERVAL_MAX);
+    // Whole seconds: the kernel has no others, and rounded up there would be a question too few.
+    let between = (patience.as_secs() / PROBES).clamp(1, PROBE_INTERVAL_MAX);
+    let first = patience.as_secs().saturating_sub(between * 2).clamp(1, PROBE_INTERVAL_MAX);
     let milliseconds = u32::try_from(patience.as_millis()).unwrap_or(i32::MAX.cast_unsigned());
-    sockopt::set_tcp_user_timeout(listener, milliseconds.min(i32::MAX.cast_unsigned()))?;
-    sockopt::set_tcp_keepidle(listener, first)?;
-    sockopt::set_tcp_keepintvl(listener, between)?;
-    sockopt::set_socket_keepalive(listener, true)?;
+    let set = [
+        sockopt::set_tcp_user_timeout(listener, milliseconds.min(i32::MAX.cast_unsigned())),
+        sockopt::set_tcp_keepidle(listener, Duration::from_secs(first)),
+        sockopt::set_tcp_keepintvl(listener, Duration::from_secs(between)),
+        sockopt::set_socket_keepalive(listener, true),
+    ];
+    for done in set {
+        done?;
+    }
     Ok(())
+}
+
+/// One line a process, not one a socket: it serves all the same.
+fn say_not_noticed(error: &io::Error) {
+    static SAY: Once = Once::new();
+    SAY.call_once(|| tracing::warn!(%error, "clients behind a cut wire may stay for long"));
 }
 
 impl AsRawFd for Listening {
