@@ -6,6 +6,7 @@
 //! nothing more; one that sends what cannot be read is cut off.
 
 use std::io;
+use std::os::unix::process::parent_id;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,8 +37,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub enum End {
     /// Now.
     AtOnce,
-    /// When nobody is linked to it any more: who drains may have to say something yet.
-    WithItsLinks,
+    /// When none of its siblings is linked any more: who drains may have to say something yet.
+    /// What others say then, nobody would hear.
+    WithItsSiblings,
 }
 
 /// Runs a store until `shutdown` says when to end. The socket's file should have mode 0600: whoever
@@ -53,27 +55,41 @@ pub async fn serve(
     let store = Store::new(Limits::new(settings), epoch_now(), SETTLE);
     let store = store.with_capacities(Capacities::new(settings));
     let hub = Arc::new(Hub::new(store));
-    let mut links = JoinSet::new();
+    let parent = parent_id();
+    let (mut siblings, mut others) = (JoinSet::new(), JoinSet::new());
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let turning = hub.turn();
     tokio::pin!(shutdown, turning);
     let mut is_ending = false;
-    while !is_ending || !links.is_empty() {
+    while !is_ending || !siblings.is_empty() {
+        let has_room = siblings.len() + others.len() < LINKS_MAX;
         tokio::select! {
             end = &mut shutdown, if !is_ending => match end {
                 End::AtOnce => break,
-                End::WithItsLinks => is_ending = true,
+                End::WithItsSiblings => is_ending = true,
             },
             never = &mut turning => match never {},
             _ = tick.tick() => hub.step(Event::Tick),
-            Some(ended) = links.join_next(), if !links.is_empty() => log_failed(ended),
-            stream = accept(&listener), if links.len() < LINKS_MAX => {
+            Some(ended) = siblings.join_next(), if !siblings.is_empty() => log_failed(ended),
+            Some(ended) = others.join_next(), if !others.is_empty() => log_failed(ended),
+            stream = accept(&listener), if has_room && !is_ending => {
+                let is_sibling = parent_of_peer(&stream) == Some(parent);
+                let links = if is_sibling { &mut siblings } else { &mut others };
                 links.spawn(link(stream, Arc::clone(&hub)));
             }
         }
     }
     Ok(())
+}
+
+/// The parent of the process at the other end. Of a worker it is the store's own, of a command or a
+/// `runworker` another one.
+fn parent_of_peer(stream: &UnixStream) -> Option<u32> {
+    let process = stream.peer_cred().ok()?.pid()?;
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // Behind the name, which may have any letters: the state, then the parent (proc_pid_stat(5)).
+    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn log_failed(ended: std::result::Result<(), JoinError>) {

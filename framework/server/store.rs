@@ -28,7 +28,7 @@ pub(super) fn keep(project: &Project) -> Result<()> {
                     Heard::Groups(_) | Heard::TakeIn(_) => {}
                     Heard::Drain(..) => return End::AtOnce,
                     // The workers have heard it too, and their sockets leave groups.
-                    Heard::Orphaned => return End::WithItsLinks,
+                    Heard::Orphaned => return End::WithItsSiblings,
                 }
             }
         };

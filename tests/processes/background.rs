@@ -116,6 +116,21 @@ async fn a_runworker_reads_what_the_servers_workers_leave_to_it() {
 }
 
 #[tokio::test]
+async fn with_the_arbiter_the_store_ends_though_a_runworker_is_linked() {
+    let arguments = ["-w", "2", "--exclude-channels", "thumb*"];
+    let mut pulse = Pulse::start_testsite(&arguments).await;
+    let worker = Beside::runworker(&pulse, &["thumbnails"]).await;
+    let mut visitor = Visitor::new(pulse.address());
+    assert_eq!(visitor.get("/ask/thumbnails/cat/").await.status, 200);
+    // Whatever it is told from now on, nobody would hear.
+    pulse.signal(Signal::KILL);
+    pulse.ended().await;
+    let took = pulse.all_ended().await;
+    assert!(took < Duration::from_secs(2), "something lives on for {took:?}");
+    drop(worker);
+}
+
+#[tokio::test]
 async fn the_servers_workers_read_only_what_they_are_told_to() {
     let pulse = Pulse::start_testsite(&["-w", "1", "--only-channels", "emails"]).await;
     let mut visitor = Visitor::new(pulse.address());
