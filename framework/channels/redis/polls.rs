@@ -18,8 +18,11 @@ use crate::channels::{GroupName, MEMBERS_MAX};
 
 /// Polls under way; of more the oldest get no answer.
 const POLLS_MAX: usize = 1024;
-/// How long a round waits for answers before there is another.
+/// How long the first round waits for answers before there is another; each has twice as long as
+/// the one before it, for a Redis that is far away.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// How often that doubles.
+const DOUBLINGS_MAX: u64 = 3;
 /// Rounds of a poll: longer than anybody waits for its answer.
 const ROUNDS_MAX: u64 = 64;
 
@@ -40,7 +43,8 @@ impl Poll {
     }
 
     fn is_late(&self) -> bool {
-        self.workers.is_some() && self.begun.elapsed() > PATIENCE
+        let patience = PATIENCE * (1 << self.round.min(DOUBLINGS_MAX));
+        self.workers.is_some() && self.begun.elapsed() > patience
     }
 }
 

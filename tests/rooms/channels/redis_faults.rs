@@ -232,6 +232,23 @@ async fn a_machine_that_goes_silent_is_taken_for_dead_and_comes_back() {
 }
 
 #[tokio::test]
+async fn who_is_in_a_group_is_known_over_a_redis_that_is_far_away() {
+    let Some(server) = RedisServer::start().await else { return };
+    let network = Network::before(&server.host()).await;
+    let (url, settings) = (redis_url(&[server.host()]), conf::Channels::default());
+    let near = workers(&url, &settings, 1).await.remove(0);
+    let far = workers(&url.replace(&server.host(), network.host()), &settings, 1).await.remove(0);
+    let (here, there) = (Member::of(&near, "g").await, Member::of(&far, "g").await);
+    let mut expected = [here.connection.name(), there.connection.name()];
+    expected.sort();
+    // Its own answer takes four of these, longer than the first round.
+    network.delay(Duration::from_millis(120));
+    for layer in [&far, &near] {
+        assert_eq!(layer.group_channels(&name("g")).await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_redis_that_wants_a_password_gets_it_and_no_error_shows_it() {
     let Some(server) = RedisServer::start_with(&["--requirepass", "hush"]).await else {
         return;
