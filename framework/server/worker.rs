@@ -67,7 +67,10 @@ async fn begin(
     let layer = prepare::layer(&settings, start.store.as_deref())?;
     let connections_max = settings.server.connections_max;
     let site = project.open(settings, layer).await?;
-    tell_findings(project, &site, &start.release).await;
+    if start.number == 1 {
+        // All would say the same.
+        tell_findings(project, &site, &start.release).await;
+    }
     site.layer().ready().await?;
     run_background(&site, project.resolver());
     if site.settings().server.data_store.expose() == "memory://" {
