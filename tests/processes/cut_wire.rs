@@ -45,9 +45,12 @@ async fn begin(pulse: &Pulse, said: &str, status: Option<u16>) -> Wire {
         assert_eq!(wire.reply().await.unwrap().status, status, "{said}");
     }
     let mut look = interval(Duration::from_millis(5));
-    while pulse.worker_of(wire.port()).is_none() {
-        look.tick().await;
-    }
+    let taken = async {
+        while pulse.worker_of(wire.port()).is_none() {
+            look.tick().await;
+        }
+    };
+    timeout(Duration::from_secs(30), taken).await.expect("some worker takes it");
     wire
 }
 

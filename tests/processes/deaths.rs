@@ -4,21 +4,26 @@ use std::time::{Duration, Instant};
 
 use hulse_tests::{Pulse, RedisServer, Visitor, VisitorSocket, Wire};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::timeout;
 
 /// How soon what it held must be gone.
 const GONE: Duration = Duration::from_secs(1);
 
+/// Longest wait for what comes sooner or later.
+const WAIT: Duration = Duration::from_secs(30);
+
 /// Sockets of a group until two workers have some; each with its worker.
 async fn on_both(pulse: &Pulse, group: &str) -> Vec<(VisitorSocket, Pid)> {
     let mut sockets: Vec<(VisitorSocket, Pid)> = Vec::new();
-    loop {
-        let socket = Visitor::new(pulse.address()).socket(&format!("/feed/{group}/")).await;
-        let worker = pulse.worker_of(socket.port).expect("some worker holds it");
-        sockets.push((socket, worker));
-        if sockets.iter().any(|(_, worker)| *worker != sockets[0].1) {
-            return sockets;
+    let coming = async {
+        while sockets.iter().all(|(_, worker)| *worker == sockets[0].1) {
+            let socket = Visitor::new(pulse.address()).socket(&format!("/feed/{group}/")).await;
+            let worker = pulse.worker_of(socket.port).expect("some worker holds it");
+            sockets.push((socket, worker));
         }
-    }
+    };
+    timeout(WAIT, coming).await.expect("both have one");
+    sockets
 }
 
 async fn members(pulse: &Pulse, group: &str) -> usize {
@@ -34,9 +39,9 @@ async fn forgets(pulse: &Pulse) {
     let left = sockets.iter().filter(|(_, worker)| *worker != doomed).count();
     let begun = Instant::now();
     kill_process(doomed, Signal::KILL).unwrap();
-    while members(pulse, "g").await != left {
-        assert!(begun.elapsed() < GONE, "{left} of {count} should be left");
-    }
+    let forgetting = async { while members(pulse, "g").await != left {} };
+    timeout(WAIT, forgetting).await.unwrap_or_else(|_| panic!("{left} of {count} should be left"));
+    assert!(begun.elapsed() < GONE, "it took {:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -53,18 +58,22 @@ async fn what_a_worker_has_said_arrives_though_it_is_killed_at_once() {
     let pulse = Pulse::start_testsite(&["-w", "2"]).await;
     let (mut feed, listening) = on_both(&pulse, "g").await.remove(0);
     for round in 0..3 {
-        loop {
-            // Until another worker has the connection: its words have to get out of it.
-            let mut wire = Wire::connect(pulse.address()).await;
-            wire.send("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await;
-            assert_eq!(wire.reply().await.unwrap().status, 200);
-            if pulse.worker_of(wire.port()).is_some_and(|worker| worker != listening) {
-                let path = format!("/last-words/g/{round}/");
-                wire.send(format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")).await;
-                wire.closed().await;
-                break;
-            }
-        }
+        let mut wire = timeout(WAIT, at_another(&pulse, listening)).await.expect("it gets one");
+        let path = format!("/last-words/g/{round}/");
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")).await;
+        wire.closed().await;
         assert_eq!(feed.frame().await.unwrap(), round.to_string());
+    }
+}
+
+/// A connection that another worker has: its words have to get out of it.
+async fn at_another(pulse: &Pulse, listening: Pid) -> Wire {
+    loop {
+        let mut wire = Wire::connect(pulse.address()).await;
+        wire.send("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await;
+        assert_eq!(wire.reply().await.unwrap().status, 200);
+        if pulse.worker_of(wire.port()).is_some_and(|worker| worker != listening) {
+            return wire;
+        }
     }
 }

@@ -1,7 +1,13 @@
 //! A worker that stops while others say more than the store keeps for it.
 
+use std::time::Duration;
+
 use hulse_tests::{Pulse, Visitor, VisitorSocket};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::timeout;
+
+/// Longest wait for what comes sooner or later.
+const WAIT: Duration = Duration::from_secs(30);
 
 /// Bytes of a message; all together eight times what the store keeps for a link, and sixteen times
 /// a group's history.
@@ -23,19 +29,23 @@ fn resident(process: Pid) -> usize {
 
 /// A socket in a room, at a worker that is `at`, or is not.
 async fn come(pulse: &Pulse, room: &str, at: Option<Pid>, is_at: bool) -> VisitorSocket {
-    loop {
-        let path = format!("/room/{room}/nobody/now/");
-        let mut socket = Visitor::new(pulse.address()).socket(&path).await;
-        assert!(socket.frame().await.unwrap().starts_with("at "));
-        if at.is_none() || (pulse.worker_of(socket.port) == at) == is_at {
-            return socket;
+    let coming = async {
+        loop {
+            let path = format!("/room/{room}/nobody/now/");
+            let mut socket = Visitor::new(pulse.address()).socket(&path).await;
+            assert!(socket.frame().await.unwrap().starts_with("at "));
+            if at.is_none() || (pulse.worker_of(socket.port) == at) == is_at {
+                return socket;
+            }
         }
-    }
+    };
+    timeout(WAIT, coming).await.expect("that worker takes one")
 }
 
 async fn say(socket: &mut VisitorSocket, text: &str) {
     socket.send(text).await;
-    while !socket.frame().await.unwrap().starts_with("at ") {}
+    let answered = async { while !socket.frame().await.unwrap().starts_with("at ") {} };
+    timeout(WAIT, answered).await.expect("it is answered");
 }
 
 #[expect(clippy::print_stdout, reason = "the figure of the run")]

@@ -55,21 +55,19 @@ async fn slow_senders_do_not_slow_the_others_down() {
     let attackers = sized(300, 2000);
     let pulse = Pulse::start_testsite(&["-w", "2", "--header-timeout", "30"]).await;
     let time = Duration::from_secs(1);
-    // Both share two cores with other tests, so of some tries one has to show it.
-    let mut tries = Vec::new();
-    for _ in 0..5 {
+    // Both share two cores with other tests, so it is the median of five tries: three are good.
+    let (mut tries, mut good) = (Vec::new(), 0);
+    while good < 3 {
         let alone = bystanders(&pulse, time).await;
         // Each sends a byte a second.
         let slow = Holder::start(pulse.address(), attackers, "slow").await;
         let attacked = bystanders(&pulse, time).await;
         drop(slow);
         println!("{attackers} slow senders: p99 {alone:?} without, {attacked:?} with them");
-        if attacked < alone * 2 {
-            return;
-        }
+        good += usize::from(attacked < alone * 2);
         tries.push((alone, attacked));
+        assert!(tries.len() < good + 3, "twice as long, or more: {tries:?}");
     }
-    panic!("twice as long, or more: {tries:?}");
 }
 
 /// What a process keeps in memory for itself, bytes.

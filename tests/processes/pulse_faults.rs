@@ -108,7 +108,9 @@ async fn workers_that_die_at_every_start_are_started_ever_less_often() {
     };
     let most = deaths.iter().map(rate).fold(0.0, f64::max);
     println!("8 workers that die at every start: {most:.1} starts a second at most");
-    assert!((8.0..20.0).contains(&most), "{most}: {}", pulse.log());
+    // 17 on a machine that is not busy; what is seen 0.3 s late makes 23 of them. Without a place's
+    // own patience it would be hundreds, and 32 if all were started twice as often.
+    assert!((8.0..28.0).contains(&most), "{most}: {}", pulse.log());
     assert_eq!(pulse.arbiter(), arbiter);
     fs::remove_file(pulse.folder().join("die-at-start")).unwrap();
     let begun = Instant::now();

@@ -2,6 +2,7 @@
 //! systems, streams over every transport, reloads and successors.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use hulse_tests::{
     Program, Pulse, RedisServer, Surroundings, Visitor, VisitorSocket, site_command,
@@ -11,8 +12,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::background::{TOKEN, publish};
+
+/// Longest wait for what comes sooner or later.
+const WAIT: Duration = Duration::from_secs(30);
 
 /// Redis servers, and the settings of those that share them.
 struct Site {
@@ -69,13 +74,16 @@ async fn commands_workers_and_other_systems_of_one_machine_are_heard_on_the_othe
     let mut runworker = site_command(here.folder(), &site.surroundings);
     runworker.args(["runworker", "thumbnails"]).kill_on_drop(true).stdin(Stdio::null());
     let runworker = runworker.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let answer = loop {
-        // Until it reads, nobody answers.
-        let answer = visitor.get("/ask/thumbnails/cat/").await;
-        if answer.status == 200 {
-            break answer.body;
+    let answered = async {
+        loop {
+            // Until it reads, nobody answers.
+            let answer = visitor.get("/ask/thumbnails/cat/").await;
+            if answer.status == 200 {
+                break answer.body;
+            }
         }
     };
+    let answer = timeout(WAIT, answered).await.expect("it answers");
     assert_eq!(answer, format!("cat made by {}", runworker.id().unwrap()));
     assert_eq!((here.stop().await, there.stop().await), (0, 0));
 }
@@ -96,7 +104,8 @@ impl Events {
 
     async fn next(&mut self) -> Value {
         loop {
-            let line = self.0.next_line().await.unwrap().expect("it goes on");
+            let line = timeout(WAIT, self.0.next_line()).await.expect("it says something");
+            let line = line.unwrap().expect("it goes on");
             if let Some(data) = line.strip_prefix("data: ") {
                 return serde_json::from_str(data).unwrap();
             }
@@ -137,10 +146,13 @@ async fn one_place_is_good_on_both_machines_whatever_carries_the_stream() {
     for address in [here.address(), there.address()] {
         // An answer has what has come to that machine so far.
         let mut frames = vec![heard[1].clone()];
-        while frames.len() < heard[1..].len() {
-            let last = frames.last().map(at).expect("it has one").to_owned();
-            frames.extend(poll(address, &last).await);
-        }
+        let asking = async {
+            while frames.len() < heard[1..].len() {
+                let last = frames.last().map(at).expect("it has one").to_owned();
+                frames.extend(poll(address, &last).await);
+            }
+        };
+        timeout(WAIT, asking).await.expect("it has all");
         assert_eq!(frames, heard[1..], "by asking, at {address}");
         let mut events = Events::open(address, "join=chat/a", at(&heard[2])).await;
         assert_eq!(events.next().await["recovered"], true);

@@ -16,8 +16,10 @@ use tokio::time::timeout;
 
 use crate::crowd::Crowd;
 
-/// All workers are replaced within this time. Figures of others: nginx 0.14 s.
+/// All workers are replaced within this time if nothing else runs. Figures of others: nginx 0.14 s.
 const REPLACED: Duration = Duration::from_secs(5);
+/// The same beside other tests.
+const REPLACED_BESIDE: Duration = Duration::from_secs(20);
 
 /// Set: the whole experiment, which takes minutes.
 const FULL: &str = "HULSE_TEST_LONG";
@@ -27,12 +29,13 @@ struct Size {
     reloads: usize,
     requests: usize,
     sockets: usize,
+    replaced: Duration,
 }
 
 fn size() -> Size {
     match std::env::var_os(FULL).filter(|value| !value.is_empty()) {
-        Some(_) => Size { reloads: 20, requests: 100_000, sockets: 100 },
-        None => Size { reloads: 3, requests: 2000, sockets: 40 },
+        Some(_) => Size { reloads: 20, requests: 100_000, sockets: 100, replaced: REPLACED },
+        None => Size { reloads: 3, requests: 2000, sockets: 40, replaced: REPLACED_BESIDE },
     }
 }
 
@@ -64,7 +67,7 @@ async fn reload_fails(pulse: &Pulse) -> String {
 
 #[tokio::test]
 async fn reloads_under_load_fail_no_request_and_refuse_nobody() {
-    let Size { reloads, requests, .. } = size();
+    let Size { reloads, requests, replaced, .. } = size();
     let pulse = Pulse::start_testsite(&["-w", "2"]).await;
     let crowd = Crowd::come(pulse.address(), 8, 4);
     let mut slowest = Duration::ZERO;
@@ -88,7 +91,7 @@ async fn reloads_under_load_fail_no_request_and_refuse_nobody() {
         seen.failures
     );
     assert!(seen.last > 0, "no answer said that it was a connection's last");
-    assert!(slowest < REPLACED, "{slowest:?}");
+    assert!(slowest < replaced, "{slowest:?}");
     assert_eq!(pulse.status().await["deaths"], 0);
     println!("{reloads} reloads, {} requests, 0 failed, slowest {slowest:?}", seen.answered);
     assert_eq!(pulse.stop().await, 0);

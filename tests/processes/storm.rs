@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -270,9 +271,10 @@ const KINDS: [&str; 6] = [
     "reload",
 ];
 
-/// Faults drawn by a number that is printed, and taken from `HULSE_SEED` if that is set.
+/// Faults drawn by a number that is printed, and taken from `HULSE_SEED` if that is set. Counts the
+/// stores it kills.
 #[expect(clippy::print_stdout, reason = "the seed of the run")]
-async fn random_faults(pulse: &Pulse) {
+async fn random_faults(pulse: &Pulse, stores: &AtomicUsize) {
     let seed = std::env::var("HULSE_SEED").ok().and_then(|seed| seed.parse().ok());
     let mut random = seed.unwrap_or_else(|| RandomState::new().hash_one(0));
     println!("HULSE_SEED={random}");
@@ -296,6 +298,9 @@ async fn random_faults(pulse: &Pulse) {
             _ => worker.into_iter().collect(),
         };
         let signal = if kind.ends_with("stopped") { Signal::STOP } else { Signal::KILL };
+        if kind == "store killed" {
+            stores.fetch_add(victims.len(), Ordering::Relaxed);
+        }
         for victim in &victims {
             // It may be gone by itself: an old one of a reload.
             let _gone = kill_process(*victim, signal);
@@ -318,10 +323,16 @@ async fn through_random_faults_nobody_misses_anything() {
     let pulse = Pulse::start_testsite(&["-w", "3"]).await;
     let crowd = Crowd::stroll(pulse.address(), 10, 10);
     let readers = if is_long() { READERS_LONG } else { READERS };
-    let outcome = Storm::new(&[pulse.address()], ROOMS, readers).run(random_faults(&pulse)).await;
+    let killed = AtomicUsize::new(0);
+    let faults = random_faults(&pulse, &killed);
+    let outcome = Storm::new(&[pulse.address()], ROOMS, readers).run(faults).await;
     assert_eq!((outcome.gaps, outcome.missed), (0, 0), "{outcome:?}");
     // What had no answer when the store died is said again, and ARCHITECTURE says when it comes
-    // twice: among faults that come so close some does.
+    // twice: among faults that come so close some does. That is at most what each sender says in
+    // the tenth of a second before a death, and nothing if no store has died.
+    let killed = killed.into_inner();
+    let unanswered = killed * ROOMS * (RATE as usize / 10);
+    assert!(outcome.doubled <= unanswered * readers, "{killed} stores killed: {outcome:?}");
     assert!(outcome.doubled * 100 < outcome.heard, "{outcome:?}");
     let seen = crowd.go().await;
     println!(
