@@ -118,10 +118,9 @@ impl Refusal {
             503 => Why::Unavailable,
             _ => Why::Failed,
         };
-        if why == Why::Failed {
-            tracing::error!(%error, "{doing} a stream failed");
-        } else {
-            tracing::debug!(%error, "{doing} a stream was refused");
+        match why {
+            Why::Failed => tracing::error!(%error, "{doing} a stream failed"),
+            _ => was_refused(error, doing),
         }
         let reason = error.retry_after().map(|wait| format!("again in {} s", wait.as_secs()));
         Self { reason, ..Self::new(why) }
@@ -295,6 +294,15 @@ pub(super) fn place(text: &str) -> Option<(&str, &str)> {
     let (stream, rest) = rest.split_at(end + 2);
     let (at, _) = rest.strip_prefix(",\"at\":\"")?.split_once('"')?;
     Some((stream, at))
+}
+
+fn was_refused(error: &Error, doing: &str) {
+    if error.is_bad_group_name() {
+        // Or the site has a mistake in what it makes of the name.
+        tracing::warn!(%error, "{doing} a stream was refused");
+    } else {
+        tracing::debug!(%error, "{doing} a stream was refused");
+    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,12 @@ async fn hear(window: &mut Window, text: &str) {
 /// Between the two looks nothing but the page's socket changes, so the new one must be its own.
 async fn reconnect(window: &mut Window, pulse: &Pulse) -> Pid {
     let before = pulse.connections();
-    window.evaluate("sockets.at(-1).close()").await;
+    // The page waits longer before each try, unless it hears that it is on line again.
+    let close = "((socket) => { \
+        socket.addEventListener('close', () => dispatchEvent(new Event('online'))); \
+        socket.close(); \
+        })(sockets.at(-1))";
+    window.evaluate(close).await;
     window.wait_for(&format!("sockets.at(-1).readyState === 1 && {IS_OPEN}")).await;
     let after = pulse.connections();
     let new: Vec<_> = after.iter().filter(|connection| !before.contains(connection)).collect();

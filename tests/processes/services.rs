@@ -227,22 +227,28 @@ async fn who_is_alone_behind_a_cut_wire_has_ended_when_another_goes_on() {
     if std::env::var_os("HULSE_TEST_LONG").is_none_or(|long| long.is_empty()) {
         return;
     }
-    let Some(server) = RedisServer::start().await else { return };
-    let network = Network::before(&server.host()).await;
-    let url = |host: &str| format!("redis://{host}");
-    let (near, far) = (url(&server.host()), url(network.host()));
-    let mut here = start("alone", &["-w", "1", "--data-store", &far]).await;
-    here.said("service clock is at work").await;
-    let mut there = start("alone", &["-w", "1", "--data-store", &near]).await;
-    assert!(!there.log().contains("is at work"), "{}", there.log());
-    let cut = Instant::now();
-    network.freeze();
-    there.said("service clock is at work").await;
-    println!("another one goes on {:?} after the cut", cut.elapsed());
-    assert!(here.log().contains("another one may be at work"), "{}", here.log());
-    assert!(cut.elapsed() < Duration::from_secs(12), "{:?}", cut.elapsed());
-    network.thaw();
-    assert_eq!((here.stop().await, there.stop().await), (0, 0));
+    // Silent, and closed under its hands.
+    for is_closed in [false, true] {
+        let Some(server) = RedisServer::start().await else { return };
+        let network = Network::before(&server.host()).await;
+        let url = |host: &str| format!("redis://{host}");
+        let (near, far) = (url(&server.host()), url(network.host()));
+        let mut here = start("alone", &["-w", "1", "--data-store", &far]).await;
+        here.said("service clock is at work").await;
+        let mut there = start("alone", &["-w", "1", "--data-store", &near]).await;
+        assert!(!there.log().contains("is at work"), "{}", there.log());
+        let cut = Instant::now();
+        network.freeze();
+        if is_closed {
+            network.cut();
+        }
+        there.said("service clock is at work").await;
+        println!("another one goes on {:?} after the cut ({is_closed})", cut.elapsed());
+        assert!(here.log().contains("another one may be at work"), "{}", here.log());
+        assert!(cut.elapsed() < Duration::from_secs(12), "{:?}", cut.elapsed());
+        network.thaw();
+        assert_eq!((here.stop().await, there.stop().await), (0, 0));
+    }
 }
 
 #[tokio::test]

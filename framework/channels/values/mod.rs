@@ -5,7 +5,8 @@
 //! Invariants:
 //! - One thing after the other: what is asked is done whole, in the store's order.
 //! - Nothing here outlives the store's process. Versions and tokens never go back, not even then.
-//! - What a worker has locked is free when its link ends.
+//! - What a worker has locked is free when its link ends; over Redis, where a link may end and its
+//!   process live, five seconds after its last word.
 
 pub(crate) mod calls;
 
@@ -266,7 +267,8 @@ impl fmt::Display for Token {
     }
 }
 
-/// A lock that is held. Dropping it frees it; so does its time, and the end of this process.
+/// A lock that is held. Dropping it frees it; so does its time, and the end of this process (over
+/// Redis five seconds after that).
 #[derive(Debug)]
 pub struct Lock {
     values: Values,

@@ -74,6 +74,28 @@ async fn a_lock_that_ran_out_is_not_noted_with_its_worker_for_ever() {
 }
 
 #[tokio::test]
+async fn a_cut_link_leaves_its_locks_to_a_holder_who_may_live() {
+    let Some(server) = RedisServer::start().await else { return };
+    let network = Network::before(&server.host()).await;
+    let url = redis_url(&[server.host()]);
+    let near = worker(&url).await;
+    let far = worker(&url.replace(&server.host(), network.host())).await;
+    let lasts = Duration::from_secs(60);
+    let held = far.values().lock("job", lasts).await.unwrap().expect("it is free");
+    network.freeze();
+    network.cut();
+    // It is taken for dead, but five seconds from its last word its lock is nobody else's.
+    says(&server, HOLDS, 0).await;
+    let left = "for _, k in ipairs(redis.call('KEYS', '*:l:*')) do local left = \
+        redis.call('PTTL', k) return left > 1000 and left <= 5000 and 1 or left end return -1";
+    says(&server, left, 1).await;
+    assert!(near.values().lock("job", lasts).await.unwrap().is_none());
+    network.thaw();
+    assert!(held.extend(lasts).await.unwrap(), "nobody else had it");
+    says(&server, HOLDS, 1).await;
+}
+
+#[tokio::test]
 async fn a_lock_that_another_has_meanwhile_is_not_given_to_who_asks_again() {
     let Some(server) = RedisServer::start().await else { return };
     let network = Network::before(&server.host()).await;

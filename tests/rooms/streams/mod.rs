@@ -330,7 +330,7 @@ async fn a_refusal_says_why_and_nothing_more() {
         ("open/not a slug", "unknown"),
         ("room/99999999999999999999", "unknown"),
         ("broken", "failed"),
-        ("badly-named", "failed"),
+        ("badly-named", "unknown"),
     ] {
         let refused = join(&mut socket, stream).await;
         assert_eq!(refused, json!({ "error": word, "stream": stream }));

@@ -31,8 +31,9 @@ for _, member in ipairs(leaving) do
 end
 if not redis.call('SET', P .. 'sweep', session, 'NX', 'PX', pause) then return 1 end
 
--- Ends up to `room` of what a worker held; whether that was all.
-local function release(dead)
+-- Ends up to `room` of what a worker held; whether that was all. Its locks stay for the rest of the
+-- lease: a link that is gone is no proof that its process is, and that may believe in them.
+local function release(dead, rest)
   local held = redis.call('HKEYS', P .. 'w:' .. dead)
   for _, hold in ipairs(held) do
     if room == 0 then return false end
@@ -42,8 +43,14 @@ local function release(dead)
       local connection, group = string.match(name, '^(%d+):(.+)$')
       remove(group_of(group), dead, connection)
     elseif kind == 'l' then
-      if redis.call('HGET', P .. 'l:' .. name, 's') == dead then
-        redis.call('DEL', P .. 'l:' .. name)
+      local lock = P .. 'l:' .. name
+      if redis.call('HGET', lock, 's') == dead then
+        local ends = redis.call('PTTL', lock)
+        if rest <= 0 then
+          redis.call('DEL', lock)
+        elseif ends < 0 or ends > rest then
+          redis.call('PEXPIRE', lock, rest)
+        end
       end
       redis.call('HDEL', P .. 'w:' .. dead, hold)
     else
@@ -69,7 +76,7 @@ for i = 1, #all, 2 do
     redis.call('HSET', missing, worker, text(NOW))
     redis.call('PEXPIRE', missing, FORGET)
   elseif NOW - tonumber(since) >= missing_max then
-    if release(worker) then
+    if release(worker, lease - age) then
       redis.call('HDEL', workers, worker)
       redis.call('HDEL', missing, worker)
     else

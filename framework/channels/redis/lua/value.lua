@@ -28,6 +28,14 @@ local function lost()
   return 'no'
 end
 
+-- Until its time is over it is this session's: a worker that was taken for dead has another one.
+local function hold(lasts)
+  redis.call('HSET', lock, 's', session)
+  redis.call('PEXPIRE', lock, lasts)
+  redis.call('HSET', P .. 'w:' .. session, 'l' .. name, 1)
+  redis.call('PEXPIRE', P .. 'w:' .. session, DAY)
+end
+
 local function unlock(token)
   if redis.call('HGET', lock, 't') ~= token then return lost() end
   redis.call('HDEL', P .. 'w:' .. redis.call('HGET', lock, 's'), 'l' .. name)
@@ -74,16 +82,14 @@ end
 function actions.lock(lasts)
   if redis.call('EXISTS', lock) == 1 then return 'no' end
   local token = number()
-  redis.call('HSET', lock, 't', token, 's', session)
-  redis.call('PEXPIRE', lock, lasts)
-  redis.call('HSET', P .. 'w:' .. session, 'l' .. name, 1)
-  redis.call('PEXPIRE', P .. 'w:' .. session, DAY)
+  redis.call('HSET', lock, 't', token)
+  hold(lasts)
   return 'locked ' .. token
 end
 
 function actions.extend(token, lasts)
   if redis.call('HGET', lock, 't') ~= token then return lost() end
-  redis.call('PEXPIRE', lock, lasts)
+  hold(lasts)
   return 'done 0'
 end
 
