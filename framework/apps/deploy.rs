@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::Check;
-use crate::conf::{MailBackend, Security, Server, Settings};
+use crate::conf::{MailBackend, Security, Settings};
 
 /// Characters a secret key should have, and how many different ones (Django's `security.W009`).
 const KEY_CHARS_MIN: usize = 50;
@@ -19,7 +19,7 @@ const KEY_INSECURE: &str = "django-insecure-";
 pub(super) fn check_settings(settings: &Settings) -> Vec<Check> {
     let mut found = check_headers(&settings.security);
     found.extend(check_https(&settings.security));
-    found.extend(check_sockets(&settings.server));
+    found.extend(check_limits(settings));
     let mut warn = |id, words: &str, hint: &str| found.push(Check::warning(id, words).hint(hint));
     let key_hint = format!("take {KEY_CHARS_MIN} random characters: `openssl rand -hex 32`");
     if is_weak(settings.secret_key.expose()) {
@@ -116,23 +116,29 @@ fn check_https(security: &Security) -> Vec<Check> {
     found
 }
 
-fn check_sockets(server: &Server) -> Option<Check> {
+fn check_limits(settings: &Settings) -> Vec<Check> {
+    let (server, auth) = (&settings.server, &settings.auth);
+    let sockets = "one visitor may take all the WebSockets, or all the time, of a worker";
     let limits = [
-        ("server.message_rate", server.message_rate == 0),
-        ("server.sockets_per_user", server.sockets_per_user == 0),
-        ("server.sockets_per_address", server.sockets_per_address == 0),
+        ("server.message_rate", server.message_rate == 0, sockets),
+        ("server.sockets_per_user", server.sockets_per_user == 0, sockets),
+        ("server.sockets_per_address", server.sockets_per_address == 0, sockets),
+        (
+            "auth.login_attempts",
+            auth.login_attempts == 0,
+            "anybody may try passwords as fast as they are hashed",
+        ),
+        (
+            "auth.password_reset_mails",
+            auth.password_reset_mails == 0,
+            "anybody may fill somebody's letter box",
+        ),
     ];
-    let off: Vec<&str> =
-        limits.iter().filter(|(_, is_off)| *is_off).map(|(name, _)| *name).collect();
-    if off.is_empty() {
-        return None;
-    }
-    let words = format!(
-        "{} is 0: one visitor may take all the WebSockets, or all the time, of a worker",
-        off.join(", ")
-    );
-    let hint = "leave it out, or say how many are more than anybody needs";
-    Some(Check::warning("security.W102", words).hint(hint))
+    let off = limits.into_iter().filter(|(_, is_off, _)| *is_off).map(|(name, _, what)| {
+        let hint = "leave it out, or say how many are more than anybody needs";
+        Check::warning("security.W102", format!("{name} is 0: {what}")).hint(hint)
+    });
+    off.collect()
 }
 
 fn is_weak(key: &str) -> bool {

@@ -59,8 +59,9 @@ pub struct Server {
     /// Refused with 429.
     pub sockets_per_user: usize,
     /// WebSockets of one address (IPv6: of one /64) in a worker; 0: any number. Refused with 429.
-    /// Addresses of this machine itself do not count: they are of a proxy nobody told us of, whose
-    /// visitors are many, or of tests.
+    /// Addresses of this machine itself do not count, nor private ones while neither
+    /// `proxy_headers` nor `proxy_protocol` lists any: such a one may be a proxy nobody told us of,
+    /// whose visitors are many. One with a public address has to be listed.
     pub sockets_per_address: usize,
     /// Requests a worker answers at once. Who waits for others to say something (a WebSocket, a
     /// stream, a long poll) does not count, nor does a request while its body is waited for.

@@ -236,9 +236,13 @@ pub struct Http {
     /// Where that is made; empty is the system's folder for such files.
     pub file_upload_temp_dir: PathBuf,
     /// Bytes of all forms that one process holds in memory while they are read, and of their files
-    /// as long as a view has them; what comes beyond is told 503.
+    /// as long as a view has them; what comes beyond is told 503. The first 16 KiB of each form do
+    /// not count, but have as much room of their own. One address (as for
+    /// `server.sockets_per_address`) has an eighth, or what one form may take if that is more.
+    /// Other bodies (`Json`, `Bytes`) are bounded by `data_upload_max_memory_size` each, not
+    /// together.
     pub form_memory_max: u64,
-    /// The same of files on the disk.
+    /// The same of files on the disk: of one process, so workers have as many times as much.
     pub form_disk_max: u64,
     /// Longest that reading a form may take, with its files, seconds; beyond it the answer is 408.
     pub form_timeout: u64,
@@ -416,8 +420,8 @@ pub struct Auth {
     /// How long the link of a password reset is good for, seconds (three days).
     pub password_reset_timeout: u64,
     /// Letters with such a link to one address within an hour; ten times as many asked for from one
-    /// network address. Who asks beyond that gets the same answer, and nobody a letter. 0: as many
-    /// as anybody likes.
+    /// network address (as for `server.sockets_per_address`). Who asks beyond that gets the same
+    /// answer, and nobody a letter; the log says so once. 0: as many as anybody likes.
     pub password_reset_mails: u32,
     /// argon2id memory, KiB (OWASP's minimum: 19456).
     pub argon2_memory_kib: u32,

@@ -291,6 +291,10 @@ fn values_that_cannot_work_name_their_place() {
         check_error(&format!("debug = true\n{text}"), &format!("here/settings.toml:3: {expected}"));
     };
     check("[server]\ntimeout = 0", "server.timeout must be more than 0");
+    for limit in ["form_memory_max", "form_disk_max", "form_timeout"] {
+        let refused = format!("http.{limit} must be more than 0");
+        check(&format!("[http]\n{limit} = 0"), &refused);
+    }
     check("[server]\nworkers = 9999", "server.workers is more than 1024");
     check("[server]\nbind = []", "server.bind names no address");
     check("[static]\nurl = \"static\"", "static.url must begin and end with a slash");

@@ -10,7 +10,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::uploads::{self, UploadedFile};
 use crate::error::{Error, Result};
-use crate::http::{bad_request, boundary, check_field_count, pairs, whole_form};
+use crate::http::{
+    Held, bad_request, boundary, check_field_count, pairs, remote_address, whole_form,
+};
 use crate::site::Site;
 
 /// The fields of a form, each with the values it was sent with, in order (Django's `QueryDict`),
@@ -128,19 +130,21 @@ impl FormData {
         if request.method() != Method::POST {
             return Ok(Self::default());
         }
+        let address = remote_address(request.extensions());
         let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let kind = kind.unwrap_or_default();
         let (essence, parameters) = kind.split_once(';').unwrap_or((kind, ""));
         match essence.trim().to_ascii_lowercase().as_str() {
             "application/x-www-form-urlencoded" => {
-                let body = whole_form(site, request.into_body()).await?;
+                let body = whole_form(site, address, request.into_body()).await?;
                 check_field_count(site.settings(), &body)?;
                 Ok(Self::parse(&body))
             }
             "multipart/form-data" => {
                 let boundary = boundary(parameters)
                     .ok_or_else(|| bad_request("a multipart form without a boundary"))?;
-                uploads::read(site, &boundary, request.into_body(), takes_files).await
+                let held = Held::new(site, address);
+                uploads::read(site, held, &boundary, request.into_body(), takes_files).await
             }
             _ => Ok(Self::default()),
         }

@@ -254,11 +254,12 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 /// comes too slowly (408), or other forms have all the room (503).
 pub(super) async fn read(
     site: &Site,
+    held: Held,
     boundary: &str,
     body: Body,
     takes_files: bool,
 ) -> Result<FormData> {
-    let reading = Reading::new(site, takes_files);
+    let reading = Reading::new(site, held, takes_files);
     in_time(&site.settings().http, reading.read(boundary, body)).await
 }
 
@@ -297,7 +298,7 @@ struct Spool {
 }
 
 impl<'l> Reading<'l> {
-    fn new(site: &'l Site, takes_files: bool) -> Self {
+    fn new(site: &'l Site, held: Held, takes_files: bool) -> Self {
         Self {
             limits: &site.settings().http,
             form: FormData::default(),
@@ -307,7 +308,7 @@ impl<'l> Reading<'l> {
             file_bytes: 0,
             part: Part::Nothing,
             takes_files,
-            held: Arc::new(Held::new(site)),
+            held: Arc::new(held),
         }
     }
 

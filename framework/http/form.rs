@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
 
-use super::{bad_request, too_large, whole_form};
+use super::{bad_request, remote_address, too_large, whole_form};
 use crate::conf::Settings;
 use crate::error::{Error, Result};
 use crate::site::Site;
@@ -26,7 +26,7 @@ impl<T: DeserializeOwned> FromRequest<Site> for Form<T> {
 
     async fn from_request(request: axum::extract::Request, site: &Site) -> Result<Self> {
         let (parts, body) = request.into_parts();
-        let form = whole_form(site, body).await?;
+        let form = whole_form(site, remote_address(&parts.extensions), body).await?;
         check_field_count(site.settings(), &form)?;
         let request = axum::extract::Request::from_parts(parts, Body::from(form));
         match axum::extract::Form::from_request(request, site).await {

@@ -23,6 +23,7 @@ mod room;
 mod shortcuts;
 #[cfg(test)]
 mod tests;
+mod visitor;
 
 pub use axum::extract::{Json, Query};
 pub use axum::response::{IntoResponse, Response};
@@ -47,3 +48,4 @@ pub use request::{Proxied, Request, Secure};
 pub(crate) use request::{Seen, remote_address};
 pub(crate) use room::{Held, in_time, whole_form};
 pub use shortcuts::{get_list_or_404, get_object_or_404};
+pub(crate) use visitor::{bounded_network, network};

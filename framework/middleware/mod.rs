@@ -33,4 +33,6 @@ pub use panic::caught;
 pub use request_values::request_values;
 pub use slash::Slashed;
 pub use throttle::Throttle;
-pub(crate) use throttle::{Said, address_of, admit, ask, count, counter};
+pub(crate) use throttle::{
+    Said, address_of, admit, ask, bounded_address_of, count, counter, forget,
+};

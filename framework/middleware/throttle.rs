@@ -15,7 +15,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::channels::{Counted, GroupName};
 use crate::error::Result;
-use crate::http::{Request, too_many_requests};
+use crate::http::{Request, bounded_network, network, too_many_requests};
 use crate::site::Site;
 use crate::urls::{Matched, Route};
 
@@ -144,14 +143,9 @@ pub(crate) fn address_of(request: &Request) -> Option<String> {
     request.remote_address().map(network)
 }
 
-fn network(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-    }
+/// The same where the site has said nothing about how many visitors an address has.
+pub(crate) fn bounded_address_of(request: &Request) -> Option<String> {
+    bounded_network(&request.settings().server, request.remote_address())
 }
 
 /// The name of a counter; what is counted stands in it as a hash.
@@ -175,6 +169,18 @@ pub(crate) async fn count(
             Some(own.count(counter, by, window))
         }
         Said::Away => None,
+    }
+}
+
+/// Counts nothing any more of what was counted, in the data store or here.
+pub(crate) async fn forget(site: &Site, counter: &str, window: Duration) {
+    let values = site.values();
+    let known = ask(site, values.count(counter, 0, window)).await.told();
+    if let Some(known) = known.filter(|known| known.value > 0) {
+        ask(site, values.count(counter, -known.value, window)).await;
+    }
+    if let Some(own) = site.kept::<Own>() {
+        own.forget(counter);
     }
 }
 
@@ -205,7 +211,7 @@ pub(crate) async fn ask<T>(site: &Site, asked: impl Future<Output = Result<T>>) 
     }
     let error = match timeout(STORE_WAIT, asked).await {
         Ok(Ok(said)) => return Said::Told(said),
-        Ok(Err(error)) if !error.is_layer_unavailable() => return Said::Full,
+        Ok(Err(error)) if error.is_store_full() => return Said::Full,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the data store takes too long".to_owned(),
     };
@@ -226,7 +232,7 @@ struct Own {
 
 impl Own {
     fn count(&self, counter: &str, by: i64, window: Duration) -> Counted {
-        let (place, now) = (self.hasher.hash_one(counter) % OWN_COUNTERS, Instant::now());
+        let (place, now) = (self.place(counter), Instant::now());
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         let (value, end) = counters.entry(place).or_insert((0, now + window));
         if *end <= now {
@@ -234,6 +240,15 @@ impl Own {
         }
         *value = value.saturating_add(by);
         Counted { value: *value, left: *end - now }
+    }
+
+    fn forget(&self, counter: &str) {
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.remove(&self.place(counter));
+    }
+
+    fn place(&self, counter: &str) -> u64 {
+        self.hasher.hash_one(counter) % OWN_COUNTERS
     }
 
     /// Says it now and then.
@@ -275,19 +290,7 @@ impl fmt::Debug for Throttle {
 mod tests {
     use std::time::Duration;
 
-    use super::{OWN_COUNTERS, Own, network};
-
-    #[test]
-    fn addresses_are_counted_by_customer() {
-        for (address, counted) in [
-            ("203.0.113.7", "203.0.113.7"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-            ("2001:db8:1:2::", "2001:db8:1:2::/64"),
-            ("::1", "0:0:0:0::/64"),
-        ] {
-            assert_eq!(network(address.parse().unwrap()), counted);
-        }
-    }
+    use super::{OWN_COUNTERS, Own};
 
     #[tokio::test(start_paused = true)]
     async fn what_the_store_has_no_room_for_is_counted_in_a_bounded_place() {
@@ -300,6 +303,8 @@ mod tests {
         }
         assert!(own.counters.lock().unwrap().len() as u64 <= OWN_COUNTERS);
         assert!(own.count("ann", 0, window).value >= 3);
+        own.forget("ann");
+        assert_eq!(own.count("ann", 1, window).value, 1, "who got in is counted no more");
         tokio::time::advance(window).await;
         assert_eq!(own.count("ann", 1, window).value, 1);
     }

@@ -23,7 +23,7 @@ use super::{Consumer, Socket, deflate};
 use crate::channels::Mark;
 use crate::error::Error;
 use crate::http::{Request, mark, not_found, too_many_requests};
-use crate::middleware::{address_of, is_allowed_origin};
+use crate::middleware::{bounded_address_of, is_allowed_origin};
 use crate::site::Site;
 use crate::urls::{Route, path};
 
@@ -192,9 +192,8 @@ pub(super) fn claim(socket: &Socket) -> bool {
     let (request, place) = (socket.request(), socket.place());
     let server = &request.settings().server;
     let may = |mark: Mark, max: usize| max == 0 || place.claim(mark, max);
-    let is_own = request.remote_address().is_some_and(|address| address.is_loopback());
-    let address = address_of(request).filter(|_| !is_own);
-    let address = address.map(|address| Mark::new(&format!("address {address}")));
+    let address =
+        bounded_address_of(request).map(|address| Mark::new(&format!("address {address}")));
     address.is_none_or(|mark| may(mark, server.sockets_per_address))
         && socket.connection().marks().iter().all(|mark| may(*mark, server.sockets_per_user))
 }

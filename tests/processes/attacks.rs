@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use hulse_tests::{Program, Pulse, Reply, Surroundings, Visitor, Wire};
@@ -464,6 +464,18 @@ async fn no_mutated_request_is_an_error_of_the_site() {
     assert_eq!(pulse.stop().await, 0);
 }
 
+/// Processor time the workers have used.
+fn cpu_time(pulse: &Pulse) -> Duration {
+    let ticks = pulse.workers().into_iter().map(|worker| {
+        let path = format!("/proc/{}/stat", worker.as_raw_nonzero());
+        let stat = fs::read_to_string(path).expect("it lives");
+        let (_, behind_name) = stat.rsplit_once(')').expect("a name in brackets");
+        let fields = behind_name.split_whitespace().skip(11).take(2);
+        fields.map(|ticks| ticks.parse::<u64>().expect("a number")).sum::<u64>()
+    });
+    Duration::from_millis(ticks.sum::<u64>() * 10)
+}
+
 fn peak_kib(process: Pid) -> u64 {
     let path = format!("/proc/{}/status", process.as_raw_nonzero());
     let status = fs::read_to_string(path).expect("it lives");
@@ -500,21 +512,21 @@ async fn costly_bodies_take_linear_time_and_bounded_memory() {
     for size in [600_000, 2_400_000] {
         let mut times = Vec::new();
         for (kind, body) in costly(size) {
-            let begun = Instant::now();
+            let begun = cpu_time(&pulse);
             let lines = [kind, "COOKIE", header];
             let posts = (0..at_once).map(|_| browser.ask("POST /form/", &lines, &body));
             for reply in join_all(posts).await {
                 assert!([200, 400, 413].contains(&reply.status), "{kind}: {}", reply.status);
             }
-            times.push(begun.elapsed());
+            times.push(cpu_time(&pulse) - begun);
         }
         took.push(times);
     }
     let grown = pulse.workers().into_iter().map(peak_kib).max().unwrap() - before;
     println!("{took:?}, {grown} KiB more");
     for (small, large) in took[0].iter().zip(&took[1]) {
-        // What is quadratic takes minutes; a machine that builds beside it, a second or two.
-        let bound = *small * 8 + Duration::from_secs(4);
+        // Quadratic is sixteen times. The kernel counts in hundredths of a second.
+        let bound = *small * 8 + Duration::from_millis(200);
         assert!(*large < bound, "four times as much: {small:?}, then {large:?}");
     }
     assert!(grown < 64 * 1024, "{grown} KiB");

@@ -62,6 +62,25 @@ async fn check_deploy_finds_nothing_in_the_readme_s_production_settings() {
 }
 
 #[tokio::test]
+async fn check_deploy_names_limits_that_are_off() {
+    let limits = [
+        ("HULSE_SERVER__MESSAGE_RATE", "server.message_rate"),
+        ("HULSE_SERVER__SOCKETS_PER_USER", "server.sockets_per_user"),
+        ("HULSE_SERVER__SOCKETS_PER_ADDRESS", "server.sockets_per_address"),
+        ("HULSE_AUTH__LOGIN_ATTEMPTS", "auth.login_attempts"),
+        ("HULSE_AUTH__PASSWORD_RESET_MAILS", "auth.password_reset_mails"),
+    ];
+    let mut site = deployed();
+    let off = limits.map(|(name, _)| (name.to_owned(), "0".to_owned()));
+    site.1.environment.extend(off);
+    let (code, said, _) = check(&site, &["--fail-level", "WARNING"]).await;
+    assert_eq!(code, Some(1), "{said}");
+    for (_, setting) in limits {
+        assert!(said.contains(&format!("warning security.W102: {setting} is 0: ")), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn check_tells_only_what_is_about_the_tags() {
     let site = (site_folder_of(Program::Djchat), Surroundings::default());
     let (code, said, _) = check(&site, &["--tag", "urls", "--fail-level", "debug"]).await;

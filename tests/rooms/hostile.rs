@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use hulse::conf::Settings;
 use hulse::contrib::auth::{self, User};
 use hulse::contrib::sessions;
@@ -77,6 +78,15 @@ static HOLDING: LazyLock<tokio::sync::Semaphore> = LazyLock::new(|| tokio::sync:
 
 /// How many are there.
 static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// One test at a time has some held there.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+async fn until_held(count: usize) {
+    while HELD.load(Ordering::SeqCst) < count {
+        tokio::task::yield_now().await;
+    }
+}
 
 /// Has its files until it may go on.
 async fn hold(form: FormData) -> Result<String> {
@@ -261,9 +271,12 @@ async fn a_page_that_wants_no_files_reads_none() {
 
 #[tokio::test]
 async fn all_forms_together_have_so_much_room() {
+    let _alone = ALONE.lock().await;
+    HELD.store(0, Ordering::SeqCst);
     let site = TestSite::with(project(), |settings| {
         settings.http.file_upload_max_memory_size = 100_000;
-        settings.http.form_memory_max = 400_000;
+        // Four times what stands behind the first 16 KiB of 90,000 bytes.
+        settings.http.form_memory_max = 300_000;
         settings.http.form_disk_max = 1_000_000;
     })
     .await;
@@ -271,11 +284,6 @@ async fn all_forms_together_have_so_much_room() {
     let (some, most) = (vec![b'x'; 90_000], vec![b'x'; 700_000]);
     let post = |files: Vec<u8>| client.post("/hold/", &[]).body(MULTIPART, files).into_future();
     let held = HOLDING.acquire().await.unwrap();
-    let until_held = async |count| {
-        while HELD.load(Ordering::SeqCst) < count {
-            tokio::task::yield_now().await;
-        }
-    };
     // On the disk there is room for one of them, in memory for four small ones.
     let first = tokio::spawn(post(multipart(&[("a", &most)])));
     until_held(1).await;
@@ -285,6 +293,8 @@ async fn all_forms_together_have_so_much_room() {
     post(multipart(&[("a", &some)])).await.assert_status(503);
     let long = "x".repeat(100_000);
     client.post("/accounts/login/", &[("username", &long)]).await.assert_status(503);
+    // A form that is all beginning has room all the same.
+    client.post("/accounts/login/", &[("username", "ann")]).await.assert_status(200);
     drop(held);
     assert_eq!(first.await.unwrap().text(), "1");
     for one in small {
@@ -295,6 +305,39 @@ async fn all_forms_together_have_so_much_room() {
         post(multipart(&[("a", &most), ("b", &some)])).await.assert_status(200);
         client.post("/accounts/login/", &[("username", &long)]).await.assert_status(200);
     }
+}
+
+#[tokio::test]
+async fn one_address_has_its_part_of_that_room() {
+    let _alone = ALONE.lock().await;
+    HELD.store(0, Ordering::SeqCst);
+    let site = TestSite::with(project(), |settings| {
+        settings.http.file_upload_max_memory_size = 10_000;
+        settings.http.body_bytes_max = 100_000;
+        settings.http.form_disk_max = 800_000;
+    })
+    .await;
+    let large = vec![b'x'; 90_000];
+    let post = |address: &str| {
+        let client = site.client().at_address(address.parse().unwrap());
+        client.post("/hold/", &[]).body(MULTIPART, multipart(&[("a", &large)])).into_future()
+    };
+    let held = HOLDING.acquire().await.unwrap();
+    let mut on_their_way = vec![tokio::spawn(post("2001:db8:1:2::3"))];
+    until_held(1).await;
+    post("2001:db8:1:2::4").await.assert_status(503);
+    let stranger = site.client().at_address("2001:db8:1:2::3".parse().unwrap());
+    stranger.post("/accounts/login/", &[("username", "ann")]).await.assert_status(200);
+    // The next network, and what may be a proxy nobody told us of.
+    for address in ["2001:db8:1:3::3", "127.0.0.1", "127.0.0.1", "10.0.0.1", "10.0.0.1"] {
+        on_their_way.push(tokio::spawn(post(address)));
+        until_held(on_their_way.len()).await;
+    }
+    drop(held);
+    for one in on_their_way {
+        assert_eq!(one.await.unwrap().text(), "1");
+    }
+    post("2001:db8:1:2::4").await.assert_status(200);
 }
 
 #[tokio::test]
@@ -379,6 +422,29 @@ async fn every_refused_login_takes_the_same_time() {
     let least = medians.iter().map(|(time, _)| *time).fold(f64::MAX, f64::min);
     let most = medians.iter().map(|(time, _)| *time).fold(0.0, f64::max);
     assert!(most / least < 1.7, "{medians:?}");
+}
+
+#[tokio::test]
+async fn a_crowd_of_cheap_logins_hides_no_dear_one() {
+    let site = TestSite::with(project(), |settings| settings.auth.login_attempts = 0).await;
+    let mut dora = User::create_user(&site, "dora", "", None).await.unwrap();
+    let hash = "pbkdf2_sha256$60000$salt$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    dora.password = hash.into();
+    dora.save(&site).await.unwrap();
+    let sign_in = async |name: &str| {
+        let form = [("username", name), ("password", "something else")];
+        let begun = Instant::now();
+        site.client().post("/accounts/login/", &form).await.assert_status(200);
+        begun.elapsed()
+    };
+    sign_in("nobody").await;
+    let mut dear = [sign_in("dora").await, sign_in("dora").await, sign_in("dora").await];
+    dear.sort();
+    for _ in 0..3 {
+        join_all((0..50).map(|_| sign_in("nobody"))).await;
+    }
+    let took = sign_in("nobody").await;
+    assert!(took > dear[0] / 2, "{took:?} of {dear:?}");
 }
 
 /// The text of all sources below `folder`.

@@ -246,6 +246,23 @@ async fn who_changes_a_password_joins_again_as_who_he_was() {
 }
 
 #[tokio::test]
+async fn a_login_that_asks_for_another_protocol_is_a_login_all_the_same() {
+    let site = site().await;
+    let ann = ann(&site).await;
+    let client = signed_in(&site, &ann).await;
+    client.post("/new-password/", &[]).await.assert_contains("changed");
+    for protocol in ["h2c", "websocket"] {
+        let mut socket = client.socket("/stream/").await;
+        socket.send_json(&json!({ "join": "staff" })).await;
+        assert_eq!(frame(&mut socket).await["joined"], "staff", "{protocol}");
+        let again = [("username", "ann"), ("password", "something new")];
+        let login = client.post("/accounts/login/", &again).header("upgrade", protocol);
+        login.header("connection", "upgrade").await.assert_status(302);
+        comes_again(socket).await;
+    }
+}
+
+#[tokio::test]
 async fn a_copy_of_a_cookie_from_before_closes_nothing_that_was_opened_since() {
     let site = TestSite::with(project(&Signs::default()), |settings| {
         settings.sessions.engine = SessionEngine::SignedCookies;

@@ -309,8 +309,10 @@ async fn a_user_or_an_address_has_only_so_many_sockets() {
     drop((second, others));
     // Behind an address of this machine there is a proxy nobody told us of, and all visitors.
     let mut behind = Vec::new();
-    for _ in 0..5 {
-        behind.push(at(&site, "127.0.0.1").socket("/echo/").await);
+    for address in ["127.0.0.1", "10.0.0.7", "fd00::7"] {
+        for _ in 0..5 {
+            behind.push(at(&site, address).socket("/echo/").await);
+        }
     }
     let limits = hulse::conf::Server::default();
     assert!(limits.message_rate > 0 && limits.sockets_per_user > 0);

@@ -22,7 +22,7 @@ use futures_util::future::join_all;
 use super::models::normalize_username;
 use crate::error::Result;
 use crate::http::{Request, too_many_requests};
-use crate::middleware::{Said, address_of, ask, count, counter};
+use crate::middleware::{Said, address_of, ask, count, counter, forget};
 
 /// How long attempts are counted together.
 const WINDOW: Duration = Duration::from_secs(3600);
@@ -138,11 +138,11 @@ impl Attempt {
     /// The attempt was right: it counts no more, nor do those before it from this address.
     pub(super) async fn succeed(self, request: &Request) {
         for limit in &self.limits {
-            let by = match limit.is_pair {
-                true => count(request, &limit.counter, 0, WINDOW).await.map_or(0, |now| now.value),
-                false => 1,
-            };
-            count(request, &limit.counter, -by, WINDOW).await;
+            if limit.is_pair {
+                forget(request, &limit.counter, WINDOW).await;
+            } else {
+                count(request, &limit.counter, -1, WINDOW).await;
+            }
         }
         self.open(request).await;
         if let Some(known) = self.known.filter(|_| !self.limits.is_empty()) {

@@ -10,10 +10,10 @@
 //!
 //! Not all hashes cost the same: those of another hasher, or of settings from before, tell by their
 //! time that there is such an account. So who is refused waits as long as the dearest took that was
-//! computed here lately; nobody's thread is kept for that.
+//! computed here within half an hour; nobody's thread is kept for that. The first such comparison
+//! of a process, and the first behind half an hour without, still tell.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,6 +34,9 @@ const NICE: i32 = 5;
 /// Most threads that a worker has without a word.
 const SHARE_MAX: usize = 2;
 
+/// How long a comparison is known at least, and half of how long at most.
+const LATELY: Duration = Duration::from_secs(1800);
+
 /// Longest that somebody who is refused waits for that.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -48,8 +51,34 @@ struct Hashing {
     /// client that goes away does not stop argon2.
     admitted: Arc<Semaphore>,
     cost: Cost,
-    /// What the dearest comparison took, nanoseconds; a 64th less with each since then.
-    dearest: AtomicU64,
+    dearest: Mutex<Dearest>,
+}
+
+/// What the dearest comparisons took: by time, as a crowd of cheap ones is had for nothing.
+#[derive(Debug)]
+struct Dearest {
+    /// Since when `now` counts.
+    since: Instant,
+    now: Duration,
+    /// In the half hour before.
+    before: Duration,
+}
+
+impl Dearest {
+    fn new(since: Instant) -> Self {
+        Self { since, now: Duration::ZERO, before: Duration::ZERO }
+    }
+
+    /// Takes note of one; what the dearest took lately.
+    fn note(&mut self, took: Duration, at: Instant) -> Duration {
+        let gone = at.saturating_duration_since(self.since);
+        if gone >= LATELY {
+            let before = if gone < 2 * LATELY { self.now } else { Duration::ZERO };
+            *self = Self { before, ..Self::new(at) };
+        }
+        self.now = self.now.max(took);
+        self.now.max(self.before)
+    }
 }
 
 impl Hashing {
@@ -72,7 +101,8 @@ impl Hashing {
                 }
             }
             let admitted = Arc::new(Semaphore::new(places));
-            Self { jobs, admitted, cost: Cost::of(settings), dearest: AtomicU64::new(0) }
+            let dearest = Mutex::new(Dearest::new(Instant::now()));
+            Self { jobs, admitted, cost: Cost::of(settings), dearest }
         })
     }
 
@@ -144,13 +174,34 @@ pub(super) async fn verify(site: &Site, password: &str, stored: Option<String>) 
         Ok((verdict, begun.elapsed()))
     };
     let (verdict, took) = pool.run(work).await?;
-    let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-    let known = pool.dearest.load(Ordering::Relaxed);
-    let dearest = nanoseconds.max(known - known / 64);
-    // Of two at once the last counts, which is near enough.
-    pool.dearest.store(dearest, Ordering::Relaxed);
+    let dearest = {
+        let mut dearest = pool.dearest.lock().unwrap_or_else(PoisonError::into_inner);
+        dearest.note(took, Instant::now())
+    };
     if matches!(verdict, Ok(Verdict::Wrong)) {
-        sleep(Duration::from_nanos(dearest).saturating_sub(took).min(PATIENCE)).await;
+        sleep(dearest.saturating_sub(took).min(PATIENCE)).await;
     }
     verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Dearest, LATELY};
+
+    #[test]
+    fn the_dearest_is_known_for_half_an_hour_however_many_cheap_ones_follow() {
+        let (begun, ms) = (Instant::now(), Duration::from_millis);
+        let mut dearest = Dearest::new(begun);
+        assert_eq!(dearest.note(ms(1), begun), ms(1));
+        assert_eq!(dearest.note(ms(90), begun + LATELY / 2), ms(90));
+        let end = begun + LATELY * 3 / 2;
+        for number in 0..10_000 {
+            let at = begun + LATELY / 2 + LATELY * number / 10_000;
+            assert_eq!(dearest.note(ms(1), at), ms(90));
+        }
+        assert_eq!(dearest.note(ms(1), end + LATELY), ms(1));
+        assert_eq!(dearest.note(ms(1), end + LATELY * 9), ms(1));
+    }
 }

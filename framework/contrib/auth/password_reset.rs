@@ -27,7 +27,7 @@ use crate::error::Result;
 use crate::forms::{Form, TextForm};
 use crate::http::{Path, Request, Response, redirect, render, render_to_string};
 use crate::mail::Message;
-use crate::middleware::{address_of, count, counter};
+use crate::middleware::{bounded_address_of, count, counter};
 use crate::models::validators;
 
 /// What stands in the place of the token once that is in the session. Django's word.
@@ -82,11 +82,19 @@ async fn is_admitted(request: &Request, email: &str) -> bool {
         return true;
     }
     let to = Some((counter("password reset to", &fold_email(email)), most));
-    let from = address_of(request).map(|from| counter("password reset from", &from));
+    let from = bounded_address_of(request).map(|from| counter("password reset from", &from));
     let limits = to.into_iter().chain(from.map(|from| (from, most * FACTOR)));
     let counted = limits.map(|(counter, most)| async move {
         // While the data store is away letters go out: nobody knows of how many.
-        count(request, &counter, 1, WINDOW).await.is_none_or(|counted| counted.value <= most)
+        let counted = count(request, &counter, 1, WINDOW).await.map_or(0, |counted| counted.value);
+        if counted == most + 1 {
+            tracing::warn!(
+                most,
+                "letters to reset a password are held back for an hour: there were too many to \
+                 one address, or asked for from one (auth.password_reset_mails)"
+            );
+        }
+        counted <= most
     });
     join_all(counted).await.into_iter().all(|is_below| is_below)
 }

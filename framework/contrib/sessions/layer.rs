@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{SET_COOKIE, UPGRADE};
-use http::{HeaderValue, StatusCode};
+use http::header::SET_COOKIE;
+use http::{HeaderValue, Method, StatusCode};
 use tower_sessions::cookie::time::{Duration, OffsetDateTime};
 use tower_sessions::cookie::{Cookie, SameSite};
 use tower_sessions::session::Id;
@@ -19,6 +19,7 @@ use crate::conf;
 use crate::error::Result;
 use crate::http::{Beside, Reading, Request, vary};
 use crate::site::Site;
+use crate::sockets::is_handshake;
 use crate::urls::Matched;
 
 /// On the way out: saves the session if it was changed, and sets its cookie.
@@ -99,7 +100,7 @@ impl Touched {
             if request.beside().is_some_and(Beside::is_answered) {
                 touched.store.set_answered();
             }
-            if request.headers().contains_key(UPGRADE) {
+            if request.method() == Method::GET && is_handshake(request.headers()) {
                 touched.store.set_handshake();
             }
             touched

@@ -33,7 +33,7 @@ pub(super) async fn token(seen: &Request, body: Body) -> Result<(Option<String>,
 }
 
 async fn urlencoded(seen: &Request, body: Body) -> Result<(Option<String>, Body)> {
-    let form = whole_form(seen.site(), body).await?;
+    let form = whole_form(seen.site(), seen.remote_address(), body).await?;
     check_field_count(seen.settings(), &form)?;
     let token = pairs(&form).find(|(name, _)| name == FIELD).map(|(_, value)| value.into_owned());
     Ok((token, Body::from(form)))
@@ -44,7 +44,7 @@ async fn multipart(
     boundary: &str,
     mut body: Body,
 ) -> Result<(Option<String>, Body)> {
-    let (held, mut read) = (Held::new(seen.site()), Vec::new());
+    let (held, mut read) = (Held::new(seen.site(), seen.remote_address()), Vec::new());
     let mut search_at = 1024;
     let mut token = None;
     while let Some(data) = next_data(&mut body).await? {

@@ -258,6 +258,13 @@ async fn nobody_s_letter_box_is_filled_and_nobody_hears_of_it() {
     assert_eq!(site.outbox().len(), 4);
     ask(&at("198.51.100.8"), "bob@example.org").await;
     assert_eq!(site.outbox().len(), 5);
+    // A neighbour may be a proxy nobody told us of, and all visitors.
+    user(&site, "cleo").await;
+    for number in 0..30 {
+        ask(&at("10.0.0.7"), &format!("nobody{number}@example.com")).await;
+    }
+    ask(&at("10.0.0.7"), "cleo@example.org").await;
+    assert_eq!(site.outbox().len(), 6);
 }
 
 #[tokio::test]

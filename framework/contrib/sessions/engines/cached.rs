@@ -133,7 +133,9 @@ impl Cached {
             let mut listed: Vec<Listed> = listed.unwrap_or_default();
             // Ends are put off without a word to the list.
             listed.retain(|known| known.end + age > Utc::now());
+            // Before the list is without them: who is stopped between leaves none open off it.
             let oldest = self.make_room(owner, &mut listed).await?;
+            self.end_all(oldest).await?;
             listed.push(Listed { handle: new.handle.clone(), end: new.end });
             let bytes = serde_json::to_vec(&listed)?;
             let last = listed.iter().map(|known| known.end + age).max();
@@ -143,7 +145,7 @@ impl Cached {
                 None => values.add(&name, bytes, lasts).await?.is_some(),
             };
             if is_done {
-                return self.end_all(oldest).await;
+                return Ok(());
             }
         }
         Err(Error::new("listing a session: others were always quicker"))
