@@ -238,10 +238,10 @@ async fn who_is_alone_behind_a_cut_wire_has_ended_when_another_goes_on() {
         let mut there = start("alone", &["-w", "1", "--data-store", &near]).await;
         assert!(!there.log().contains("is at work"), "{}", there.log());
         let cut = Instant::now();
-        network.freeze();
         if is_closed {
             network.cut();
         }
+        network.freeze();
         there.said("service clock is at work").await;
         println!("another one goes on {:?} after the cut ({is_closed})", cut.elapsed());
         assert!(here.log().contains("another one may be at work"), "{}", here.log());

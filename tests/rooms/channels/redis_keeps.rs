@@ -82,8 +82,8 @@ async fn a_cut_link_leaves_its_locks_to_a_holder_who_may_live() {
     let far = worker(&url.replace(&server.host(), network.host())).await;
     let lasts = Duration::from_secs(60);
     let held = far.values().lock("job", lasts).await.unwrap().expect("it is free");
-    network.freeze();
     network.cut();
+    network.freeze();
     // It is taken for dead, but five seconds from its last word its lock is nobody else's.
     says(&server, HOLDS, 0).await;
     let left = "for _, k in ipairs(redis.call('KEYS', '*:l:*')) do local left = \
