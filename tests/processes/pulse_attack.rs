@@ -50,21 +50,26 @@ async fn bystanders(pulse: &Pulse, time: Duration) -> Duration {
     took[took.len() * 99 / 100]
 }
 
+/// What others may wait, of a hundred the longest, on a machine that is busy with other tests.
+const BUSY_P99: Duration = Duration::from_millis(250);
+
 #[tokio::test]
 async fn slow_senders_do_not_slow_the_others_down() {
     let attackers = sized(300, 2000);
     let pulse = Pulse::start_testsite(&["-w", "2", "--header-timeout", "30"]).await;
     let time = Duration::from_secs(1);
-    // Both share two cores with other tests, so it is the median of five tries: three are good.
+    // A second shows nothing about a machine that others use, so twice is for the full size, which
+    // is run alone: the median of five tries. Beside other tests it is a bound.
+    let (wanted, least) = if attackers < 2000 { (1, BUSY_P99) } else { (3, Duration::ZERO) };
     let (mut tries, mut good) = (Vec::new(), 0);
-    while good < 3 {
+    while good < wanted {
         let alone = bystanders(&pulse, time).await;
         // Each sends a byte a second.
         let slow = Holder::start(pulse.address(), attackers, "slow").await;
         let attacked = bystanders(&pulse, time).await;
         drop(slow);
         println!("{attackers} slow senders: p99 {alone:?} without, {attacked:?} with them");
-        good += usize::from(attacked < alone * 2);
+        good += usize::from(attacked < least.max(alone * 2));
         tries.push((alone, attacked));
         assert!(tries.len() < good + 3, "twice as long, or more: {tries:?}");
     }
@@ -149,7 +154,7 @@ async fn readers_that_do_not_read_are_cut_off_and_cost_no_memory() {
         grown / 1024
     );
     assert!(grown < 64 << 20, "{grown} bytes");
-    assert!(p99 < Duration::from_millis(250), "{p99:?}");
+    assert!(p99 < BUSY_P99, "{p99:?}");
 }
 
 /// A WebSocket that has been accepted.

@@ -65,7 +65,9 @@ impl Listeners {
         while (self.shared.delays.borrow().len() as u64) < count {
             if Instant::now() > end {
                 let came = self.shared.delays.borrow().len();
-                return Err(format!("{came} of {count} deliveries came").into());
+                let lost = self.shared.lost.get();
+                let told = format!("{came} of {count} deliveries came, {lost} sockets were closed");
+                return Err(told.into());
             }
             tokio::time::sleep(LOOK).await;
         }

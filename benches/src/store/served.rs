@@ -62,7 +62,7 @@ impl Server {
         // Which worker accepts a connection is chance, though the idle ones go first.
         for _ in 0..64 * self.workers {
             let mut stream = AsyncReader::new(TcpStream::connect(&self.address).await?);
-            let (process, _) = ask(&mut stream, "/pace/0/1/1/", &self.address).await?;
+            let (process, _) = ask(&mut stream, "/publish/0/0/1/", &self.address).await?;
             if processes.insert(process) {
                 connections.push(stream);
             }
