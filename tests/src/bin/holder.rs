@@ -19,6 +19,8 @@ const HANDSHAKE: &str = "GET /echo/ HTTP/1.1\r\nHost: localhost\r\nConnection: U
                          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const HALF: &str = "POST /upload/ HTTP/1.1\r\nHost: localhost\r\nX: ";
+/// In how many turns a second the slow ones send.
+const TURNS: u32 = 100;
 /// Connections made at the same time.
 const AT_ONCE: usize = 100;
 
@@ -40,11 +42,14 @@ async fn main() -> ExitCode {
     }
     say_held();
     let drip = async {
-        let mut beat = interval(Duration::from_secs(1));
+        let mut beat = interval(Duration::from_secs(1) / TURNS);
         while status.is_none() {
-            beat.tick().await;
-            for wire in &mut held {
-                wire.send("y").await;
+            // Each has its own second, as it had come at its own time.
+            for turn in held.chunks_mut(count.div_ceil(TURNS as usize)) {
+                beat.tick().await;
+                for wire in turn {
+                    wire.send("y").await;
+                }
             }
         }
         std::future::pending().await
