@@ -82,8 +82,12 @@ impl Lineage {
         &self.0
     }
 
-    /// The epoch of `last` ends there; the next one goes on from it.
+    /// The epoch of `last` ends there; the next one goes on from it. What lay behind that in
+    /// earlier ones is no part of it: who was told of it last knew less, and is all there is left.
     pub(crate) fn end(&mut self, last: Position) {
+        for end in &mut self.0 {
+            end.offset = end.offset.min(last.offset);
+        }
         if self.0.len() >= EPOCHS_MAX {
             self.0.remove(0);
         }

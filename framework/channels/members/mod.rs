@@ -337,14 +337,18 @@ impl Table {
             self.say(Ask::Unsubscribe { group: group.clone() });
             return;
         };
-        if local.position.is_none_or(|known| known != position) {
-            self.gap(group, position);
+        let mut first = position;
+        match local.position.filter(|known| known.epoch == position.epoch) {
+            None => self.gap(group, position),
+            // What was lost on the way between may still be had.
+            Some(known) if known < position => self.ask_between(group),
+            Some(known) => first = known,
         }
         let Some(local) = self.groups.get_mut(group) else { return };
         local.lineage = lineage;
         for (id, member) in &mut local.members {
             if !local.resuming.contains(id) {
-                member.cursor = member.cursor.or(Some(position));
+                member.cursor = member.cursor.or(Some(first));
             }
         }
     }

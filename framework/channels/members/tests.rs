@@ -112,6 +112,24 @@ fn what_does_not_follow_is_asked_for_and_what_came_before_is_nothing() {
 }
 
 #[test]
+fn a_second_subscription_loses_nothing_of_the_first() {
+    let (mut table, id) = joined(Part::Join(Policy::Close));
+    deliver(&mut table, 1);
+    table.outgoing.clear();
+    // Answered before that came, and when the next had been lost on the way.
+    subscribe(&mut table, Position { epoch: 1, offset: 0 });
+    assert!(table.outgoing.is_empty());
+    subscribe(&mut table, Position { epoch: 1, offset: 2 });
+    let position = Position { epoch: 1, offset: 1 };
+    let compare = Ask::Group(GroupAsk::Compare { group: name(), position });
+    assert_eq!(table.outgoing, [compare]);
+    (2..=3).for_each(|offset| deliver(&mut table, offset));
+    let mut out = BytesMut::new();
+    assert!(!table.drain(id, &mut out, 1000).is_overrun);
+    assert_eq!(&out[..], b"\x81\x011\x81\x012\x81\x013");
+}
+
+#[test]
 fn a_group_in_which_nothing_came_for_a_while_is_compared() {
     let (mut table, _) = joined(Part::Join(Policy::Close));
     table.outgoing.clear();

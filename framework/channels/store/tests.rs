@@ -137,6 +137,34 @@ fn a_blocked_worker_is_told_later_what_it_missed_or_that_it_is_lost() {
 }
 
 #[test]
+fn what_two_stores_lost_is_no_part_of_the_order() {
+    let (behind, ahead) = (WORKER, WorkerId(2));
+    // The first store ended at 6. The second took that over, and died when it had told one worker
+    // of it, who had 3.
+    let (six, three) = (Position { epoch: 50, offset: 6 }, Position { epoch: 60, offset: 3 });
+    let mut store = Store::new(limits(), 100, Duration::ZERO);
+    for worker in [behind, ahead] {
+        store.step(Duration::ZERO, Event::Connected(worker));
+        let hello = Ask::Hello { version: 1, resumed: true, latest: 0 };
+        store.step(Duration::ZERO, Event::Asked(worker, hello));
+    }
+    let group = name("g");
+    let lineage = Lineage::new(vec![six]).unwrap();
+    ask(&mut store, 0.0, Ask::Announce { group: group.clone(), position: three, lineage });
+    ask(&mut store, 0.0, Ask::Announced);
+    store.step(Duration::from_secs(60), Event::Tick);
+    for request in 1..=5 {
+        let (group, frame) = (group.clone(), frame("x"));
+        ask(&mut store, 61.0, Ask::Publish { key: key(request), retry: false, group, frame });
+    }
+    // What the other has behind 3 is not what the order has there.
+    let announce = Ask::Announce { group, position: six, lineage: Lineage::default() };
+    let told = store.step(Duration::from_secs(62), Event::Asked(ahead, announce));
+    let told: Vec<Tell> = told.into_iter().map(|effect| effect.tell).collect();
+    assert!(matches!(told[..], [Tell::Gap { position, .. }] if position.offset == 8), "{told:?}");
+}
+
+#[test]
 fn a_settling_store_waits_for_what_its_workers_know() {
     let mut store = Store::new(limits(), 100, Duration::from_millis(200));
     let at = Duration::from_millis;

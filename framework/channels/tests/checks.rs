@@ -121,6 +121,14 @@ impl World {
             let read = self.read.get(place).unwrap_or(text);
             assert_eq!(read, text, "seed {}: {place:?} was read otherwise", self.seed);
         }
+        // Who passes nothing reads what is in its place.
+        let clients = self.workers.iter().flat_map(|worker| &worker.clients);
+        for client in clients.filter(|client| client.policy == Policy::Close) {
+            for (position, text) in &client.seen {
+                let known = order.get(&(client.group.clone(), *position)).unwrap_or(&text);
+                assert_eq!(*known, text, "seed {}: {position} was seen otherwise", self.seed);
+            }
+        }
         let (mut places, mut named) = (BTreeMap::new(), BTreeMap::new());
         for ((group, position), text) in order {
             if text.starts_with("once") {
