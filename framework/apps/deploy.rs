@@ -124,6 +124,11 @@ fn check_limits(settings: &Settings) -> Vec<Check> {
         ("server.sockets_per_user", server.sockets_per_user == 0, sockets),
         ("server.sockets_per_address", server.sockets_per_address == 0, sockets),
         (
+            "server.groups_per_socket",
+            server.groups_per_socket == 0,
+            "one WebSocket may join groups until the memory is full, where its client names them",
+        ),
+        (
             "auth.login_attempts",
             auth.login_attempts == 0,
             "anybody may try passwords as fast as they are hashed",

@@ -93,6 +93,7 @@ fn each_carelessness_has_django_s_id() {
     check(|s| s.security.x_frame_options.clear(), "security.W002");
     check(|s| s.server.message_rate = 0, "security.W102");
     check(|s| s.server.sockets_per_user = 0, "security.W102");
+    check(|s| s.server.groups_per_socket = 0, "security.W102");
     check(|s| s.server.sockets_per_address = 0, "security.W102");
     check(|s| s.security.hsts_seconds = 0, "security.W004");
     check(|s| s.security.hsts_include_subdomains = false, "security.W005");

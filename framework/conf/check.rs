@@ -40,26 +40,7 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
     if server.greenlets > GREENLETS_MAX {
         return wrong(settings, "server.greenlets", &format!("is more than {GREENLETS_MAX}"));
     }
-    let above_zero = [
-        ("server.timeout", server.timeout),
-        ("server.start_timeout", server.start_timeout),
-        ("server.thread_workers", server.thread_workers as u64),
-        ("server.connections_max", server.connections_max as u64),
-        ("server.requests_max", server.requests_max as u64),
-        ("server.header_timeout", server.header_timeout),
-        ("server.body_timeout", server.body_timeout),
-        ("server.body_rate_min", server.body_rate_min),
-        ("server.keep_alive", server.keep_alive),
-        ("server.write_timeout", server.write_timeout),
-        ("server.ping_interval", server.ping_interval),
-        ("http.form_memory_max", settings.http.form_memory_max),
-        ("http.form_disk_max", settings.http.form_disk_max),
-        ("http.form_timeout", settings.http.form_timeout),
-        ("database.connections_max", settings.database.connections_max.into()),
-        ("channels.capacity", settings.channels.capacity as u64),
-        ("sessions.cookie_age", settings.sessions.cookie_age.try_into().unwrap_or(0)),
-    ];
-    if let Some((key, _)) = above_zero.iter().find(|(_, value)| *value == 0) {
+    if let Some((key, _)) = above_zero(settings).iter().find(|(_, value)| *value == 0) {
         return wrong(settings, key, "must be more than 0");
     }
     let capacities = &settings.channels.capacities.0;
@@ -81,6 +62,31 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
         return wrong(settings, "log.format", "is neither text nor json");
     }
     Ok(())
+}
+
+/// What 0 is no number of.
+fn above_zero(settings: &Settings) -> [(&'static str, u64); 18] {
+    let server = &settings.server;
+    [
+        ("server.timeout", server.timeout),
+        ("server.start_timeout", server.start_timeout),
+        ("server.thread_workers", server.thread_workers as u64),
+        ("server.connections_max", server.connections_max as u64),
+        ("server.requests_max", server.requests_max as u64),
+        ("server.header_timeout", server.header_timeout),
+        ("server.handshake_timeout", server.handshake_timeout),
+        ("server.body_timeout", server.body_timeout),
+        ("server.body_rate_min", server.body_rate_min),
+        ("server.keep_alive", server.keep_alive),
+        ("server.write_timeout", server.write_timeout),
+        ("server.ping_interval", server.ping_interval),
+        ("http.form_memory_max", settings.http.form_memory_max),
+        ("http.form_disk_max", settings.http.form_disk_max),
+        ("http.form_timeout", settings.http.form_timeout),
+        ("database.connections_max", settings.database.connections_max.into()),
+        ("channels.capacity", settings.channels.capacity as u64),
+        ("sessions.cookie_age", settings.sessions.cookie_age.try_into().unwrap_or(0)),
+    ]
 }
 
 fn check_sessions(settings: &Settings) -> Result<()> {

@@ -106,6 +106,9 @@ pub struct Server {
     /// Socket on which the arbiter answers `manage ctl`, relative to the settings' folder; empty:
     /// none.
     pub control: PathBuf,
+    /// How long the `connect` of a WebSocket's consumer may take, seconds; then it is refused with
+    /// 503.
+    pub handshake_timeout: u64,
     /// WebSocket ping interval, seconds.
     pub ping_interval: u64,
     /// A WebSocket that sends nothing for this long after a ping is dropped, seconds.
@@ -117,6 +120,9 @@ pub struct Server {
     pub message_rate: u32,
     /// How many of them may come at once.
     pub message_burst: u32,
+    /// Groups one WebSocket may be in, as member, listener or presence; 0: any number. To join more
+    /// is an error. Streams do not count, of which a connection has 100 at most.
+    pub groups_per_socket: usize,
     /// Whether long WebSocket messages are compressed for clients that offer it
     /// (permessage-deflate): less traffic, more CPU.
     pub deflate: bool,
@@ -163,11 +169,13 @@ impl Default for Server {
             exclude_channels: Vec::new(),
             runtime_dir: ".hulse".into(),
             control: ".hulse/control.sock".into(),
+            handshake_timeout: 10,
             ping_interval: 20,
             ping_timeout: 30,
             message_bytes_max: 1_048_576,
             message_rate: 2000,
             message_burst: 10_000,
+            groups_per_socket: 1000,
             deflate: false,
         }
     }

@@ -64,6 +64,7 @@ impl Told {
         told.gauge("hulse_sockets", sockets.held);
         told.add("hulse_sockets_total", sockets.opened);
         told.add("hulse_sockets_refused_total", sockets.refused);
+        told.add("hulse_socket_joins_refused_total", sockets.groups_refused);
         told.add("hulse_socket_messages_total", sockets.heard);
         told.add("hulse_sockets_moved_total", sockets.moved);
         told.add("hulse_sockets_sent_on_total", sockets.sent_on);

@@ -17,6 +17,7 @@ pub(crate) struct Cap {
     held: AtomicUsize,
     opened: AtomicU64,
     refused: AtomicU64,
+    groups_refused: AtomicU64,
     heard: AtomicU64,
     moved: AtomicU64,
     sent_on: AtomicU64,
@@ -35,6 +36,8 @@ pub(crate) struct SocketCounts {
     pub(crate) opened: u64,
     /// Refused for lack of a place.
     pub(crate) refused: u64,
+    /// Times one was to join more groups than it may.
+    pub(crate) groups_refused: u64,
     /// Messages of clients.
     pub(crate) heard: u64,
     /// Those another process went on with.
@@ -83,6 +86,7 @@ impl Cap {
             held: self.held.load(Ordering::Relaxed) as u64,
             opened: self.opened.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
+            groups_refused: self.groups_refused.load(Ordering::Relaxed),
             heard: self.heard.load(Ordering::Relaxed),
             moved: self.moved.load(Ordering::Relaxed),
             sent_on: self.sent_on.load(Ordering::Relaxed),
@@ -107,6 +111,11 @@ impl Place {
         *count += 1;
         lock(&self.claims).push(mark);
         true
+    }
+
+    /// It was to join a group more than it may.
+    pub(super) fn refused_group(&self) {
+        self.cap.groups_refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a message of its client.

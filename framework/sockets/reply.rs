@@ -25,9 +25,6 @@ use crate::site::Site;
 /// Longest close reason, bytes. RFC 6455 §5.5 gives a control frame 125; two hold the code.
 const CLOSE_REASON_BYTES_MAX: usize = 123;
 
-/// Groups of one connection.
-const GROUPS_MAX: usize = 1000;
-
 /// A connection, to be answered. A cheap clone; derefs to the [`Site`]. It may outlive the
 /// connection: its calls are errors then (`is_socket_closed`).
 #[derive(Clone, Debug)]
@@ -257,8 +254,8 @@ impl Reply {
     /// Joins `group`: its messages go to this client as they are, from now on.
     ///
     /// # Errors
-    /// It is in 1000 groups already, the name is bad, the store cannot be reached, or the socket is
-    /// closed.
+    /// It is in `server.groups_per_socket` groups already, the name is bad, the store cannot be
+    /// reached, or the socket is closed.
     pub async fn join(&self, group: impl AsRef<str> + Send) -> Result<()> {
         self.join_with(group, Policy::default()).await
     }
@@ -323,11 +320,13 @@ impl Reply {
     /// The connection, if it may take part in this group too.
     fn room_for(&self, group: &GroupName) -> Result<&Shared> {
         let shared = self.shared()?;
-        if shared.connection.has_room(group, GROUPS_MAX) {
+        let max = self.settings().server.groups_per_socket;
+        if max == 0 || shared.connection.has_room(group, max) {
             return Ok(shared);
         }
+        shared.place.refused_group();
         Err(Error::new(format!(
-            "joining {:?}: a socket is in at most {GROUPS_MAX} groups",
+            "joining {:?}: a socket is in at most {max} groups (server.groups_per_socket)",
             group.as_str()
         )))
     }

@@ -27,8 +27,6 @@ use crate::middleware::{bounded_address_of, is_allowed_origin};
 use crate::site::Site;
 use crate::urls::{Route, path};
 
-/// How long `connect` may take, and then the switch of protocols.
-const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// When somebody may come again who has as many sockets as he may.
 const CLAIM_WAIT: Duration = Duration::from_secs(5);
 /// What a consumer that accepts nothing answers.
@@ -147,7 +145,7 @@ async fn live<C: Consumer>(
         held.0.slot.set_deflated();
     }
     if answer.send(Ok(accepted)).is_ok()
-        && let Ok(Ok(upgraded)) = timeout(HANDSHAKE_WAIT, on_upgrade).await
+        && let Ok(Ok(upgraded)) = timeout(patience(&socket), on_upgrade).await
         && let Ok(taken) = io::take(upgraded, take_over)
     {
         // A task of its own again: this one is as large as `connect` made it.
@@ -159,7 +157,13 @@ async fn live<C: Consumer>(
     task::disconnect(&mut consumer, &mut socket, NO_GOODBYE).await;
 }
 
+/// How long `connect` may take, and then the switch of protocols.
+fn patience(site: &Site) -> Duration {
+    Duration::from_secs(site.settings().server.handshake_timeout)
+}
+
 async fn connect<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<(), StatusCode> {
+    let patience = patience(socket);
     let call = async {
         // Before anybody asks who it is: what changes from here on is noticed.
         mark(socket.request(), socket.connection()).await?;
@@ -172,9 +176,9 @@ async fn connect<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<(
         consumer.connect(socket).await
     };
     let call = AssertUnwindSafe(call).catch_unwind();
-    match timeout(HANDSHAKE_WAIT, call).await {
+    match timeout(patience, call).await {
         Err(_) => {
-            tracing::error!("a consumer's connect took too long");
+            tracing::error!("a consumer's connect takes longer than server.handshake_timeout");
             Err(StatusCode::SERVICE_UNAVAILABLE)
         }
         Ok(Ok(Err(error))) if error.status_code().is_client_error() => {

@@ -67,6 +67,7 @@ async fn check_deploy_names_limits_that_are_off() {
         ("HULSE_SERVER__MESSAGE_RATE", "server.message_rate"),
         ("HULSE_SERVER__SOCKETS_PER_USER", "server.sockets_per_user"),
         ("HULSE_SERVER__SOCKETS_PER_ADDRESS", "server.sockets_per_address"),
+        ("HULSE_SERVER__GROUPS_PER_SOCKET", "server.groups_per_socket"),
         ("HULSE_AUTH__LOGIN_ATTEMPTS", "auth.login_attempts"),
         ("HULSE_AUTH__PASSWORD_RESET_MAILS", "auth.password_reset_mails"),
     ];

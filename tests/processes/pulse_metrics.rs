@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hulse_tests::{Pulse, Visitor, Wire};
+use hulse_tests::{Program, Pulse, Surroundings, Visitor, Wire};
 use rustix::process::{Signal, kill_process};
 use tokio::time::{Interval, interval};
 
@@ -82,7 +82,10 @@ const OK: &str = "hulse_requests_total{method=\"GET\",status=\"2xx\"}";
 #[tokio::test]
 async fn metrics_are_those_of_all_workers_and_outlive_them() {
     let arguments = ["-w", "2", "--metrics-bind", "127.0.0.1:0", "--header-timeout", "1"];
-    let mut pulse = Pulse::start_testsite(&arguments).await;
+    let few = ("HULSE_SERVER__GROUPS_PER_SOCKET".to_owned(), "1".to_owned());
+    let surroundings =
+        Surroundings { program: Program::Testsite, database: None, environment: vec![few] };
+    let mut pulse = Pulse::start_in(surroundings, &arguments).await;
     let metrics = metrics_of(&mut pulse).await;
     let visits = (0..20).map(|_| async { Visitor::new(pulse.address()).get("/").await.status });
     assert!(join_all(visits).await.iter().all(|status| *status == 200));
@@ -93,23 +96,28 @@ async fn metrics_are_those_of_all_workers_and_outlive_them() {
     let mut loud = Visitor::new(pulse.address()).socket("/echo/").await;
     loud.send(&"x".repeat(1_048_577)).await;
     assert_eq!(loud.close_code().await, 1009);
+    let mut feed = Visitor::new(pulse.address()).socket("/feed/one/").await;
+    feed.send("two").await;
+    let refused = feed.frame().await.unwrap();
+    assert!(refused.contains("at most 1 groups"), "{refused}");
     // Cut off by the header timeout.
     Wire::connect(pulse.address()).await.closed().await;
     let series = until(&metrics, |series| {
         series.get(OK) == Some(&20.0)
-            && series.get("hulse_socket_messages_total") == Some(&1.0)
+            && series.get("hulse_socket_messages_total") == Some(&2.0)
+            && series.get("hulse_socket_joins_refused_total") == Some(&1.0)
             && series.get("hulse_sockets_closed_total{code=\"1009\"}") == Some(&1.0)
-            && series.get("hulse_sockets") == Some(&1.0)
+            && series.get("hulse_sockets") == Some(&2.0)
             && series.get("hulse_clients_cut_total{why=\"header\"}").is_some_and(|cut| *cut >= 1.0)
     })
     .await;
     let is = |name: &str, value: f64| assert_eq!(series.get(name), Some(&value), "{name}");
     is("hulse_requests_total{method=\"GET\",status=\"4xx\"}", 1.0);
-    is("hulse_requests_total{method=\"GET\",status=\"1xx\"}", 2.0);
-    is("hulse_request_seconds_count", 23.0);
-    is("hulse_request_seconds_bucket{le=\"+Inf\"}", 23.0);
+    is("hulse_requests_total{method=\"GET\",status=\"1xx\"}", 3.0);
+    is("hulse_request_seconds_count", 24.0);
+    is("hulse_request_seconds_bucket{le=\"+Inf\"}", 24.0);
     is("hulse_sockets_closed_total{code=\"1008\"}", 0.0);
-    is("hulse_sockets", 1.0);
+    is("hulse_sockets", 2.0);
     is("hulse_requests_in_flight", 0.0);
     is("hulse_workers_ready", 2.0);
     is("hulse_database_away", 0.0);

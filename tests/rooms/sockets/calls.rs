@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use futures_util::SinkExt;
 use hulse::Result;
@@ -211,6 +212,25 @@ async fn a_kept_handle_holds_no_stream_and_a_long_call_is_no_silence() {
     assert!(handle.send("too late").await.unwrap_err().is_socket_closed());
 }
 
+/// Decides nothing.
+struct Undecided;
+
+impl Consumer for Undecided {
+    async fn connect(&mut self, _: &mut Socket) -> Result<()> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_not_decided_is_refused_in_the_end() {
+    let mut settings = settings();
+    settings.server.handshake_timeout = 1;
+    let server = serve_with(settings, [socket("undecided", || Undecided)]).await;
+    let begun = Instant::now();
+    assert_eq!(server.status("/undecided", &[]).await, 503);
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
 /// Joins as many groups as it is told.
 struct Joiner;
 
@@ -229,17 +249,30 @@ impl Consumer for Joiner {
 }
 
 #[tokio::test]
-async fn a_socket_is_in_a_thousand_groups_at_most() {
-    let server = serve([socket("join", || Joiner)]).await;
-    let mut client = server.connect("/join").await;
-    for (wish, answer) in [
-        ("0 1000", "joined"),
+async fn a_socket_is_in_so_many_groups_at_most() {
+    let join = || [socket("join", || Joiner)];
+    let mut settings = settings();
+    settings.server.groups_per_socket = 3;
+    let few = serve_with(settings.clone(), join()).await;
+    settings.server.groups_per_socket = 0;
+    let any = serve_with(settings, join()).await;
+    let usual = serve(join()).await;
+    let beyond = |group: usize, most: usize| {
+        let why = format!("a socket is in at most {most} groups (server.groups_per_socket)");
+        format!("joining \"group-{group}\": {why}")
+    };
+    let joined = || "joined".to_owned();
+    for (server, wishes) in [
+        (&few, vec![("0 3", joined()), ("3 4", joined()), ("4 5", beyond(4, 3))]),
         // What it is in already is no more, and what was left makes room.
-        ("1 1000", "joined"),
-        ("1000 1001", "joined"),
-        ("1001 1002", "joining \"group-1001\": a socket is in at most 1000 groups"),
+        (&usual, vec![("0 1000", joined()), ("1 1000", joined()), ("1000 1001", joined())]),
+        (&usual, vec![("0 1001", beyond(1000, 1000))]),
+        (&any, vec![("0 1200", joined())]),
     ] {
-        client.send(Frame::text(wish)).await.unwrap();
-        assert_eq!(text(&mut client).await, answer, "{wish}");
+        let mut client = server.connect("/join").await;
+        for (wish, answer) in wishes {
+            client.send(Frame::text(wish)).await.unwrap();
+            assert_eq!(text(&mut client).await, answer, "{wish}");
+        }
     }
 }

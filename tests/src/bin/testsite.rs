@@ -252,13 +252,18 @@ async fn clock(request: Request, Path(wish): Path<String>) -> Result<String> {
     Ok(String::new())
 }
 
-/// Hears a group.
+/// Hears a group, and those its client names.
 struct Feed;
 
 impl Consumer for Feed {
     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
         socket.join(socket.path::<String>()?).await?;
         socket.accept().await
+    }
+
+    async fn receive(&mut self, socket: &mut Socket, group: &str) -> Result<()> {
+        let joined = socket.join(group).await;
+        socket.send(joined.err().map_or("joined".to_owned(), |error| error.to_string())).await
     }
 }
 
