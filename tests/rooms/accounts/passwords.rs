@@ -159,6 +159,69 @@ async fn a_link_that_was_not_made_for_this_is_no_good() {
     site.client().get(&anns).await.assert_contains("no longer good");
 }
 
+/// As CVE-2019-19844: whoever has an address that some databases, or folding of case, hold for
+/// another's.
+#[tokio::test]
+async fn a_look_alike_of_an_address_gets_nobody_else_s_letter() {
+    for database in databases().await {
+        let site = TestSite::on(project(), &database.url).await;
+        for (name, email) in [
+            ("mike", "mike@github.example"),
+            // With a dotless i.
+            ("eve", "mike@g\u{131}thub.example"),
+            ("kate", "kate@kelvin.example"),
+        ] {
+            User::create_user(&site, name, email, Some(PASSWORD)).await.unwrap();
+        }
+        let client = site.client();
+        let mut links = Vec::new();
+        for (typed, to) in [
+            ("mike@g\u{131}thub.example", "mike@g\u{131}thub.example"),
+            ("mike@github.example", "mike@github.example"),
+            ("MIKE@GITHUB.EXAMPLE", "mike@github.example"),
+        ] {
+            let before = site.outbox().len();
+            ask(&client, typed).await;
+            let letters = &site.outbox()[before..];
+            assert_eq!(letters.len(), 1, "{typed}");
+            assert_eq!(letters[0].to, [to], "{typed}");
+            links.push(link(&site, before));
+        }
+        // None of these is anybody's: no letter, or one to the address as it is stored.
+        for typed in [
+            "mike@g\u{130}thub.example",
+            "mike@g\u{ed}thub.example",
+            "kate@\u{212a}elvin.example",
+            "kate@\u{ff4b}elvin.example",
+        ] {
+            let before = site.outbox().len();
+            ask(&client, typed).await;
+            for letter in &site.outbox()[before..] {
+                assert_eq!(letter.to, ["kate@kelvin.example"], "{typed}");
+                assert!(typed.starts_with("kate"), "{typed}");
+            }
+        }
+        let before = site.outbox().len();
+        for typed in ["m\u{131}ke@github.example", "\u{ff4d}ike@github.example"] {
+            let form = [("email", typed)];
+            let answer = client.post("/accounts/password_reset/", &form).await;
+            answer.assert_status(200).assert_contains("class=\"fault\"");
+        }
+        assert_eq!(site.outbox().len(), before);
+        // The link in Eve's letter is good for her account, and her token for no other.
+        let part = |link: &str, place: usize| link.split('/').nth(place).unwrap().to_owned();
+        let crossed = format!("/accounts/reset/{}/{}/", part(&links[1], 3), part(&links[0], 4));
+        client.get(&crossed).await.assert_contains("no longer good");
+        let page = client.get(&links[0]).await.header("location").to_owned();
+        set(&client, &page, NEW, NEW).await.assert_redirects("/accounts/reset/done/");
+        for (name, password) in [("eve", NEW), ("mike", PASSWORD), ("kate", PASSWORD)] {
+            assert!(authenticate(&site, name, password).await.unwrap().is_some(), "{name}");
+        }
+        assert!(authenticate(&site, "mike", NEW).await.unwrap().is_none());
+        site.client().get(&links[1]).follow().await.assert_contains("new_password1");
+    }
+}
+
 #[tokio::test]
 async fn the_link_names_the_host_that_was_asked_for_and_allowed() {
     let site = TestSite::with(project(), |settings| {
