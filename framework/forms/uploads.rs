@@ -24,7 +24,7 @@ use super::FormData;
 use super::multipart::{Head, Parser, Piece};
 use crate::conf;
 use crate::error::{Error, Result};
-use crate::http::{Held, bad_request, in_time, next_data, too_large};
+use crate::http::{Gathered, Held, bad_request, in_time, next_data, too_large};
 use crate::signing::random_string;
 use crate::site::Site;
 
@@ -281,12 +281,12 @@ struct Reading<'l> {
 enum Part {
     /// None, or a file without a name: none was chosen.
     Nothing,
-    Text(String, Vec<u8>),
+    Text(String, Gathered),
     File(Head, Growing),
 }
 
 enum Growing {
-    Memory(Vec<u8>),
+    Memory(Gathered),
     Disk(Spool),
 }
 
@@ -338,7 +338,7 @@ impl<'l> Reading<'l> {
                 return Err(too_many("fields", "data_upload_max_number_fields", most));
             }
             self.text(head.name.len())?;
-            self.part = Part::Text(head.name, Vec::new());
+            self.part = Part::Text(head.name, Gathered::default());
             return Ok(());
         };
         self.file_count += 1;
@@ -351,7 +351,9 @@ impl<'l> Reading<'l> {
             return Err(bad_request("the form takes no files"));
         }
         self.part = match name {
-            Some(_) => Part::File(Head { file_name: name, ..head }, Growing::Memory(Vec::new())),
+            Some(_) => {
+                Part::File(Head { file_name: name, ..head }, Growing::Memory(Gathered::default()))
+            }
             None => Part::Nothing,
         };
         Ok(())
@@ -371,7 +373,7 @@ impl<'l> Reading<'l> {
         match &mut self.part {
             Part::Nothing => Ok(()),
             Part::Text(_, text) => {
-                text.extend_from_slice(data);
+                text.push(data);
                 Ok(())
             }
             Part::File(_, content) => {
@@ -380,11 +382,11 @@ impl<'l> Reading<'l> {
                     if self.file_bytes + data.len() <= room {
                         self.held.take(data.len())?;
                         self.file_bytes += data.len();
-                        known.extend_from_slice(data);
+                        known.push(data);
                         return Ok(());
                     }
                     self.file_bytes -= known.len();
-                    let known = std::mem::take(known);
+                    let known = std::mem::take(known).whole();
                     let file = unnamed_file(self.limits).await?;
                     self.held.take_disk(known.len())?;
                     self.held.take(PIECE_BYTES)?;
@@ -404,14 +406,17 @@ impl<'l> Reading<'l> {
         match std::mem::replace(&mut self.part, Part::Nothing) {
             Part::Nothing => {}
             Part::Text(name, text) => {
-                self.form.add(name, String::from_utf8_lossy(&text).into_owned());
+                let text = String::from_utf8(text.whole());
+                let text = text
+                    .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+                self.form.add(name, text);
             }
             Part::File(head, content) => {
                 let name = head.file_name.unwrap_or_default();
                 let (content, size) = match content {
                     Growing::Memory(bytes) => {
                         let size = bytes.len() as u64;
-                        (Content::Memory(bytes.into()), size)
+                        (Content::Memory(bytes.whole().into()), size)
                     }
                     Growing::Disk(mut spool) => {
                         spool.write().await?;

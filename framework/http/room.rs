@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::timeout;
 
-use super::{bounded_network, next_data, too_large};
+use super::{Gathered, bounded_network, next_data, too_large};
 use crate::conf;
 use crate::error::{Error, Result};
 use crate::site::Site;
@@ -207,15 +207,15 @@ pub(crate) async fn whole_form(
     let (limits, held) = (&site.settings().http, Held::new(site, address));
     let limit = limits.data_upload_max_memory_size;
     let reading = async {
-        let mut form = Vec::new();
+        let mut form = Gathered::default();
         while let Some(data) = next_data(&mut body).await? {
             if form.len() + data.len() > limit {
                 return Err(too_large(limit));
             }
             held.take(data.len())?;
-            form.extend_from_slice(&data);
+            form.push(&data);
         }
-        Ok(form.into())
+        Ok(form.whole().into())
     };
     in_time(limits, reading).await
 }
