@@ -175,6 +175,11 @@ impl VisitorSocket {
         self.stream.send(Message::text(text)).await.expect("the socket is open");
     }
 
+    /// The same, to a socket that may be closed by now.
+    pub async fn try_send(&mut self, text: &str) {
+        let _closed = self.stream.send(Message::text(text)).await;
+    }
+
     /// The next text frame, or the code the server closes with (1006 if it just goes away).
     ///
     /// # Errors
