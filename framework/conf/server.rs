@@ -109,9 +109,9 @@ pub struct Server {
     /// How long the `connect` of a WebSocket's consumer may take, seconds; then it is refused with
     /// 503.
     pub handshake_timeout: u64,
-    /// WebSocket ping interval, seconds.
+    /// How long a WebSocket or an HTTP/2 connection may be silent until it is pinged, seconds.
     pub ping_interval: u64,
-    /// A WebSocket that sends nothing for this long after a ping is dropped, seconds.
+    /// One that sends nothing for this long after a ping is dropped, seconds.
     pub ping_timeout: u64,
     /// Largest WebSocket frame and message, bytes.
     pub message_bytes_max: usize,

@@ -373,3 +373,44 @@ fn a_path_that_is_no_regular_expression_is_refused() {
         "here/settings.toml:3: security.redirect_exempt has \"(\", which is no regular expression",
     );
 }
+
+#[test]
+fn the_server_s_defaults_are_those_it_is_known_for() {
+    let settings = World::with("").variable("SECRET_KEY", "x").load().unwrap();
+    let report = settings.report();
+    // `pulse`'s flags in their order, and what they are without them.
+    let table = [
+        ("server.bind", r#"["127.0.0.1:8060"]"#),
+        // As many as there are cores.
+        ("server.workers", "0"),
+        ("server.thread_workers", "5"),
+        ("server.greenlets", "0"),
+        ("server.reload", "false"),
+        ("server.timeout", "10"),
+        ("server.graceful_timeout", "30"),
+        ("server.worker_requests_max", "0"),
+        ("server.keep_alive", "75"),
+        ("server.header_timeout", "10"),
+        ("server.body_timeout", "30"),
+        ("server.connections_max", "10000"),
+        ("server.ping_interval", "20"),
+        ("server.ping_timeout", "30"),
+        ("server.message_bytes_max", "1048576"),
+        ("server.tls_cert", "\"\""),
+        ("server.tls_key", "\"\""),
+        ("server.user", "\"\""),
+        ("server.group", "\"\""),
+        ("server.umask", "\"\""),
+        ("server.proxy_headers", "[]"),
+        ("server.metrics_bind", "\"\""),
+        ("server.control", "\".hulse/control.sock\""),
+        ("log.access", "false"),
+        ("log.format", "\"text\""),
+        ("log.level", "\"info\""),
+    ];
+    for (name, expected) in table {
+        let line = format!("{name} = {expected}  # default");
+        assert!(report.lines().any(|known| known == line), "{line}\n{report}");
+    }
+    assert_eq!(settings.server.data_store.expose(), "pulse://");
+}

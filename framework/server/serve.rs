@@ -59,8 +59,11 @@ const CROWDED_WAIT: Duration = Duration::from_secs(1);
 const STREAMS_MAX: u32 = 100;
 
 /// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_WAIT: Duration = Duration::from_secs(20);
+#[derive(Clone, Copy, Debug)]
+struct Pings {
+    interval: Duration,
+    wait: Duration,
+}
 
 /// What may be asked for with some page.
 const METHODS: HeaderValue =
@@ -79,6 +82,7 @@ pub(super) struct Serving {
     forwarding: Forwarding,
     /// Proxies that begin with the PROXY protocol.
     announcing: Vec<Peer>,
+    pings: Pings,
     watch: Arc<Watch>,
     figures: Arc<Figures>,
     /// Ends with this.
@@ -105,6 +109,10 @@ impl Serving {
             proxies: server.proxy_headers.clone(),
             forwarding: server.forwarding,
             announcing: server.proxy_protocol.clone(),
+            pings: Pings {
+                interval: Duration::from_secs(server.ping_interval),
+                wait: Duration::from_secs(server.ping_timeout),
+            },
             tls: tls::config(settings)?,
             watch,
             figures,
@@ -174,7 +182,7 @@ pub(super) async fn serve(
     };
     let Some(stream) = secured else { return };
     let (is_secure, is_h2) = (stream.is_secure(), stream.is_h2());
-    let of = Arc::clone(&watched);
+    let (of, pings) = (Arc::clone(&watched), serving.pings);
     let caller = Caller { serving, watched: of, peer, is_secure, is_proxy, host, course };
     let service = hyper::service::service_fn(move |request| {
         let caller = caller.clone();
@@ -183,7 +191,7 @@ pub(super) async fn serve(
     let stream = TokioIo::new(stream);
     if is_h2 {
         watched.multiplexed();
-        let connection = http_2().serve_connection(stream, service);
+        let connection = http_2(pings).serve_connection(stream, service);
         talk(connection, |it| it.graceful_shutdown(), &watched, &finishing).await;
     } else {
         let connection = http_1().serve_connection(stream, service).with_upgrades();
@@ -200,15 +208,15 @@ fn http_1() -> http1::Builder {
 }
 
 /// hyper bounds what resets may cost (CVE-2023-44487) by itself.
-fn http_2() -> http2::Builder<TokioExecutor> {
+fn http_2(pings: Pings) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     let head = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(head)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_WAIT);
+        .keep_alive_interval(pings.interval)
+        .keep_alive_timeout(pings.wait);
     builder
 }
 

@@ -40,6 +40,16 @@ impl Seen {
     }
 }
 
+/// What they ask for at `/`: whose cookie they bring, and which body is right.
+#[derive(Clone)]
+pub(crate) struct Page {
+    pub(crate) cookie: String,
+    pub(crate) is_right: fn(&[u8]) -> bool,
+}
+
+/// The testsite's.
+const HELLO: Page = Page { cookie: String::new(), is_right: |body| body == b"Hello World!\n" };
+
 /// Visitors that ask again and again until they are stopped.
 pub(crate) struct Crowd {
     stop: Arc<AtomicBool>,
@@ -50,20 +60,31 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// `kept` visitors keep their connection, `fresh` ones make one for each request.
     pub(crate) fn come(address: &str, kept: usize, fresh: usize) -> Self {
-        Self::of(address, kept, fresh, None)
+        Self::come_for(&HELLO, address, kept, fresh)
+    }
+
+    /// The same, for another page.
+    pub(crate) fn come_for(page: &Page, address: &str, kept: usize, fresh: usize) -> Self {
+        Self::of(page, address, (kept, fresh), None)
     }
 
     /// The same, each ten times a second. As a browser does, they look before they ask whether the
     /// connection they have kept was closed.
     pub(crate) fn stroll(address: &str, kept: usize, fresh: usize) -> Self {
-        Self::of(address, kept, fresh, Some(PACE))
+        Self::of(&HELLO, address, (kept, fresh), Some(PACE))
     }
 
-    fn of(address: &str, kept: usize, fresh: usize, pace: Option<Duration>) -> Self {
+    fn of(
+        page: &Page,
+        address: &str,
+        (kept, fresh): (usize, usize),
+        pace: Option<Duration>,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = watch::Sender::new(0);
         let visitor = |number: usize| {
             let visitor = Visitor {
+                page: page.clone(),
                 address: address.to_owned(),
                 is_kept: number < kept,
                 pace: pace.map(|pace| (pace, pace * number as u32 / (kept + fresh) as u32)),
@@ -98,6 +119,7 @@ impl Crowd {
 }
 
 struct Visitor {
+    page: Page,
     address: String,
     is_kept: bool,
     /// How often he asks, and when first.
@@ -153,7 +175,8 @@ impl Visitor {
             None => BufReader::new(TcpStream::connect(&self.address).await?),
         };
         let end = if self.is_kept { "" } else { "Connection: close\r\n" };
-        let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n{end}\r\n", self.address);
+        let (host, cookie) = (&self.address, &self.page.cookie);
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n{end}\r\n");
         connection.get_mut().write_all(request.as_bytes()).await?;
         let (mut length, mut is_last, mut line) = (0, false, String::new());
         if connection.read_line(&mut line).await? == 0 {
@@ -175,7 +198,7 @@ impl Visitor {
         }
         let mut body = vec![0; length];
         connection.read_exact(&mut body).await?;
-        if body != b"Hello World!\n" {
+        if !(self.page.is_right)(&body) {
             return Err(io::Error::other("another page"));
         }
         if self.is_kept && !is_last {

@@ -14,12 +14,15 @@ use hulse_tests::{Program, Pulse, Surroundings, Visitor, site_command, site_fold
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 use crate::crowd::Crowd;
 
 /// Longest wait for what must come.
 const WAIT: Duration = Duration::from_secs(60);
+
+/// How long the service manager is told to wait for a word.
+const WATCHDOG: Duration = Duration::from_secs(1);
 
 /// A user nobody is.
 const USER: u32 = 4711;
@@ -110,6 +113,37 @@ async fn a_worker_that_has_answered_enough_is_replaced_and_no_request_fails() {
     assert_eq!(pulse.stop().await, 0);
 }
 
+#[tokio::test]
+async fn workers_that_have_answered_enough_are_replaced_one_after_the_other() {
+    const WORKERS: usize = 3;
+    let mut pulse = Pulse::start_testsite(&["-w", "3", "--max-requests", "100"]).await;
+    let (begun, crowd) = (pulse.log().len(), Crowd::come(pulse.address(), 6, 3));
+    // Each of them twice.
+    let mut seen = begun;
+    for _ in 0..2 * WORKERS {
+        let line = pulse.said_after(seen, "has answered enough").await;
+        seen = end_of(&pulse, seen, &line);
+        let line = pulse.said_after(seen, "is ready").await;
+        seen = end_of(&pulse, seen, &line);
+    }
+    let log = pulse.log();
+    let words = log[begun..seen].lines().filter_map(|line| {
+        ["has answered enough", "is ready"].into_iter().find(|words| line.contains(words))
+    });
+    // Another one only when there are as many as there were.
+    let words: Vec<&str> = words.collect();
+    assert_eq!(words, ["has answered enough", "is ready"].repeat(2 * WORKERS));
+    let seen = crowd.go().await;
+    assert!(seen.failures.is_empty(), "{seen:?}");
+    assert_eq!(pulse.stop().await, 0);
+}
+
+/// Where the first such line behind `seen` ends.
+fn end_of(pulse: &Pulse, seen: usize, line: &str) -> usize {
+    let log = pulse.log();
+    seen + log[seen..].find(line).unwrap() + line.len()
+}
+
 /// Of a line of `/proc/PID/status`.
 fn numbers(process: u64, line: &str) -> Vec<u32> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
@@ -193,7 +227,8 @@ async fn heard(manager: &tokio::net::UnixDatagram, words: &str) -> String {
 async fn tells_its_manager(manager: UnixDatagram, name: &str) {
     manager.set_nonblocking(true).unwrap();
     let manager = tokio::net::UnixDatagram::from_std(manager).unwrap();
-    let environment = testsite(&[("NOTIFY_SOCKET", name), ("WATCHDOG_USEC", "1000000")]);
+    let watchdog = WATCHDOG.as_micros().to_string();
+    let environment = testsite(&[("NOTIFY_SOCKET", name), ("WATCHDOG_USEC", &*watchdog)]);
     let pulse = Pulse::start_in(environment, &["-w", "1"]).await;
     let said = heard(&manager, "").await;
     assert!(said.starts_with("EXTEND_TIMEOUT_USEC="), "its first word: {said}");
@@ -209,6 +244,32 @@ async fn tells_its_manager(manager: UnixDatagram, name: &str) {
     heard(&manager, "WATCHDOG=1").await;
     pulse.signal(Signal::TERM);
     heard(&manager, "STOPPING=1").await;
+}
+
+#[tokio::test]
+async fn nobody_speaks_for_an_arbiter_that_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = tokio::net::UnixDatagram::bind(&path).unwrap();
+    let watchdog = WATCHDOG.as_micros().to_string();
+    let environment =
+        [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", watchdog.as_str())];
+    let pulse = Pulse::start_in(testsite(&environment), &["-w", "1"]).await;
+    heard(&manager, "WATCHDOG=1").await;
+    pulse.signal(Signal::STOP);
+    let stat = format!("/proc/{}/stat", pulse.arbiter().as_raw_nonzero());
+    let mut look = interval(Duration::from_millis(5));
+    while !fs::read_to_string(&stat).unwrap().contains(") T ") {
+        look.tick().await;
+    }
+    // What was said before.
+    while manager.try_recv(&mut [0; 4096]).is_ok() {}
+    // Now it is silent for longer than the manager's patience, which would kill it.
+    let words = timeout(WATCHDOG * 2, manager.recv(&mut [0; 4096])).await;
+    assert!(words.is_err(), "somebody speaks for it");
+    pulse.signal(Signal::CONT);
+    heard(&manager, "WATCHDOG=1").await;
+    assert_eq!(pulse.stop().await, 0);
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ impl Authority {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    async fn start(&self, arguments: &[&str]) -> Pulse {
+    pub(crate) async fn start(&self, arguments: &[&str]) -> Pulse {
         let (cert, key) = (self.file("cert.pem"), self.file("key.pem"));
         let tls = ["--tls-cert", &cert, "--tls-key", &key, "-w", "1"];
         Pulse::start_testsite(&[&tls, arguments].concat()).await

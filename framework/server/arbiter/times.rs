@@ -44,3 +44,23 @@ impl Times {
         child.heard + if child.is_ready { self.timeout } else { child.start_wait }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::Times;
+    use crate::conf::Settings;
+
+    #[test]
+    fn each_worker_may_answer_as_many_as_is_said_and_up_to_a_tenth_more() {
+        let mut settings = Settings::default();
+        assert_eq!(Times::new(&settings).requests_max(), u64::MAX);
+        settings.server.worker_requests_max = 1000;
+        let times = Times::new(&settings);
+        let bounds: BTreeSet<u64> = (0..1000).map(|_| times.requests_max()).collect();
+        assert!(bounds.iter().all(|bound| (1000..=1100).contains(bound)), "{bounds:?}");
+        // By chance alone there are fewer once in more than 10^100 runs.
+        assert!(bounds.len() > 20, "{bounds:?}");
+    }
+}

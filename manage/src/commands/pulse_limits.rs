@@ -47,7 +47,7 @@ pub(super) struct Limits {
     /// whether it is there, seconds.
     #[arg(long, value_name = "SECONDS")]
     write_timeout: Option<u64>,
-    /// How long a WebSocket may be silent until it is pinged, seconds.
+    /// How long a WebSocket or an HTTP/2 connection may be silent until it is pinged, seconds.
     #[arg(long, value_name = "SECONDS")]
     ping_interval: Option<u64>,
     /// How long it may be silent after that, seconds.
