@@ -40,6 +40,8 @@ pub enum Role {
     Store,
     /// Is one of the site's services.
     Service,
+    /// Runs a build, in development, and ends it with the arbiter.
+    Builder,
     /// An arbiter that takes over from this one.
     Successor,
 }
@@ -52,6 +54,7 @@ impl Role {
             Self::Worker => "worker",
             Self::Store => "store",
             Self::Service => "service",
+            Self::Builder => "builder",
             Self::Successor => "successor",
         }
     }

@@ -61,7 +61,7 @@ use crate::apps::Project;
 use crate::conf::{ServiceManager, Settings};
 use crate::error::{Error, Kind, Result};
 
-use arbiter::{Arbiter, Plan, Times};
+use arbiter::{Arbiter, Plan, Reloads, Times};
 use children::Nursery;
 use control::{Leave, Preparation};
 use ctl::Desk;
@@ -170,6 +170,7 @@ pub fn pulse(
             binds,
             metrics: metrics.as_ref().map(address::Listener::socket).transpose()?,
             control: desk.as_ref().map(Desk::socket).transpose()?,
+            reloads: Reloads::begin(),
             replaced: if settings.server.reload { Leave::Stop } else { Leave::Replaced },
             handed_over: handed_over.clone(),
             stopping: CancellationToken::new(),
@@ -242,6 +243,7 @@ pub fn child(project: &Project, role: Role) -> Result<()> {
         Role::Worker => worker::work(project),
         Role::Store => store::keep(project),
         Role::Service => service::keep(project),
+        Role::Builder => development::build_for_arbiter(),
         Role::Successor => Err(Error::usage("a successor is no child: it is started by USR2")),
     }
 }

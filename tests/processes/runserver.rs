@@ -9,9 +9,10 @@ use hulse_tests::{
     Browser, Program, Pulse, Screen, Surroundings, Visitor, Window, site_command, site_folder_of,
 };
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
 
 const SETTINGS: &str = "debug = true\n[static]\ndirs = [\"static\"]\n";
 
@@ -217,6 +218,35 @@ async fn without_reload_nothing_of_it_is_there() {
     assert!(said.contains("--reload: server.reload is for development"), "{said}");
 }
 
+#[tokio::test]
+async fn a_reload_by_hand_takes_away_what_was_wrong() {
+    let mut pulse = Pulse::start_runserver(folder(), &[]).await;
+    let base = pulse.folder().to_owned();
+    write(&base, "die-at-start", "");
+    let seen = pulse.log().len();
+    write(&base, "settings.toml", &format!("{SETTINGS}# new\n"));
+    pulse.said_after(seen, "It cannot be reloaded").await;
+    hears(&pulse, |news| !news["failed"].is_null()).await;
+    // Nothing that is watched is mended by this.
+    fs::remove_file(base.join("die-at-start")).unwrap();
+    pulse.manage(&["ctl", "reload"], &[]).await;
+    hears(&pulse, |news| news["failed"].is_null()).await;
+    assert_eq!(pulse.stop().await, 0);
+}
+
+/// Waits as a page does until such news come: it comes back when its worker leaves.
+async fn hears(pulse: &Pulse, wanted: impl Fn(&Value) -> bool) {
+    loop {
+        let mut visitor = Visitor::new(pulse.address());
+        let mut page = visitor.socket("/__hulse__/development.js/news").await;
+        while let Ok(frame) = page.frame().await {
+            if wanted(&serde_json::from_str(&frame).unwrap()) {
+                return;
+            }
+        }
+    }
+}
+
 /// A site that is not built yet.
 const MAIN: &str = r#"use hulse::http::header::CONTENT_TYPE;
 use hulse::prelude::*;
@@ -289,8 +319,8 @@ const BUILD: &str = "echo $$ > building\n\
                      until [ -e go ]; do sleep 0.02; done\n\
                      if [ -e new ]; then rm new; touch site; fi\n";
 
-#[tokio::test]
-async fn what_is_saved_while_a_build_runs_is_served() {
+/// Serves a program whose build is [`BUILD`], and has found nothing to do yet.
+async fn start_with_build() -> (Pulse, String) {
     let folder = folder();
     let base = folder.path().to_owned();
     let surroundings = Surroundings { program: Program::Testsite, ..Default::default() };
@@ -311,10 +341,60 @@ async fn what_is_saved_while_a_build_runs_is_served() {
     command.env("TMPDIR", &base).env("HULSE_SETTINGS", base.join("settings.toml"));
     let words = "development server at http";
     let mut pulse = Pulse::launch(command, folder, surroundings, words).await;
-    let door = tokio::spawn(knock(pulse.address().to_owned()));
-
     pulse.said("main.rs is newer than the program, building").await;
     pulse.said("Nothing to reload").await;
+    (pulse, settings)
+}
+
+/// Begins a build that does not end: its process.
+async fn begin_a_build(pulse: &Pulse) -> String {
+    let base = pulse.folder();
+    fs::remove_file(base.join("go")).unwrap();
+    fs::remove_file(base.join("building")).unwrap();
+    write(base, "main.rs", "666666");
+    let mut often = interval(Duration::from_millis(5));
+    loop {
+        often.tick().await;
+        let written = fs::read_to_string(base.join("building")).unwrap_or_default();
+        if written.ends_with('\n') {
+            return written.trim().to_owned();
+        }
+    }
+}
+
+/// One that has ended may still be waited for.
+fn lives(process: &str) -> bool {
+    fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Waits for the end of a process.
+async fn ends(process: &str) {
+    let mut often = interval(Duration::from_millis(5));
+    let over = async {
+        while lives(process) {
+            often.tick().await;
+        }
+    };
+    timeout(Duration::from_secs(30), over).await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_build_ends_with_its_server_also_if_that_is_killed() {
+    for signal in [Signal::TERM, Signal::KILL] {
+        let (mut pulse, _) = start_with_build().await;
+        let building = begin_a_build(&pulse).await;
+        assert!(lives(&building));
+        pulse.signal(signal);
+        pulse.ended().await;
+        ends(&building).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_saved_while_a_build_runs_is_served() {
+    let (mut pulse, settings) = start_with_build().await;
+    let base = pulse.folder().to_owned();
+    let door = tokio::spawn(knock(pulse.address().to_owned()));
 
     // The second build finds nothing to do, and the first has made what is to be served.
     fs::remove_file(base.join("go")).unwrap();
@@ -347,25 +427,7 @@ async fn what_is_saved_while_a_build_runs_is_served() {
     assert!(!door.is_finished(), "somebody got no page");
     door.abort();
 
-    // A stop ends the build too.
-    fs::remove_file(base.join("go")).unwrap();
-    fs::remove_file(base.join("building")).unwrap();
-    write(&base, "main.rs", "666666");
-    let mut often = interval(Duration::from_millis(5));
-    let building = loop {
-        often.tick().await;
-        let written = fs::read_to_string(base.join("building")).unwrap_or_default();
-        if written.ends_with('\n') {
-            break format!("/proc/{}/stat", written.trim());
-        }
-    };
-    // One that has ended may still be waited for.
-    let lives = || fs::read_to_string(&building).is_ok_and(|stat| !stat.contains(") Z "));
-    assert!(lives());
     assert_eq!(pulse.stop().await, 0);
-    while lives() {
-        often.tick().await;
-    }
 }
 
 #[tokio::test]

@@ -46,6 +46,7 @@ use crate::server::monitor::{Life, Monitor};
 use crate::server::prepare::DataStore;
 use crate::server::signals::Signalled;
 
+pub(super) use reload::Reloads;
 pub(super) use services::Duty;
 pub(super) use times::Times;
 
@@ -108,6 +109,7 @@ pub(super) struct Plan {
     pub(super) metrics: Option<OwnedFd>,
     /// The control socket, to hand it on.
     pub(super) control: Option<OwnedFd>,
+    pub(super) reloads: Reloads,
     /// How one leaves that another worker stands in for. In development as at the end of the site:
     /// nobody is to wait for the last pages of the old code.
     pub(super) replaced: Leave,
@@ -477,7 +479,7 @@ impl<'a> Arbiter<'a> {
             store: self.plan.store_path.clone(),
             service: self.service_name(&self.places[index]).map(str::to_owned),
             database: release.database,
-            release: format!("{}-{}", std::process::id(), release.generation),
+            release: format!("{}-{}", self.plan.reloads.start, release.generation),
             ..Start::default()
         };
         let mut sockets = vec![release.settings.as_fd()];
@@ -487,7 +489,7 @@ impl<'a> Arbiter<'a> {
                 sockets.extend(self.plan.listeners.iter().map(AsFd::as_fd));
             }
             Role::Store => sockets.extend(self.plan.store.iter().map(AsFd::as_fd)),
-            Role::Service | Role::Successor => {}
+            Role::Service | Role::Builder | Role::Successor => {}
         }
         let birth = Birth {
             role,

@@ -70,6 +70,7 @@ impl Place {
             Role::Store => "the store".into(),
             Role::Worker => format!("worker {number}").into(),
             Role::Service => format!("service {number}").into(),
+            Role::Builder => "the build".into(),
             Role::Successor => "the successor".into(),
         };
         let (due, backoff, restarts) = (Instant::now(), Backoff::default(), 0);

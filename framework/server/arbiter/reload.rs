@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::conf::Settings;
@@ -24,6 +25,7 @@ use crate::server::control::{Leave, Preparation};
 use crate::server::ctl::Answer;
 use crate::server::in_force::InForce;
 use crate::server::prepare::{self, DataStore};
+use crate::signing::random_string;
 
 /// Workers that may be leaving at once; a reload waits for them to end.
 const LEAVING_MAX: usize = 32;
@@ -49,6 +51,24 @@ const HELD: [&str; 11] = [
     "server.build",
     "channels.",
 ];
+
+/// Characters of a start's name.
+const START_CHARACTERS: usize = 12;
+
+/// What others may know of reloads.
+#[derive(Debug)]
+pub(in crate::server) struct Reloads {
+    /// A random name of this start.
+    pub(in crate::server) start: String,
+    /// The generation that the last one has brought.
+    pub(in crate::server) last: watch::Sender<u64>,
+}
+
+impl Reloads {
+    pub(in crate::server) fn begin() -> Self {
+        Self { start: random_string(START_CHARACTERS), last: watch::Sender::default() }
+    }
+}
 
 /// A reload under way.
 #[derive(Debug)]
@@ -210,6 +230,7 @@ impl Arbiter<'_> {
         let Reload { release, settings, begun, waiting, again } = reload;
         let (generation, took) = (release.generation, begun.elapsed());
         self.release = release;
+        self.plan.reloads.last.send_replace(generation);
         self.plan.times = Times::new(&settings);
         let workers = settings.server.workers;
         if workers != self.held.workers {

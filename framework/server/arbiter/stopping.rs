@@ -67,7 +67,7 @@ impl Arbiter<'_> {
             let is_due = match place.role {
                 Role::Service => is_time,
                 Role::Store => workers + services == 0,
-                Role::Worker | Role::Successor => false,
+                Role::Worker | Role::Builder | Role::Successor => false,
             };
             for child in place.children() {
                 if now >= kill_at {

@@ -1,50 +1,34 @@
-//! Building the project: cargo as a child, and what it says.
+//! Building the project: a child that runs cargo, and what that says.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::AsyncReadExt;
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
 
-use super::Say;
+use super::{Say, builder};
 use crate::conf::Settings;
+use crate::server::Options;
+use crate::server::children::{RUNNING, Role};
 
 /// How much of what a failed build says is shown in the browser, bytes: the first errors are the
 /// causes of the others.
 const SHOWN_BYTES_MAX: usize = 64 * 1024;
 
+/// Whether cargo's words have colours.
+const COLOR: &str = "CARGO_TERM_COLOR";
+
+/// How long the last words of a build may take that has ended: what it has left running may hold
+/// the pipe for ever.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// Bytes read at once.
 const PIECE_BYTES: usize = 8 * 1024;
-
-/// What `cargo run` says to the program it starts, and must not say to another cargo: build scripts
-/// that ask for these would run again each time, and all that rests on them.
-const CARGO_VARIABLES: [&str; 22] = [
-    "CARGO_BIN_NAME",
-    "CARGO_CRATE_NAME",
-    "CARGO_MANIFEST_DIR",
-    "CARGO_MANIFEST_LINKS",
-    "CARGO_MANIFEST_PATH",
-    "CARGO_PKG_AUTHORS",
-    "CARGO_PKG_DESCRIPTION",
-    "CARGO_PKG_HOMEPAGE",
-    "CARGO_PKG_LICENSE",
-    "CARGO_PKG_LICENSE_FILE",
-    "CARGO_PKG_NAME",
-    "CARGO_PKG_README",
-    "CARGO_PKG_REPOSITORY",
-    "CARGO_PKG_RUST_VERSION",
-    "CARGO_PKG_VERSION",
-    "CARGO_PKG_VERSION_MAJOR",
-    "CARGO_PKG_VERSION_MINOR",
-    "CARGO_PKG_VERSION_PATCH",
-    "CARGO_PKG_VERSION_PRE",
-    "CARGO_PRIMARY_PACKAGE",
-    "CARGO_RUSTC_CURRENT_DIR",
-    "LD_LIBRARY_PATH",
-];
 
 /// How the program is built.
 #[derive(Clone, Debug)]
@@ -52,16 +36,24 @@ pub(super) struct Build {
     words: Vec<OsString>,
     folder: PathBuf,
     program: PathBuf,
+    /// What a child of this process is started with, its name first.
+    command: Vec<OsString>,
 }
 
 impl Build {
     /// As the settings say, else with cargo as `program` was; `None` if there is nothing to build.
-    pub(super) fn of(folder: &Path, settings: &Settings, program: &Path) -> Option<Self> {
+    pub(super) fn of(
+        folder: &Path,
+        settings: &Settings,
+        program: &Path,
+        options: &Options,
+    ) -> Option<Self> {
         let program = program.to_owned();
+        let command = options.arguments.iter().take(1).chain(&options.command).cloned().collect();
         let named = &settings.server.build;
         if !named.is_empty() {
             let words = named.iter().map(OsString::from).collect();
-            return Some(Self { words, folder: settings.base.clone(), program });
+            return Some(Self { words, folder: settings.base.clone(), program, command });
         }
         let manifest = folder.join("Cargo.toml");
         if !manifest.is_file() {
@@ -69,7 +61,7 @@ impl Build {
             return None;
         }
         let words = cargo(&manifest, &program);
-        Some(Self { words, folder: folder.to_owned(), program })
+        Some(Self { words, folder: folder.to_owned(), program, command })
     }
 
     /// The file that it makes.
@@ -79,39 +71,85 @@ impl Build {
 
     /// Builds; an error is what the compiler said, without colours. All of it is said as it comes.
     pub(super) async fn run(self, say: &Say) -> Result<(), String> {
-        let (name, words) = self.words.split_first().ok_or("there is nothing to run")?;
-        let mut command = Command::new(name);
-        command.args(words).current_dir(&self.folder).kill_on_drop(true).process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        for name in CARGO_VARIABLES {
-            command.env_remove(name);
+        let failed = |error| format!("running {}: {error}", self.words[0].display());
+        let mut command = Command::new(RUNNING);
+        if let Some((name, words)) = self.command.split_first() {
+            command.arg0(name).args(words);
         }
-        if std::io::stderr().is_terminal() {
-            command.env("CARGO_TERM_COLOR", "always");
+        command.args(["--child", Role::Builder.word()]);
+        command.current_dir(&self.folder).kill_on_drop(true).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let is_chosen = ["NO_COLOR", COLOR].iter().any(|name| std::env::var_os(name).is_some());
+        if std::io::stderr().is_terminal() && !is_chosen {
+            command.env(COLOR, "always");
         }
-        let failed = |error| format!("running {}: {error}", name.display());
         let mut child = command.spawn().map_err(failed)?;
         let mut group = Group::of(&child);
-        let mut said = Vec::new();
-        if let Some(mut stderr) = child.stderr.take() {
-            let mut piece = vec![0; PIECE_BYTES];
-            while let Ok(read @ 1..) = stderr.read(&mut piece).await {
-                say.words(&String::from_utf8_lossy(&piece[..read]));
-                let room = SHOWN_BYTES_MAX - said.len();
-                said.extend_from_slice(&piece[..read.min(room)]);
-            }
+        // It stays open as long as this process lives and wants the build.
+        let mut line = child.stdin.take();
+        if let Some(line) = &mut line {
+            line.write_all(&builder::message(&self.words)).await.map_err(failed)?;
         }
-        let status = child.wait().await.map_err(failed)?;
+        let mut heard = Heard::default();
+        let mut stderr = child.stderr.take();
+        let status = loop {
+            tokio::select! {
+                biased;
+                true = heard.more(&mut stderr, say) => {}
+                status = child.wait() => break status.map_err(failed)?,
+            }
+        };
+        while timeout(LAST_WORDS, heard.more(&mut stderr, say)).await == Ok(true) {}
+        drop(line);
         group.leave_alone();
         if !status.success() {
-            let said = plain(&String::from_utf8_lossy(&said));
+            let said = plain(&String::from_utf8_lossy(&heard.shown));
             return Err(if said.is_empty() { format!("the build ended: {status}") } else { said });
         }
         Ok(())
     }
 }
 
-/// All processes of a build: cargo, compilers, build scripts. Dropping it ends them.
+/// What a build has said.
+#[derive(Debug, Default)]
+struct Heard {
+    /// The beginning of it.
+    shown: Vec<u8>,
+    /// The first bytes of a character.
+    half: Vec<u8>,
+}
+
+impl Heard {
+    /// Reads some more and says it; `false` at its end.
+    async fn more(&mut self, stderr: &mut Option<ChildStderr>, say: &Say) -> bool {
+        let mut piece = [0; PIECE_BYTES];
+        let read = match stderr {
+            Some(stderr) => stderr.read(&mut piece).await.unwrap_or(0),
+            None => 0,
+        };
+        let room = SHOWN_BYTES_MAX - self.shown.len();
+        self.shown.extend_from_slice(&piece[..read.min(room)]);
+        say.words(&self.whole(&piece[..read]));
+        if read == 0 {
+            *stderr = None;
+        }
+        read > 0
+    }
+
+    /// These and what was left before, up to the last whole character.
+    fn whole(&mut self, bytes: &[u8]) -> String {
+        self.half.extend_from_slice(bytes);
+        let end = match std::str::from_utf8(&self.half) {
+            // Only the last character can lack its end.
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => self.half.len(),
+        };
+        let words: Vec<u8> = self.half.drain(..end).collect();
+        String::from_utf8_lossy(&words).into_owned()
+    }
+}
+
+/// All processes of a build: the builder, cargo, compilers, build scripts. Dropping it ends them.
 struct Group(Option<Pid>);
 
 impl Group {

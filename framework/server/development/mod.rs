@@ -17,6 +17,7 @@
 //! - The news are the whole state, so whoever comes late or comes back has missed nothing.
 
 mod build;
+mod builder;
 mod findings;
 mod page;
 #[cfg(test)]
@@ -30,9 +31,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::apps::Project;
@@ -48,6 +49,7 @@ use crate::server::prepare::{self, DataStore};
 use build::Build;
 use walk::{Change, ENTRIES_MAX, Mark, Stamp, Walk};
 
+pub(super) use builder::build_for_arbiter;
 pub(super) use findings::tell_findings;
 pub(super) use page::{Page, Release};
 
@@ -61,8 +63,13 @@ const LOOK_SHARE: u32 = 10;
 /// A change is taken after this time also while there are more.
 const STILL_MAX: Duration = Duration::from_secs(1);
 
-/// The group in which pages hear the news, and the name of the value that is the last of them.
-const NAME: &str = "hulse.development";
+/// Before a start's name: the group in which its pages hear the news, and the name of the value
+/// that is the last of them. Others may be at work on the same data store.
+const NAME: &str = "hulse.development.";
+
+/// How long the value is kept, and how often it is said again: the store may have lost it.
+const NEWS_LAST: Duration = Duration::from_secs(60);
+const NEWS_AGAIN: Duration = Duration::from_secs(20);
 
 /// Whom a developer's terminal hears: called with what is to be shown there.
 #[derive(Clone)]
@@ -144,6 +151,10 @@ pub(super) struct Developer {
     build_failed: Option<String>,
     reload_failed: Option<String>,
     cut: Once,
+    /// The group's name.
+    name: String,
+    /// Somebody has reloaded the site.
+    reloads: watch::Receiver<u64>,
     layer: Layer,
     events: mpsc::Sender<Event>,
     /// The site stops: nothing is built any more.
@@ -169,7 +180,7 @@ impl Developer {
             return Err(Error::usage(words));
         }
         let program = Program::path_on_disk(options.arguments.first())?;
-        let build = Build::of(project.folder(), settings, &program);
+        let build = Build::of(project.folder(), settings, &program, options);
         let walk = Walk::new(project.folder(), settings, build.is_some().then_some(&program));
         Ok(Some(Self {
             seen: walk.look(),
@@ -187,6 +198,8 @@ impl Developer {
             build_failed: None,
             reload_failed: None,
             cut: Once::new(),
+            name: format!("{NAME}{}", plan.reloads.start),
+            reloads: plan.reloads.last.subscribe(),
             layer: prepare::layer(settings, plan.store_path.as_deref())?,
             events,
             stopping: plan.stopping.clone(),
@@ -204,10 +217,16 @@ impl Developer {
             () = stopped() => return,
         }
         self.begin().await;
+        let mut again = interval(NEWS_AGAIN);
         loop {
             tokio::select! {
                 Some(looked) = self.looks.join_next() => self.look_ended(looked.flatten()).await,
                 Some(done) = self.work.join_next() => self.work_ended(done).await,
+                Ok(()) = self.reloads.changed() => {
+                    self.reload_failed = None;
+                    self.tell_failed().await;
+                }
+                _ = again.tick() => self.keep().await,
                 () = stopped() => return,
             }
         }
@@ -344,11 +363,25 @@ impl Developer {
                 if self.build.as_ref().is_some_and(|b| Mark::of(b.program()) != self.served) {
                     self.reload_wanted = true;
                 } else if !self.reload_wanted && !self.build_wanted {
-                    self.say.line("Nothing to reload: the program is the one that serves.");
+                    self.say_nothing_to_reload();
                 }
             }
         }
         self.go_on();
+    }
+
+    fn say_nothing_to_reload(&self) {
+        let program = self.build.as_ref().map(Build::program);
+        let newer = program.and_then(|program| self.seen.newer_code(Mark::of(program)));
+        match (newer, program) {
+            (Some(file), Some(program)) => self.say.line(format_args!(
+                "Nothing to reload: {} is still older than {}. If it is built elsewhere, \
+                 server.build has to say how.",
+                program.display(),
+                file.display()
+            )),
+            _ => self.say.line("Nothing to reload: the program is the one that serves."),
+        }
     }
 
     fn begin_reload(&mut self) {
@@ -394,13 +427,20 @@ impl Developer {
 
     /// First the value, for who comes now; then the group, for who is there.
     async fn publish(&self) {
+        self.keep().await;
         let words = json!(self.news).to_string();
-        let told = async {
-            self.layer.values().set(NAME, words.clone(), None).await?;
-            self.layer.publish(&GroupName::new(NAME)?, words.into()).await
-        };
-        if let Err(error) = told.await {
-            tracing::warn!(%error, "open pages do not hear what has changed");
-        }
+        let told = async { self.layer.publish(&GroupName::new(&self.name)?, words.into()).await };
+        said(told.await.map(drop));
+    }
+
+    async fn keep(&self) {
+        let words = json!(self.news).to_string();
+        said(self.layer.values().set(&self.name, words, Some(NEWS_LAST)).await.map(drop));
+    }
+}
+
+fn said(told: Result<()>) {
+    if let Err(error) = told {
+        tracing::warn!(%error, "open pages do not hear what has changed");
     }
 }

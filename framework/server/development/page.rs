@@ -142,9 +142,11 @@ struct Follower {
 impl Consumer for Follower {
     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
         // First the group, then what was said before: nothing lies between.
-        socket.join(NAME).await?;
+        let start = self.release.rsplit_once('-').map_or("", |(start, _)| start);
+        let name = format!("{NAME}{start}");
+        socket.join(&name).await?;
         socket.accept().await?;
-        let last = socket.values().get(NAME).await?;
+        let last = socket.values().get(&name).await?;
         let last = last.and_then(|last| serde_json::from_slice::<News>(&last.bytes).ok());
         let mut news = json!(last.unwrap_or_default());
         news["release"] = self.release.as_str().into();

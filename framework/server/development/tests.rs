@@ -11,6 +11,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue};
 
 use super::build::{cargo, plain};
+use super::builder::others;
 use super::page::Page;
 use super::walk::{Change, ENTRIES_MAX, Mark, Walk, dependencies, is_passed_over};
 use crate::conf::Settings;
@@ -80,7 +81,8 @@ fn each_file_of_a_project_has_its_consequence() {
     for file in ["settings.toml", "settings.dev.toml"] {
         watched.check(file, |change| &mut change.settings);
     }
-    for file in ["templates/a.html", "templates/b/c.html", "static/a.js", "static/x.rs"] {
+    // A template may include the sheet.
+    for file in ["templates/a.html", "templates/b/c.css", "static/a.js", "static/x.rs"] {
         watched.check(file, |change| &mut change.page);
     }
     watched.check("static/a.css", |change| &mut change.style);
@@ -128,6 +130,13 @@ fn a_file_that_is_gone_replaced_or_rewritten_is_a_change() {
         let file = fs::File::options().write(true).open(&main).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     }));
+    // The same with the time of before, as copying tools do; the kernel's own clock has steps.
+    let rewrite = || {
+        fs::write(&main, "3").unwrap();
+        let file = fs::File::options().write(true).open(&main).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    };
+    assert!((0..1000).any(|_| is_changed(&rewrite)));
     assert!(is_changed(&|| fs::remove_file(&main).unwrap()));
 }
 
@@ -293,6 +302,18 @@ fn the_program_is_built_in_the_profile_it_was_built_in() {
     assert_eq!(words("/s/target/debug/site"), plain);
     assert_eq!(words("site"), plain);
     assert_eq!(words("/s/target/release/site"), format!("{plain} --profile release"));
+}
+
+#[test]
+fn a_build_keeps_the_libraries_of_its_developer() {
+    let left = |folders: &str| {
+        let left = others(folders.as_ref(), Path::new("/s/target/debug/site"));
+        left.map(|folders| folders.into_string().unwrap())
+    };
+    let cargos = "/s/target/debug/build/x/out:/s/target/debug/deps:/s/target/debug";
+    let rustups = "/r/toolchains/stable/lib:/r/lib/rustlib/linux/lib";
+    assert_eq!(left(&format!("{cargos}:{rustups}")), None);
+    assert_eq!(left(&format!("{cargos}:/opt/pq:{rustups}:/nix/lib")).unwrap(), "/opt/pq:/nix/lib");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The files of a project: which there are, and which have changed since the last look.
 //!
-//! It looks at times, sizes and inodes instead of asking the kernel to tell: a project has hundreds
-//! of files, a look takes a millisecond, and it works on network file systems and for every way in
-//! which editors write.
+//! It looks at times, sizes and inodes, of which each write changes one, instead of asking the
+//! kernel to tell: a project has hundreds of files, a look takes a millisecond, and it works on
+//! network file systems and for every way in which editors write.
 //!
 //! Invariants:
 //! - A look ends after [`ENTRIES_MAX`] entries, and what is known from before is looked at first.
@@ -52,6 +52,8 @@ pub(super) enum Part {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mark {
     modified: (i64, i64),
+    /// When the file itself changed, its times included; of a source only.
+    changed: (i64, i64),
     bytes: u64,
     inode: u64,
 }
@@ -92,8 +94,10 @@ pub(super) struct Walk {
     /// Manifests and locks above the project, there or not.
     above: Vec<PathBuf>,
     learnt: Arc<Learnt>,
-    /// Read from disk while the site runs: templates and static files.
+    /// Read from disk while the site runs: templates, then static files.
     live: Vec<PathBuf>,
+    /// How many of them are templates.
+    templates: usize,
     settings: Option<PathBuf>,
 }
 
@@ -101,7 +105,14 @@ impl Mark {
     pub(super) fn of(path: &Path) -> Self {
         let Ok(found) = fs::metadata(path) else { return Self::default() };
         let modified = (found.mtime(), found.mtime_nsec());
-        Self { modified, bytes: found.len(), inode: found.ino() }
+        Self { modified, bytes: found.len(), inode: found.ino(), ..Self::default() }
+    }
+
+    /// Of a file that people write, and copy with the time of another. (Cargo links and unlinks
+    /// programs, which changes them too.)
+    fn of_source(path: &Path) -> Self {
+        let changed = fs::metadata(path).map(|found| (found.ctime(), found.ctime_nsec()));
+        Self { changed: changed.unwrap_or_default(), ..Self::of(path) }
     }
 }
 
@@ -183,7 +194,7 @@ impl Stamp {
     /// The first to name a file says what it is.
     fn put(&mut self, part: Part, path: PathBuf) {
         if let Entry::Vacant(place) = self.files.entry(path) {
-            let mark = Mark::of(place.key());
+            let mark = Mark::of_source(place.key());
             place.insert((part, mark));
         }
     }
@@ -196,6 +207,7 @@ impl Walk {
         let mut live: Vec<PathBuf> =
             [&*settings.base, folder].map(|parent| parent.join("templates")).into();
         live.dedup();
+        let templates = live.len();
         live.extend(named.chain([folder.join("static")]));
         let above = folder.ancestors().skip(1).take_while(|_| program.is_some());
         let above = above.flat_map(|folder| [folder.join(MANIFEST), folder.join("Cargo.lock")]);
@@ -205,6 +217,7 @@ impl Walk {
             above: above.collect(),
             learnt: Arc::default(),
             live,
+            templates,
             settings: settings.file.as_deref().map(Path::to_owned),
         };
         walk.learn();
@@ -221,10 +234,13 @@ impl Walk {
             stamp.put(Part::Code, file.clone());
         }
         let mut left = ENTRIES_MAX;
-        for folder in &self.live {
+        for (index, folder) in self.live.iter().enumerate() {
+            let is_static = index >= self.templates;
             let mut steps = Steps { left: &mut left, signs: &SIGNS, closed: &[] };
             steps.walk(folder, 0, &mut |path, name| {
-                let part = if name.ends_with(".css") { Part::Style } else { Part::Page };
+                // One that a template includes is part of the page.
+                let is_style = is_static && name.ends_with(".css");
+                let part = if is_style { Part::Style } else { Part::Page };
                 stamp.put(part, path);
             });
         }
@@ -271,8 +287,11 @@ impl Walk {
         let own = self.sources.as_deref();
         let built = program.parent().filter(|built| own.is_none_or(|own| !own.starts_with(built)));
         let mut files: BTreeSet<PathBuf> = dependencies(&text).into_iter().collect();
+        // What is embedded is named by where links lead to.
+        let live: Vec<PathBuf> = self.live.iter().flat_map(fs::canonicalize).collect();
         files.retain(|file| {
-            let is_live = self.live.iter().any(|live| file.starts_with(live));
+            let mut live = self.live.iter().chain(&live);
+            let is_live = live.any(|live| file.starts_with(live));
             !is_live && !is_migration(file) && !built.is_some_and(|built| file.starts_with(built))
         });
         let sources = files.iter().filter(|file| file.extension().is_some_and(|end| end == "rs"));

@@ -102,6 +102,7 @@ pub(super) enum ChildRole {
     Worker,
     Store,
     Service,
+    Builder,
 }
 
 impl Pulse {
@@ -186,6 +187,7 @@ pub(super) fn child(context: &Context, role: ChildRole) -> ExitCode {
         ChildRole::Worker => Role::Worker,
         ChildRole::Store => Role::Store,
         ChildRole::Service => Role::Service,
+        ChildRole::Builder => Role::Builder,
     };
     let ended = server::child(context.project(), role);
     ended.map_or_else(|error: Error| ExitCode::from(error.exit_code()), |()| ExitCode::SUCCESS)
