@@ -69,11 +69,16 @@ pub(crate) fn afresh(request: &Request) -> Request {
 }
 
 /// The place beside a request whose answer is gone, with the session of this id (see
-/// [`id_of`](super::id_of)), not read yet: for a connection that comes from another process.
+/// [`id_of`](super::id_of)), not read yet: for a connection that comes from another process. Who
+/// had none there has none here, whatever its cookie named once.
 pub(crate) fn beside_of(site: &Site, id: Option<&str>) -> Beside {
     let beside = Beside::default();
     beside.set_answered();
-    let touched = id.and_then(|id| id.parse().ok()).map(|id| Touched::of(site, Some(id)));
+    let touched = match id.map(str::parse) {
+        Some(Ok(id)) => Some(Touched::of(site, Some(id))),
+        Some(Err(_)) => None,
+        None => Some(Touched::of(site, None)),
+    };
     // A session that is its cookie comes with the request's.
     if let Some(touched) = touched.filter(|touched| !touched.store.is_cookie()) {
         touched.store.set_answered();
