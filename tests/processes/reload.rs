@@ -65,6 +65,13 @@ async fn reload_fails(pulse: &Pulse) -> String {
     said
 }
 
+/// A reload is over before those it has replaced are.
+async fn all_old_have_ended(pulse: &mut Pulse, seen: usize, workers: usize) {
+    for number in 1..=workers {
+        pulse.said_after(seen, &format!("the old worker {number} ended")).await;
+    }
+}
+
 #[tokio::test]
 async fn reloads_under_load_fail_no_request_and_refuse_nobody() {
     let Size { reloads, requests, replaced, .. } = size();
@@ -104,7 +111,7 @@ async fn a_hang_up_replaces_the_workers_and_keeps_the_store() {
     let seen = pulse.log().len();
     pulse.signal(Signal::HUP);
     pulse.said_after(seen, "reloaded").await;
-    pulse.said_after(seen, "the old worker 2 ended").await;
+    all_old_have_ended(&mut pulse, seen, 2).await;
     assert!(ids(&pulse.workers()).is_disjoint(&workers));
     assert_eq!((pulse.workers().len(), pulse.store()), (2, store));
     // A terminal's or a service manager's signal to all reaches the workers too.
@@ -182,7 +189,7 @@ async fn a_build_that_wants_migrations_leaves_the_old_workers() {
     assert!(migrated.unwrap().status.success());
     let mut command = site_command(folder.path(), &surroundings);
     command.args(["pulse", "-w", "2", "-b", "127.0.0.1:0"]);
-    let pulse = Pulse::launch(command, folder, surroundings, "listening on http").await;
+    let mut pulse = Pulse::launch(command, folder, surroundings, "listening on http").await;
     let workers = ids(&pulse.workers());
     // What the files have and the database has not.
     pulse.manage(&["migrate", "sessions", "zero"], &[]).await;
@@ -191,7 +198,9 @@ async fn a_build_that_wants_migrations_leaves_the_old_workers() {
     assert_eq!(ids(&pulse.workers()), workers);
     assert_eq!(Visitor::new(pulse.address()).get("/").await.status, 200);
     pulse.manage(&["migrate"], &[]).await;
+    let seen = pulse.log().len();
     reload(&pulse).await;
+    all_old_have_ended(&mut pulse, seen, 2).await;
     assert!(ids(&pulse.workers()).is_disjoint(&workers));
     assert_eq!(pulse.stop().await, 0);
 }
