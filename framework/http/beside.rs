@@ -70,7 +70,7 @@ impl Beside {
     /// # Panics
     /// There are more kinds of values than places, which is an error of the framework.
     pub(crate) fn get<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> &T {
-        if let Some(known) = self.find() {
+        if let Some(known) = self.made() {
             return known;
         }
         let mut value: Option<Box<dyn Any + Send + Sync>> = Some(Box::new(make()));
@@ -81,18 +81,26 @@ impl Beside {
         found.expect("a place for each kind of value")
     }
 
-    /// The value of this type, if somebody has asked for it, or the fact.
+    /// The value of this type, if somebody has asked for it.
+    pub(crate) fn made<T: 'static>(&self) -> Option<&T> {
+        of(&self.0.values)
+    }
+
+    /// The same, or the fact.
     pub(crate) fn find<T: 'static>(&self) -> Option<&T> {
         let first = self.0.first.as_ref().unwrap_or(self);
-        let facts = first.0.facts.iter().map_while(OnceLock::get);
-        let mut all = facts.chain(self.0.values.iter().map_while(OnceLock::get));
-        all.find_map(|value| value.downcast_ref())
+        of(&first.0.facts).or_else(|| self.made())
     }
 
     /// Whether both are the place beside one request.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+/// The one of this type.
+fn of<T: 'static, const MAX: usize>(values: &Values<MAX>) -> Option<&T> {
+    values.iter().map_while(OnceLock::get).find_map(|value| value.downcast_ref())
 }
 
 /// What is known of the request with these extensions.

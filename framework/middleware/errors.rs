@@ -28,7 +28,7 @@ pub async fn errors(seen: &Request, response: Response) -> Response {
         return response;
     }
     match error_of(&response) {
-        Some(error) => shown(seen, response, &error).await,
+        Some(error) => Box::pin(shown(seen, response, &error)).await,
         None => response,
     }
 }

@@ -55,7 +55,7 @@ pub fn is_allowed_host(settings: &Settings, host: &str) -> bool {
 fn split(host: &str) -> Option<(&str, &str)> {
     let name_end = match host.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,
-        None => host.find(':').unwrap_or(host.len()),
+        None => host.bytes().position(|byte| byte == b':').unwrap_or(host.len()),
     };
     let (name, port) = host.split_at(name_end);
     let digits = port.strip_prefix(':').unwrap_or("");

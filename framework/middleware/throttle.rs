@@ -133,7 +133,7 @@ impl Route {
 pub(crate) async fn admit(request: &Request) -> Result<()> {
     let Some(line) = request.extension::<Matched>().map(Matched::line) else { return Ok(()) };
     for throttle in line.all_attached::<Throttles>().flat_map(|throttles| &throttles.0) {
-        throttle.admit(request).await?;
+        Box::pin(throttle.admit(request)).await?;
     }
     Ok(())
 }

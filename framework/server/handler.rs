@@ -1,6 +1,7 @@
 //! What answers a request: the one ordered list of pieces around the URL table.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -22,6 +23,7 @@ use crate::http::{Beside, Markers, Processors, Request as View, Seen, vary};
 use crate::middleware::admit as throttle;
 use crate::middleware::{Logged, Security, Slashed, caught, csrf, errors, hosts, request_values};
 use crate::server::development::Page;
+use crate::server::staying::Staying;
 use crate::site::Site;
 use crate::urls::{self, Resolver};
 
@@ -78,14 +80,14 @@ impl Handler {
     }
 
     /// Answers a request.
-    pub async fn answer(self, request: Request) -> Response {
+    pub async fn answer(&self, request: Request) -> Response {
         let (mut parts, body) = request.into_parts();
         let is_head = parts.method == Method::HEAD;
         let beside = Beside::default();
         let logged = Logged::begin(&self.0.site.settings().log, &parts, &beside);
         parts.extensions.insert(beside.clone());
-        // Not by way of a variable: a future that is moved takes its place twice.
-        let response = logged.during(caught(self.0.inside(parts, body, beside))).await;
+        let mut inside = pin!(Some(self.0.inside(parts, body, beside)));
+        let response = logged.during(caught(Staying::new(inside.as_mut()))).await;
         let mut response = logged.end(response);
         if is_head {
             behead(&mut response);
@@ -96,6 +98,9 @@ impl Handler {
 
 /// The list. What a request passes on its way in stands in this order, what its answer passes on
 /// the way out in the order behind.
+///
+/// All of it is one future, made anew for each request: what few requests need is boxed where it
+/// is needed, so that the others do not carry its place.
 impl Stack {
     async fn inside(&self, mut parts: Parts, body: Body, beside: Beside) -> Response {
         let (site, settings) = (&self.site, self.site.settings());
@@ -148,10 +153,11 @@ impl Stack {
     async fn views(&self, parts: Parts, body: Body) -> (Response, View) {
         if let Some(page) = self.development.as_ref().filter(|page| page.has(parts.uri.path())) {
             let seen = View::new(self.site.clone(), &parts);
-            return (page.answer(self.site.clone(), parts, body).await, seen);
+            let answer = Box::pin(page.answer(self.site.clone(), parts, body));
+            return (answer.await, seen);
         }
         let Some(layered) = self.layered.clone() else {
-            return view(self.site.clone(), parts, body).await;
+            return view(&self.site, parts, body).await;
         };
         let seen = View::new(self.site.clone(), &parts);
         let answer = layered.oneshot(Request::from_parts(parts, body));
@@ -164,7 +170,7 @@ impl Stack {
 async fn layered_view(site: Site, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let beside = parts.extensions.get::<Beside>().cloned();
-    let (mut response, _) = view(site, parts, body).await;
+    let (mut response, _) = view(&site, parts, body).await;
     let is_own = |beside: &Beside| sessions::is_asked(beside) || csrf::is_used(beside);
     if beside.as_ref().is_some_and(is_own) {
         vary(response.headers_mut(), "Cookie");
@@ -174,7 +180,7 @@ async fn layered_view(site: Site, request: Request) -> Response {
 
 /// The view, and the page of its error: here the session and the user are known, so the site's own
 /// error pages can show them.
-async fn view(site: Site, mut parts: Parts, body: Body) -> (Response, View) {
+async fn view(site: &Site, mut parts: Parts, body: Body) -> (Response, View) {
     let seen = View::new(site.clone(), &parts);
     parts.extensions.insert(Seen(seen.clone()));
     let limit = site.settings().http.data_upload_max_memory_size;
@@ -188,7 +194,7 @@ async fn view(site: Site, mut parts: Parts, body: Body) -> (Response, View) {
             return refused.into_response();
         }
         match auth::admit(&seen).await {
-            Ok(()) => urls::dispatch(site, request).await,
+            Ok(()) => urls::dispatch(&seen, request).await,
             Err(refused) => refused,
         }
     };

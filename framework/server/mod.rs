@@ -38,6 +38,7 @@ mod runworker;
 mod serve;
 mod service;
 mod signals;
+mod staying;
 mod store;
 mod stream;
 mod takeover;

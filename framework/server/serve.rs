@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,7 @@ use crate::http::{Proxied, Secure, holding};
 use crate::server::balance::Share;
 use crate::server::figures::Figures;
 use crate::server::handler::Handler;
+use crate::server::staying::Staying;
 use crate::server::stream::{Stream, take_over};
 use crate::server::tls;
 use crate::server::visitors::bodies::{Answer, Done, Failed, Fate, Question, Running, Terms};
@@ -85,6 +86,8 @@ pub(super) struct Serving {
     pings: Pings,
     watch: Arc<Watch>,
     figures: Arc<Figures>,
+    /// Whether anybody is told how long answers take: else no clock is read for it.
+    is_timed: bool,
     /// Ends with this.
     _looking: AbortOnDropHandle<()>,
 }
@@ -116,6 +119,7 @@ impl Serving {
             tls: tls::config(settings)?,
             watch,
             figures,
+            is_timed: !server.metrics_bind.is_empty(),
             _looking: looking,
         })
     }
@@ -148,7 +152,7 @@ pub(super) struct Course {
 }
 
 /// A connection, as its requests see it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Caller {
     serving: Arc<Serving>,
     watched: Arc<Watched>,
@@ -184,10 +188,8 @@ pub(super) async fn serve(
     let (is_secure, is_h2) = (stream.is_secure(), stream.is_h2());
     let (of, pings) = (Arc::clone(&watched), serving.pings);
     let caller = Caller { serving, watched: of, peer, is_secure, is_proxy, host, course };
-    let service = hyper::service::service_fn(move |request| {
-        let caller = caller.clone();
-        async move { Ok::<_, Infallible>(caller.answer(request).await) }
-    });
+    let caller = Arc::new(caller);
+    let service = hyper::service::service_fn(move |request| Arc::clone(&caller).answer(request));
     let stream = TokioIo::new(stream);
     if is_h2 {
         watched.multiplexed();
@@ -318,12 +320,16 @@ async fn announced_by(stream: &mut Stream) -> Option<Option<SocketAddr>> {
 
 impl Caller {
     /// The answer to one request.
-    async fn answer(self, request: Request<Incoming>) -> Response<Answer> {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> std::result::Result<Response<Answer>, Infallible> {
         let running = Running::begin(&self.watched);
         self.course.share.count_request();
         // HTTP/2 says goodbye in its own way.
         let is_h2 = request.version() == Version::HTTP_2;
-        let (began, method) = (Instant::now(), request.method().clone());
+        let begin = || (Instant::now(), request.method().clone());
+        let begun = self.serving.is_timed.then(begin);
         let mut response = match self.prepare(request) {
             Ok((request, fate)) => self.handle(request, fate).await,
             Err(refused) => {
@@ -339,8 +345,10 @@ impl Caller {
         if is_last && !is_upgrade && !is_h2 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        self.serving.figures.answered(&method, response.status(), began.elapsed());
-        response.map(|body| Answer::new(body, running))
+        if let Some((began, method)) = begun {
+            self.serving.figures.answered(&method, response.status(), began.elapsed());
+        }
+        Ok(response.map(|body| Answer::new(body, running)))
     }
 
     /// The request as the handler wants it, and the fate of its body if it has one.
@@ -410,8 +418,8 @@ impl Caller {
                 return busy();
             }
         };
-        // Not by way of a variable: a future that is moved takes its place twice.
-        let mut response = holding(place, self.serving.handler.clone().answer(request)).await;
+        let mut answer = pin!(Some(self.serving.handler.answer(request)));
+        let mut response = holding(place, Staying::new(answer.as_mut())).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.watched.upgraded();
         }

@@ -153,8 +153,8 @@ impl Matched {
         beside.state(self);
     }
 
-    pub(super) fn view(&self) -> View {
-        Arc::clone(&self.line().view)
+    pub(super) fn view(&self) -> &View {
+        &self.line().view
     }
 }
 

@@ -235,6 +235,13 @@ async fn lacking(request: &Request) -> Result<Option<(CurrentUser, String)>> {
     if demands.is_empty() {
         return Ok(None);
     }
+    Box::pin(unmet(request, demands)).await
+}
+
+async fn unmet(
+    request: &Request,
+    demands: Vec<&Demanded>,
+) -> Result<Option<(CurrentUser, String)>> {
     let user = request.user().await?;
     for demand in demands {
         if !demand.is_met(&user, request).await? {

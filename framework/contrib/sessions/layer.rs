@@ -23,9 +23,15 @@ use crate::sockets::is_handshake;
 use crate::urls::Matched;
 
 /// On the way out: saves the session if it was changed, and sets its cookie.
-pub(crate) async fn keep(request: &Request, mut response: Response) -> Response {
+pub(crate) async fn keep(request: &Request, response: Response) -> Response {
+    match Touched::find(request, &request.settings().sessions) {
+        Some(touched) => Box::pin(keep_touched(request, touched, response)).await,
+        None => response,
+    }
+}
+
+async fn keep_touched(request: &Request, touched: &Touched, mut response: Response) -> Response {
     let settings = &request.settings().sessions;
-    let Some(touched) = Touched::find(request, settings) else { return response };
     let outcome = outcome(touched, settings, response.status()).await;
     // Not before: they are to find the session under its new id.
     touched.session.call_again().await;
@@ -54,7 +60,7 @@ pub(crate) async fn keep(request: &Request, mut response: Response) -> Response 
 
 /// Whether somebody has asked for the session, so that the answer is for this visitor.
 pub(crate) fn is_asked(beside: &Beside) -> bool {
-    beside.find().is_some_and(Touched::is_asked)
+    beside.made().is_some_and(Touched::is_asked)
 }
 
 /// The request with its session and whatever hangs on it to be read again: for a connection that
@@ -116,14 +122,13 @@ impl Touched {
     /// The session of a request on its way out, if there is something to look at.
     fn find<'r>(request: &'r Request, settings: &conf::Sessions) -> Option<&'r Self> {
         let beside = request.beside()?;
-        let has_view = beside.find::<Matched>().is_some();
         if settings.save_every_request
-            && has_view
+            && beside.find::<Matched>().is_some()
             && request.cookie(&settings.cookie_name).is_some()
         {
             return Some(Self::beside(request));
         }
-        beside.find()
+        beside.made()
     }
 
     fn is_asked(&self) -> bool {

@@ -117,7 +117,7 @@ impl StaticFiles {
     /// The answer to a request for a static file; `None` to any other.
     pub async fn serve(&self, request: &Parts) -> Option<Response> {
         let raw = self.below(request.uri.path())?;
-        let answer = self.answer(raw, &request.method, &request.headers).await;
+        let answer = Box::pin(self.answer(raw, &request.method, &request.headers)).await;
         Some(answer.unwrap_or_else(IntoResponse::into_response))
     }
 }

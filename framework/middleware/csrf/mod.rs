@@ -92,7 +92,8 @@ pub async fn admit(site: &Site, parts: &Parts, body: Body) -> Result<Body, Respo
     if matched.line().is_csrf_exempt() {
         return Ok(body);
     }
-    check_token(&Request::new(site.clone(), parts), body).await
+    let seen = Request::new(site.clone(), parts);
+    Box::pin(check_token(&seen, body)).await
 }
 
 /// Sends the cookie if a token was made for the request.
@@ -125,7 +126,7 @@ pub(crate) fn is_used(beside: &Beside) -> bool {
 }
 
 fn secret_to_send(beside: &Beside) -> Option<String> {
-    beside.find::<Csrf>()?.with(|state| state.secret.clone().filter(|_| state.used))
+    beside.made::<Csrf>()?.with(|state| state.secret.clone().filter(|_| state.used))
 }
 
 async fn check_token(seen: &Request, body: Body) -> Result<Body, Response> {

@@ -88,14 +88,14 @@ fn is_host(text: &str) -> bool {
             }
             ("v6", port)
         }
-        None => text.split_at(text.find(':').unwrap_or(text.len())),
+        None => text.split_at(text.bytes().position(|byte| byte == b':').unwrap_or(text.len())),
     };
     let is_port = port.is_empty()
         || port.strip_prefix(':').is_some_and(|digits| {
             digits.is_empty()
                 || digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok()
         });
-    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     is_port && !name.is_empty() && name.bytes().all(letter)
 }
 
