@@ -59,15 +59,25 @@ impl Policies {
         Self { enforced, reported: Prepared::new(settings.csp_report_only.clone()) }
     }
 
-    pub(super) fn add(&self, request: &Request, line: Option<&Line>, headers: &mut HeaderMap) {
-        let nonce = request.beside().and_then(|beside| beside.find::<Nonce>());
+    /// Adds those of the settings, as they are without a nonce.
+    pub(super) fn add_usual(&self, headers: &mut HeaderMap) {
+        self.enforced.put(CONTENT_SECURITY_POLICY, None, headers);
+        self.reported.put(CONTENT_SECURITY_POLICY_REPORT_ONLY, None, headers);
+    }
+
+    /// Puts others in their place, where the line or a nonce asks for it.
+    pub(super) fn change(&self, request: &Request, line: Option<&Line>, headers: &mut HeaderMap) {
+        let nonce = request.beside().and_then(|beside| beside.made::<Nonce>());
         let nonce = nonce.map(|nonce| nonce.0.as_str());
         let own = line.and_then(Line::attached::<Enforced>).map(|own| &own.0);
-        let policy = own.unwrap_or(&self.enforced);
-        policy.add(CONTENT_SECURITY_POLICY, nonce, headers);
+        if own.is_some() || nonce.is_some() {
+            own.unwrap_or(&self.enforced).put(CONTENT_SECURITY_POLICY, nonce, headers);
+        }
         let own = line.and_then(Line::attached::<Reported>).map(|own| &own.0);
-        let policy = own.unwrap_or(&self.reported);
-        policy.add(CONTENT_SECURITY_POLICY_REPORT_ONLY, nonce, headers);
+        if own.is_some() || nonce.is_some() {
+            let policy = own.unwrap_or(&self.reported);
+            policy.put(CONTENT_SECURITY_POLICY_REPORT_ONLY, nonce, headers);
+        }
     }
 }
 
@@ -77,15 +87,15 @@ impl Prepared {
         Self { policy, plain }
     }
 
-    fn add(&self, name: HeaderName, nonce: Option<&str>, headers: &mut HeaderMap) {
-        if headers.contains_key(&name) {
-            return;
-        }
+    fn put(&self, name: HeaderName, nonce: Option<&str>, headers: &mut HeaderMap) {
         let value = match nonce {
             None => self.plain.clone(),
             nonce => header(&self.policy, nonce),
         };
-        value.map(|value| headers.insert(name, value));
+        match value {
+            Some(value) => headers.insert(name, value),
+            None => headers.remove(name),
+        };
     }
 }
 

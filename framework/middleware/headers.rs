@@ -5,7 +5,8 @@
 
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    LOCATION, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CONTENT_LENGTH, CONTENT_TYPE, LOCATION, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -16,16 +17,17 @@ use super::csp::Policies;
 use crate::conf;
 use crate::error::Error;
 use crate::http::{Request, Secure};
-use crate::urls::{Matched, Route};
+use crate::urls::{Line, Matched, Route};
 
-/// Headers of usual answers that come behind these: the policy, the id.
-const LATER: usize = 2;
+/// Places that a copy of the usual headers has for those that come to them, the view's and the
+/// request's id: a copied map has no room, and to grow costs more than the copy. Empty ones go.
+const ROOM: [HeaderName; 2] = [CONTENT_TYPE, CONTENT_LENGTH];
 
 /// What the settings ask for, ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Security {
-    /// Over http and https.
-    always: Vec<(HeaderName, HeaderValue)>,
+    /// What a usual answer gets, over http and https, and [`ROOM`].
+    usual: HeaderMap,
     /// `Strict-Transport-Security`: over http browsers ignore it, as anybody could have added it.
     hsts: Option<HeaderValue>,
     policies: Policies,
@@ -70,7 +72,10 @@ impl Security {
         });
         let redirect = settings.ssl_redirect.then(|| ToHttps::of(settings));
         let policies = Policies::of(settings);
-        Self { always: usable.collect(), hsts: hsts(settings), policies, redirect }
+        let mut usual: HeaderMap = usable.collect();
+        policies.add_usual(&mut usual);
+        usual.extend(ROOM.map(|name| (name, HeaderValue::from_static(""))));
+        Self { usual, hsts: hsts(settings), policies, redirect }
     }
 
     /// What answers a request over http in place of a view: a 301 to the same URL over https.
@@ -82,21 +87,28 @@ impl Security {
 
     /// Adds them to an answer's. What a view has set itself stays.
     pub fn add(&self, request: &Request, headers: &mut HeaderMap) {
-        headers.reserve(self.always.len() + LATER);
+        // To copy a finished map costs a third of filling one.
+        let mut all = self.usual.clone();
         let line = request.extension::<Matched>().map(Matched::line);
-        let framing = line.and_then(|line| line.attached::<Framing>().copied());
-        for (name, value) in &self.always {
-            let value = match framing.filter(|_| name == X_FRAME_OPTIONS) {
-                Some(Framing::Exempt) => continue,
-                Some(Framing::SameOrigin) => HeaderValue::from_static("SAMEORIGIN"),
-                None => value.clone(),
-            };
-            headers.entry(name).or_insert(value);
+        match line.and_then(Line::attached::<Framing>) {
+            Some(Framing::Exempt) => drop(all.remove(X_FRAME_OPTIONS)),
+            Some(Framing::SameOrigin) if all.contains_key(X_FRAME_OPTIONS) => {
+                all.insert(X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
+            }
+            Some(Framing::SameOrigin) | None => {}
         }
-        self.policies.add(request, line, headers);
+        self.policies.change(request, line, &mut all);
         if let Some(hsts) = self.hsts.as_ref().filter(|_| request.is_secure()) {
-            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+            all.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
+        // In place of what was there by these names.
+        all.extend(std::mem::take(headers));
+        for name in ROOM {
+            if all.get(&name).is_some_and(HeaderValue::is_empty) {
+                all.remove(name);
+            }
+        }
+        *headers = all;
     }
 }
 
