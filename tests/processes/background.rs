@@ -126,7 +126,7 @@ async fn with_the_arbiter_the_store_ends_though_a_runworker_is_linked() {
     pulse.signal(Signal::KILL);
     pulse.ended().await;
     let took = pulse.all_ended().await;
-    assert!(took < Duration::from_secs(2), "something lives on for {took:?}");
+    assert!(took < Duration::from_secs(10), "something lives on for {took:?}");
     drop(worker);
 }
 

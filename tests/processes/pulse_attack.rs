@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use hulse_tests::{Holder, Pulse, Visitor, Wire};
+use hulse_tests::{Holder, Pulse, Visitor, Wire, promised};
 use rustix::process::Pid;
 use tokio::time::interval;
 
@@ -53,8 +53,10 @@ async fn bystanders(pulse: &Pulse, time: Duration) -> Duration {
     took[took.len() * 99 / 100]
 }
 
-/// What others may wait, of a hundred the longest, on a machine that is busy with other tests.
-const BUSY_P99: Duration = Duration::from_millis(250);
+/// What others may wait, of a hundred the longest.
+fn busy_p99() -> Duration {
+    promised(Duration::from_millis(250), Duration::from_secs(2))
+}
 
 #[tokio::test]
 async fn slow_senders_do_not_slow_the_others_down() {
@@ -63,7 +65,7 @@ async fn slow_senders_do_not_slow_the_others_down() {
     let time = Duration::from_secs(1);
     // A second shows nothing about a machine that others use, so twice is for the full size, which
     // is run alone: the median of five tries. Beside other tests it is a bound.
-    let (wanted, least) = if attackers < 2000 { (1, BUSY_P99) } else { (3, Duration::ZERO) };
+    let (wanted, least) = if attackers < 2000 { (1, busy_p99()) } else { (3, Duration::ZERO) };
     let (mut tries, mut good) = (Vec::new(), 0);
     while good < wanted {
         let alone = bystanders(&pulse, time).await;
@@ -161,7 +163,7 @@ async fn readers_that_do_not_read_are_cut_off_and_cost_no_memory() {
         grown / 1024
     );
     assert!(grown < 64 << 20, "{grown} bytes");
-    assert!(p99 < BUSY_P99, "{p99:?}");
+    assert!(p99 < busy_p99(), "{p99:?}");
 }
 
 /// A WebSocket that has been accepted.
@@ -250,5 +252,5 @@ async fn out_of_descriptors_it_burns_no_processor_time() {
     wire.send(GET).await;
     assert_eq!(wire.reply().await.unwrap().status, 200);
     println!("it serves {:?} after relief", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < promised(Duration::from_secs(2), Duration::from_secs(10)));
 }

@@ -160,7 +160,7 @@ async fn a_long_write_delays_writers_and_none_is_lost() {
     });
     let reader = async {
         assert_eq!(visitor.at(pulse.address()).get("/count/").await.body, "1");
-        assert!(begun.elapsed() < Duration::from_secs(2), "readers wait for no writer");
+        assert!(!holding.is_finished(), "readers wait for no writer");
     };
     let (statuses, ()) = tokio::join!(join_all(writers), reader);
     assert!(begun.elapsed() > Duration::from_secs(1), "they have waited: {:?}", begun.elapsed());

@@ -40,7 +40,7 @@ async fn four_workers_count_together_and_a_store_that_is_away_refuses_nobody() {
     kill_process(store, Signal::STOP).unwrap();
     let begun = Instant::now();
     assert_eq!(served(&ask(&here, 4 * FREE).await), 4 * FREE);
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     kill_process(store, Signal::CONT).unwrap();
     // Each worker leaves it alone for a second more; what was asked before may count.
     let all: usize = {

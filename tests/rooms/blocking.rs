@@ -248,5 +248,5 @@ async fn two_hundred_greenlets_wait_at_once() {
         assert_eq!(call.await.unwrap().text(), "rested");
     }
     // Five threads would take four seconds.
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }

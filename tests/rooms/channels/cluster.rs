@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hulse::channels::{Connection, GroupName, Layer, Message, Presence, serve, socket_path};
 use hulse::conf;
-use hulse_tests::redis_servers;
+use hulse_tests::{promised, redis_servers};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
@@ -18,7 +18,9 @@ use tokio::time::timeout;
 pub(super) const WAIT: Duration = Duration::from_secs(20);
 
 /// How soon what a dead worker held must be gone.
-pub(super) const GONE: Duration = Duration::from_secs(1);
+pub(super) fn gone() -> Duration {
+    promised(Duration::from_secs(1), Duration::from_secs(5))
+}
 
 /// The layer a case is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

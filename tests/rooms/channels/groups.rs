@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 
-use super::cluster::{GONE, Member, On, name, publish};
+use super::cluster::{Member, On, gone, name, publish};
 
 on_every_layer!(
     of_three_members_one_of_whom_left_two_hear,
@@ -133,7 +133,7 @@ async fn a_worker_that_is_gone_takes_its_members_along(on: On) {
     cluster.kill_last();
     drop(lost);
     assert_eq!(watcher.hear(2).await, ["lost joined", "lost left"]);
-    assert!(begun.elapsed() < GONE, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < gone(), "{:?}", begun.elapsed());
 }
 
 async fn what_a_worker_sent_before_it_died_arrives(on: On) {

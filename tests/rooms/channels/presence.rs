@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use hulse::conf;
 
-use super::cluster::{GONE, Member, On, name, numbers, presence, publish, texts};
+use super::cluster::{Member, On, gone, name, numbers, presence, publish, texts};
 
 on_every_layer!(
     two_tabs_are_one_presence_until_both_are_gone,
@@ -90,7 +90,7 @@ async fn a_tab_on_a_worker_that_died_leaves_the_other_present(on: On) {
     cluster.kill_last();
     drop((_dies, _bob));
     assert_eq!(watcher.hear(3).await[2], "bob left");
-    assert!(begun.elapsed() < GONE, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < gone(), "{:?}", begun.elapsed());
     let late = Member::new(&cluster.workers[0]);
     let entered = late.connection.enter(&name("tabs"), &presence("late")).await.unwrap();
     assert_eq!(texts(&entered.roster), ["ann joined"]);

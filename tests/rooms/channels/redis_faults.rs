@@ -12,6 +12,9 @@ use super::cluster::{
     Member, WAIT, name, numbers, presence, publish, redis_url, send, texts, until,
 };
 
+/// What is below the wait of a default site, with room for a busy machine.
+const BOUNDED: Duration = Duration::from_secs(4);
+
 fn quick() -> conf::Channels {
     conf::Channels { send_wait_seconds: 1, ..Default::default() }
 }
@@ -56,7 +59,7 @@ async fn redis_away_for_five_seconds_tells_senders_and_what_is_lost_is_a_gap() {
             let begun = Instant::now();
             let refused = here.publish(&name("life"), "lost".into()).await.unwrap_err();
             assert!(refused.is_layer_unavailable(), "{refused}");
-            assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+            assert!(begun.elapsed() < BOUNDED, "{:?}", begun.elapsed());
             let refused = here.send(&name("jobs"), "lost".into()).await.unwrap_err();
             assert!(refused.is_layer_unavailable(), "{refused}");
         }
@@ -183,7 +186,7 @@ async fn a_frozen_redis_is_an_error_after_a_bounded_wait_and_then_goes_on() {
     let begun = Instant::now();
     let refused = here.publish(&name("ice"), "frozen".into()).await.unwrap_err();
     assert!(refused.is_layer_unavailable(), "{refused}");
-    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < BOUNDED, "{:?}", begun.elapsed());
     server.thaw();
     publish_again(here, "ice", "after").await;
     let heard = member.hear_to("after").await;
@@ -280,7 +283,7 @@ async fn a_redis_without_memory_tells_senders_at_once_and_takes_again() {
     let refused = here.publish(&name("full"), "no room".into()).await.unwrap_err();
     assert!(refused.is_layer_unavailable(), "{refused}");
     assert!(refused.to_string().contains("OOM"), "{refused}");
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < BOUNDED, "{:?}", begun.elapsed());
     assert_eq!(server.command("CONFIG SET maxmemory 0").await, "+OK");
     assert_eq!(publish(here, "full", "after").await, 2, "what was refused has no place");
     assert_eq!(member.hear(2).await, ["before", "after"]);

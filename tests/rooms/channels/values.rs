@@ -7,7 +7,7 @@ use hulse::channels::{GroupName, Layer};
 use hulse::conf;
 use tokio::time::timeout;
 
-use super::cluster::{GONE, Member, On, WAIT, name, presence, receive, until};
+use super::cluster::{Member, On, WAIT, gone, name, presence, receive, until};
 
 on_every_layer! {
     what_one_worker_sets_every_worker_gets,
@@ -279,7 +279,7 @@ async fn a_worker_that_is_gone_holds_no_locks() {
     assert!(values.lock("mine", LONG).await.unwrap().is_none());
     // Nothing is said: only its link's end tells.
     cluster.kill_last();
-    let taken = values.lock_within("mine", LONG, GONE).await.unwrap().unwrap();
+    let taken = values.lock_within("mine", LONG, gone()).await.unwrap().unwrap();
     assert!(taken.token() > lock.token());
 }
 
