@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 const NAME_BYTES_MAX: usize = 200;
 
 /// Protocol version in [`Ask::Hello`]; another one is refused.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 
 /// Names one publish for ever, so that a repeated one is recognised: the sender's random session
 /// and the number of its request; or a digest of the name a sender gave it.
@@ -49,6 +49,13 @@ pub(crate) struct Entry {
     /// Made by the store because somebody came or went; no part of what a newcomer reads.
     pub(crate) is_presence: bool,
     pub(crate) frame: Frame,
+}
+
+/// The place of a message whose sender may say it again, without the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) offset: u64,
+    pub(crate) key: Key,
 }
 
 /// A presence with its messages encoded.
@@ -84,6 +91,12 @@ pub(crate) enum Ask {
         group: GroupName,
         epoch: u64,
         entry: Entry,
+    },
+    /// What it knows came before those, newest first.
+    AnnounceNames {
+        group: GroupName,
+        epoch: u64,
+        names: Vec<Named>,
     },
     /// A presence of one of its connections.
     AnnouncePerson {
@@ -190,6 +203,7 @@ impl Ask {
             Self::Hello { .. } | Self::Announced => Subject::All,
             Self::Announce { group: name, .. }
             | Self::AnnounceEntry { group: name, .. }
+            | Self::AnnounceNames { group: name, .. }
             | Self::AnnouncePerson { group: name, .. }
             | Self::Subscribe { group: name, .. }
             | Self::Unsubscribe { group: name }
@@ -224,6 +238,13 @@ pub(crate) enum Tell {
         group: GroupName,
         position: Position,
         lineage: Lineage,
+    },
+    /// Behind [`Subscribed`](Self::Subscribed): the latest that came before, newest first. Should
+    /// the store die, this worker knows them.
+    Names {
+        group: GroupName,
+        epoch: u64,
+        names: Vec<Named>,
     },
     Published {
         request: u64,

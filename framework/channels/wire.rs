@@ -15,7 +15,7 @@ use super::calls::{ChannelAsk, ChannelTell};
 use super::frame::Frame;
 use super::groups::{GroupAsk, GroupTell};
 use super::position::Lineage;
-use super::protocol::{Ask, Entry, Key, Person, Tell};
+use super::protocol::{Ask, Entry, Key, Named, Person, Tell};
 use super::values::calls::{Outcome, ValueAsk};
 use super::{GroupName, Position};
 
@@ -70,9 +70,10 @@ pub(super) fn encode_ask(ask: &Ask, out: &mut BytesMut) {
             out.put_u8(u8::from(*resumed));
             out.put_u64_le(*latest);
         }
-        Ask::Announce { .. } | Ask::AnnounceEntry { .. } | Ask::AnnouncePerson { .. } => {
-            encode_announcement(ask, out);
-        }
+        Ask::Announce { .. }
+        | Ask::AnnounceEntry { .. }
+        | Ask::AnnounceNames { .. }
+        | Ask::AnnouncePerson { .. } => encode_announcement(ask, out),
         Ask::Announced => out.put_u8(14),
         Ask::Subscribe { request, group } => put_numbered(out, 5, *request, group),
         Ask::Unsubscribe { group } => {
@@ -143,6 +144,7 @@ fn encode_announcement(ask: &Ask, out: &mut BytesMut) {
             out.put_u64_le(*epoch);
             put_entry(out, entry);
         }
+        Ask::AnnounceNames { group, epoch, names } => put_names(out, (15, group), *epoch, names),
         Ask::AnnouncePerson { group, connection, person } => {
             put_numbered(out, 4, *connection, group);
             put_person(out, person);
@@ -159,6 +161,7 @@ pub(super) fn encode_tell(tell: &Tell, out: &mut BytesMut) {
             put_position(out, *position);
             put_lineage(out, lineage);
         }
+        Tell::Names { group, epoch, names } => put_names(out, (10, group), *epoch, names),
         Tell::Published { request, position } => {
             out.put_u8(2);
             out.put_u64_le(*request);
@@ -289,6 +292,7 @@ fn read_later_ask(tag: u8, r: &mut Reader) -> Option<Ask> {
             let since = is_since.then_some(position);
             Ask::History { request, group, since, limit: r.u32()? }
         }
+        15 => Ask::AnnounceNames { group: r.name()?, epoch: r.u64()?, names: r.names()? },
         tag => Ask::Channel(ChannelAsk::read(tag, r)?),
     })
 }
@@ -319,6 +323,7 @@ fn read_tell(r: &mut Reader) -> Option<Tell> {
             let (group, position) = (r.name()?, r.position()?);
             Tell::Renew { group, position, lineage: r.lineage()? }
         }
+        10 => Tell::Names { group: r.name()?, epoch: r.u64()?, names: r.names()? },
         30 => Tell::Group(GroupTell::read(r)?),
         24 => Tell::Valued { request: r.u64()?, outcome: Outcome::read(r)? },
         20 => Tell::History {
@@ -397,6 +402,17 @@ fn put_lineage(out: &mut BytesMut, lineage: &Lineage) {
 fn put_since(out: &mut BytesMut, since: Option<Position>) {
     out.put_u8(u8::from(since.is_some()));
     put_position(out, since.unwrap_or_default());
+}
+
+fn put_names(out: &mut BytesMut, (tag, group): (u8, &GroupName), epoch: u64, names: &[Named]) {
+    out.put_u8(tag);
+    put_name(out, group);
+    out.put_u64_le(epoch);
+    out.put_u32_le(u32::try_from(names.len()).expect("a thousand at most"));
+    for name in names {
+        out.put_u64_le(name.offset);
+        put_key(out, name.key);
+    }
 }
 
 fn put_entry(out: &mut BytesMut, entry: &Entry) {
@@ -507,6 +523,11 @@ impl Reader {
     fn entries(&mut self) -> Option<Vec<Entry>> {
         let count = self.u32()?;
         (0..count).map(|_| self.entry()).collect()
+    }
+
+    fn names(&mut self) -> Option<Vec<Named>> {
+        let count = self.u32()?;
+        (0..count).map(|_| Some(Named { offset: self.u64()?, key: self.key()? })).collect()
     }
 
     fn entry(&mut self) -> Option<Entry> {

@@ -404,10 +404,9 @@ impl Table {
 
     /// What lies before `position` is lost to this worker.
     pub(super) fn gap(&mut self, group: &GroupName, position: Position) {
+        self.break_off(group, position);
         let Some(local) = self.groups.get_mut(group) else { return };
         let are_lost = group.is_own() && local.position.is_some();
-        self.counted.history_bytes -= local.ring.bytes();
-        local.ring.clear();
         local.is_told();
         if local.position.is_some_and(|known| known.epoch != position.epoch) {
             local.lineage = Lineage::default();

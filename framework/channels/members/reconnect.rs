@@ -1,9 +1,10 @@
 //! What a store must hear over a new link: all this worker holds, then what was not answered.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use super::{Local, Pending, Table};
-use crate::channels::protocol::{Ask, VERSION};
+use crate::channels::protocol::{Ask, Named, VERSION};
 use crate::channels::values::calls::ValueAsk;
 
 /// Messages of each group offered to a store that may have lost its memory.
@@ -59,17 +60,21 @@ impl Table {
             let Some(position) = local.position else { continue };
             let lineage = local.lineage.clone();
             asks.push(Ask::Announce { group: group.clone(), position, lineage });
-            let mut bytes = 0;
+            let (mut bytes, mut first) = (0, u64::MAX);
             let tail = local.ring.iter().rev().take(TAIL_MESSAGES_MAX).take_while(|entry| {
                 let is_newest = bytes == 0;
                 bytes += entry.frame.len();
                 is_newest || bytes <= TAIL_BYTES_MAX
             });
-            asks.extend(tail.map(|entry| Ask::AnnounceEntry {
-                group: group.clone(),
-                epoch: position.epoch,
-                entry: entry.clone(),
+            let epoch = position.epoch;
+            asks.extend(tail.map(|entry| {
+                first = entry.offset;
+                Ask::AnnounceEntry { group: group.clone(), epoch, entry: entry.clone() }
             }));
+            let names: Vec<Named> = local.ring.names(first, Duration::ZERO).collect();
+            if !names.is_empty() {
+                asks.push(Ask::AnnounceNames { group: group.clone(), epoch, names });
+            }
         }
     }
 

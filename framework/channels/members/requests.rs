@@ -183,6 +183,7 @@ impl Table {
         match tell {
             Tell::Deliver { group, epoch, entry } => self.deliver(now, &group, epoch, entry),
             Tell::Gap { group, position } => self.gap(&group, position),
+            Tell::Names { group, epoch, names } => self.learn(now, &group, epoch, names),
             Tell::Renew { group, position, lineage } => self.renew(&group, position, lineage),
             Tell::Group(GroupTell::Count { poll, group }) => {
                 let names = self.names_in(&group);

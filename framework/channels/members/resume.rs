@@ -104,7 +104,7 @@ impl Table {
             self.counted.history_bytes += added;
             if total + added > HISTORY_BYTES_TOTAL {
                 local.ring.drop_oldest(older.len());
-                self.counted.history_bytes -= added;
+                self.counted.history_bytes = total - before + local.ring.bytes();
                 return self.place_lost(id, group);
             }
         }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{HISTORY_BYTES_TOTAL, Local, Table};
-use crate::channels::protocol::Entry;
+use crate::channels::protocol::{Entry, Named};
 use crate::channels::ring::{room_for, thin_out};
-use crate::channels::{GroupName, Limits, Policy};
+use crate::channels::{GroupName, Limits, Policy, Position};
 
 /// How often what is too old is looked for in all groups.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -28,6 +28,34 @@ impl Table {
         if self.counted.history_bytes > self.history_bytes_max {
             self.make_room();
         }
+    }
+
+    /// What came in `group` before this worker did, so that a store that follows can be told.
+    pub(super) fn learn(
+        &mut self,
+        now: Duration,
+        group: &GroupName,
+        epoch: u64,
+        names: Vec<Named>,
+    ) {
+        let Some(local) = self.groups.get_mut(group) else { return };
+        let Some(known) = local.position.filter(|known| known.epoch == epoch) else { return };
+        let before = local.ring.bytes();
+        local.ring.add_names(now, names.into_iter().filter(|name| name.offset <= known.offset));
+        self.counted.history_bytes = self.counted.history_bytes + local.ring.bytes() - before;
+    }
+
+    /// What lies between what `group` has and `position` is lost: of what it has only the names are
+    /// of use, if they are of the same order.
+    pub(super) fn break_off(&mut self, group: &GroupName, position: Position) {
+        let Some(local) = self.groups.get_mut(group) else { return };
+        self.counted.history_bytes -= local.ring.bytes();
+        if local.position.is_some_and(|known| known.epoch == position.epoch) {
+            local.ring.keep_names();
+        } else {
+            local.ring.clear();
+        }
+        self.counted.history_bytes += local.ring.bytes();
     }
 
     /// Trims a group's ring to its limits; who lags behind it must look.

@@ -30,7 +30,7 @@ impl Conversation {
                 self.call(Script::Latest, &[latest.as_bytes()], Expect::Nothing);
             }
             // Redis keeps the histories itself.
-            Ask::AnnounceEntry { .. } | Ask::Announced => {}
+            Ask::AnnounceEntry { .. } | Ask::AnnounceNames { .. } | Ask::Announced => {}
             Ask::Announce { group, position, .. } => {
                 self.subscribe(group);
                 let subscription = Subscription { position: Some(*position), is_behind: true };

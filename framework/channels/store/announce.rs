@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::presence::settle;
 use super::{CATCH_UP_BYTES_MAX, Effect, Phase, Store, Topic, WorkerId, presence_entry};
-use crate::channels::protocol::{Ask, Entry};
+use crate::channels::protocol::{Ask, Entry, Named};
 use crate::channels::{GroupName, Position};
 
 impl Store {
@@ -26,6 +26,9 @@ impl Store {
             Ask::AnnounceEntry { group, epoch, entry } => {
                 self.remember(now, &group, epoch, entry);
             }
+            Ask::AnnounceNames { group, epoch, names } => {
+                self.remember_names(now, &group, epoch, names);
+            }
             Ask::AnnouncePerson { .. } => self.welcome(now, worker, ask, effects),
             _ => {}
         }
@@ -39,12 +42,7 @@ impl Store {
         let is_known = self.topics.contains_key(&group);
         let topic = self.topics.entry(group.clone()).or_insert_with(|| Topic::new(0));
         if (self.phase.is_recovering() || !is_known) && position > topic.position() {
-            if topic.epoch != position.epoch {
-                topic.announced.clear();
-            }
-            topic.epoch = position.epoch;
-            topic.top = position.offset;
-            topic.lineage = lineage;
+            topic.advance(position, lineage);
         }
         topic.subscribers.insert(worker, position);
         if !self.phase.is_recovering() {
@@ -63,19 +61,24 @@ impl Store {
             self.remember_late(now, group, epoch, entry);
             return;
         }
-        if let Some(topic) = self.topics.get_mut(group)
-            && topic.epoch == epoch
-            && entry.offset <= topic.top
-        {
-            topic.announced.insert(entry.offset, entry);
-            if topic.announced.len() > self.limits.history_messages {
-                topic.announced.pop_first();
-            }
+        if let Some(topic) = self.topics.get_mut(group) {
+            topic.remember(epoch, entry, &self.limits);
         }
     }
 
+    /// Keeps what a worker knew by name alone.
+    fn remember_names(&mut self, now: Duration, group: &GroupName, epoch: u64, names: Vec<Named>) {
+        let Some(topic) = self.topics.get_mut(group) else { return };
+        if self.phase.is_recovering() {
+            return topic.remember_names(epoch, names);
+        }
+        let bytes = topic.ring.bytes();
+        topic.learn(now, epoch, names);
+        self.history_bytes = self.history_bytes + topic.ring.bytes() - bytes;
+    }
+
     /// A worker that was slow tells what it holds, newest first: it is kept where it is the one
-    /// before those that are known. Else what it asks again would be sent twice.
+    /// before those that are known, else its name. Else what it asks again would be sent twice.
     fn remember_late(&mut self, now: Duration, group: &GroupName, epoch: u64, entry: Entry) {
         let Some(topic) = self.topics.get_mut(group) else { return };
         let first = topic.ring.first().unwrap_or(topic.top + 1);
@@ -85,6 +88,9 @@ impl Store {
             let bytes = topic.ring.bytes();
             topic.ring.extend_back(now, &[entry]);
             self.history_bytes += topic.ring.bytes() - bytes;
+        } else if !entry.is_presence {
+            let name = Named { offset: entry.offset, key: entry.key };
+            self.remember_names(now, group, epoch, vec![name]);
         }
     }
 
@@ -120,12 +126,7 @@ impl Store {
             let Some(topic) = self.topics.get_mut(&group) else { continue };
             topic.take_over(self.epoch_next);
             self.epoch_next += 1;
-            for (_, entry) in std::mem::take(&mut topic.announced) {
-                topic.ring.push(now, entry, &self.limits);
-            }
-            if topic.ring.get(topic.top).is_none() {
-                topic.ring.clear();
-            }
+            topic.put_together(now, &self.limits);
             self.history_bytes += topic.ring.bytes();
             let unheard = topic.unheard();
             let workers: Vec<WorkerId> = topic.subscribers.keys().copied().collect();

@@ -31,8 +31,8 @@ use std::time::Duration;
 
 use super::calls::ChannelAsk;
 use super::pattern::Capacities;
-use super::protocol::{Ask, Entry, Key, Tell};
-use super::ring::{room_for, thin_out};
+use super::protocol::{Ask, Entry, Key, Named, Tell};
+use super::ring::{NAMES_AGE, room_for, thin_out};
 use super::{GroupName, Limits, Position};
 use channels::Channels;
 use inspect::Poll;
@@ -257,7 +257,10 @@ impl Store {
             Ask::Announced => {
                 self.announcing.remove(&worker);
             }
-            Ask::Announce { .. } | Ask::AnnounceEntry { .. } | Ask::AnnouncePerson { .. } => {
+            Ask::Announce { .. }
+            | Ask::AnnounceEntry { .. }
+            | Ask::AnnounceNames { .. }
+            | Ask::AnnouncePerson { .. } => {
                 self.announced(now, worker, ask, effects);
             }
             // Before an answer that another worker announces can get lost.
@@ -275,7 +278,9 @@ impl Store {
 
     fn answer(&mut self, now: Duration, worker: WorkerId, ask: Ask, effects: &mut Vec<Effect>) {
         match ask {
-            Ask::Subscribe { request, group } => self.subscribe(worker, request, group, effects),
+            Ask::Subscribe { request, group } => {
+                self.subscribe(now, worker, (request, group), effects);
+            }
             Ask::Unsubscribe { group } => {
                 if let Some(topic) = self.topics.get_mut(&group) {
                     topic.subscribers.remove(&worker);
@@ -328,23 +333,31 @@ impl Store {
             | Ask::Announced
             | Ask::Announce { .. }
             | Ask::AnnounceEntry { .. }
+            | Ask::AnnounceNames { .. }
             | Ask::AnnouncePerson { .. } => {}
         }
     }
 
     fn subscribe(
         &mut self,
+        now: Duration,
         worker: WorkerId,
-        request: u64,
-        group: GroupName,
+        (request, group): (u64, GroupName),
         effects: &mut Vec<Effect>,
     ) {
         let Some(topic) = topic_of(&mut self.topics, &mut self.epoch_next, &group) else { return };
         let top = topic.position();
+        let is_new = !topic.subscribers.contains_key(&worker);
         let position = *topic.subscribers.entry(worker).or_insert(top);
-        let lineage = topic.lineage.clone();
+        let (lineage, epoch) = (topic.lineage.clone(), top.epoch);
+        let names = topic.ring.names(u64::MAX, now.saturating_sub(NAMES_AGE));
+        let names: Vec<Named> = names.filter(|_| is_new).collect();
         self.peer(worker, |peer| peer.subscribed.insert(group.clone()));
-        tell(effects, worker, Tell::Subscribed { request, group, position, lineage });
+        let told = Tell::Subscribed { request, group: group.clone(), position, lineage };
+        tell(effects, worker, told);
+        if !names.is_empty() {
+            tell(effects, worker, Tell::Names { group, epoch, names });
+        }
     }
 
     /// Publishes what `worker` sends, unless that has come before.

@@ -1,14 +1,15 @@
 //! A group as the store sees it: its order, its latest messages, who listens and who is present.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::roster::Roster;
 use super::{Effect, WorkerId, tell};
 use crate::channels::frame::Frame;
 use crate::channels::position::Lineage;
-use crate::channels::protocol::{Entry, Tell};
-use crate::channels::ring::Ring;
-use crate::channels::{GroupName, Position};
+use crate::channels::protocol::{Entry, Key, Named, Tell};
+use crate::channels::ring::{NAMES_MAX, Ring};
+use crate::channels::{GroupName, Limits, Position};
 
 /// Messages a newcomer is shown.
 const HISTORY_SHOWN_MAX: usize = 50;
@@ -36,7 +37,9 @@ pub(super) struct Topic {
     /// How often a worker was told that something is lost to it.
     pub(super) gaps: u64,
     /// What workers announced while recovering, by offset.
-    pub(super) announced: BTreeMap<u64, Entry>,
+    announced: BTreeMap<u64, Entry>,
+    /// What they knew by name alone.
+    names: BTreeMap<u64, Key>,
     /// Since when workers said that somebody is counted, while recovering; by key.
     pub(super) claims: Vec<(Box<str>, Position)>,
 }
@@ -53,8 +56,75 @@ impl Topic {
             messages: 0,
             gaps: 0,
             announced: BTreeMap::new(),
+            names: BTreeMap::new(),
             claims: Vec::new(),
         }
+    }
+
+    /// While recovering: a worker knows the group up to `position`. What others announced stays as
+    /// far as that is on the way there: a worker that had not heard of the store before this one
+    /// calls places by their names of before.
+    pub(super) fn advance(&mut self, position: Position, lineage: Lineage) {
+        let epoch = self.epoch;
+        if epoch != position.epoch {
+            // What lies behind the new end was lost, whatever the one before it had.
+            let is_on_the_way = |offset: u64| {
+                offset <= position.offset && lineage.leads_from(Position { epoch, offset })
+            };
+            self.announced.retain(|offset, _| is_on_the_way(*offset));
+            self.names.retain(|offset, _| is_on_the_way(*offset));
+        }
+        self.epoch = position.epoch;
+        self.top = position.offset;
+        self.lineage = lineage;
+    }
+
+    /// Whether a place that a worker tells of is one of this order.
+    fn has_place(&self, epoch: u64, offset: u64) -> bool {
+        self.lineage.renamed(Position { epoch, offset }, self.position()).is_some()
+    }
+
+    /// While recovering: keeps a message that a worker still held.
+    pub(super) fn remember(&mut self, epoch: u64, entry: Entry, limits: &Limits) {
+        if self.has_place(epoch, entry.offset) {
+            self.announced.insert(entry.offset, entry);
+            if self.announced.len() > limits.history_messages {
+                self.announced.pop_first();
+            }
+        }
+    }
+
+    /// While recovering: keeps what a worker knew by name alone.
+    pub(super) fn remember_names(&mut self, epoch: u64, names: Vec<Named>) {
+        for Named { offset, key } in names {
+            if self.has_place(epoch, offset) {
+                self.names.insert(offset, key);
+            }
+        }
+        while self.names.len() > NAMES_MAX {
+            self.names.pop_first();
+        }
+    }
+
+    /// As [`remember_names`](Self::remember_names), later.
+    pub(super) fn learn(&mut self, now: Duration, epoch: u64, names: Vec<Named>) {
+        let top = self.position();
+        let Self { lineage, ring, .. } = self;
+        let has_place =
+            |name: &Named| lineage.renamed(Position { epoch, offset: name.offset }, top).is_some();
+        ring.add_names(now, names.into_iter().filter(has_place));
+    }
+
+    /// The end of recovery: what was announced becomes the history.
+    pub(super) fn put_together(&mut self, now: Duration, limits: &Limits) {
+        for (_, entry) in std::mem::take(&mut self.announced) {
+            self.ring.push(now, entry, limits);
+        }
+        if self.ring.get(self.top).is_none() {
+            self.ring.keep_names();
+        }
+        let names = std::mem::take(&mut self.names).into_iter();
+        self.ring.add_names(now, names.map(|(offset, key)| Named { offset, key }));
     }
 
     /// Takes over from an earlier store, in an epoch of our own: a worker that knows more than

@@ -4,6 +4,7 @@
 mod checks;
 mod dismissals;
 mod locks;
+mod repeats;
 mod sends;
 mod travellers;
 pub(super) mod wires;
@@ -579,7 +580,7 @@ fn groups_keep_one_order_and_exact_presence_in_random_schedules() {
     let Tried { recovered, gaps, doubled, believers, dismissed, locked, mut failed } = tried;
     failed.sort_unstable();
     assert!(failed.is_empty(), "HULSE_SEED=n replays a schedule; these fail: {failed:?}");
-    assert!(recovered > seeds / 3, "only {recovered} came back: the schedules prove little");
+    assert!(recovered > seeds / 4, "only {recovered} came back: the schedules prove little");
     assert!(believers > seeds, "only {believers} knew who is there: the schedules prove little");
     assert!(dismissed > seeds / 100, "only {dismissed} were dismissed: the schedules prove little");
     assert!(gaps > seeds / 50, "only {gaps} gaps were judged: the schedules prove little");
