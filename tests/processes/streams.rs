@@ -93,6 +93,39 @@ async fn every_message_comes_once_in_order_whoever_is_killed() {
 }
 
 #[tokio::test]
+async fn pages_without_a_socket_miss_nothing_whoever_is_killed_or_stopped() {
+    let Some(mut browser) = Browser::start().await else { return };
+    let pulse = Pulse::start_testsite(&["-w", "3", "-t", "1"]).await;
+    let ways = ["poll", "events", "poll"];
+    let mut pages = Vec::new();
+    for way in ways {
+        let mut page = browser.window(Screen::DESKTOP).await;
+        open(&mut page, &pulse, "", &format!("{{ transports: ['{way}'] }}")).await;
+        pages.push(page);
+    }
+    // What it says goes by POST, each when the one before is answered.
+    pages[0].evaluate("void (window.said = say(0, 150))").await;
+    for (count, fault) in [(20, "killed"), (60, "store killed"), (90, "stopped")] {
+        for page in &mut pages {
+            page.wait_for(&format!("heard.length > {count}")).await;
+        }
+        let (victims, signal) = match fault {
+            "killed" => (pulse.workers(), Signal::KILL),
+            "stopped" => (pulse.workers(), Signal::STOP),
+            _ => (pulse.store().into_iter().collect(), Signal::KILL),
+        };
+        assert!(!victims.is_empty(), "{fault}");
+        // Those that are stopped are replaced.
+        victims.into_iter().for_each(|victim| kill_process(victim, signal).unwrap());
+    }
+    pages[0].evaluate("said").await;
+    for (page, way) in pages.iter_mut().zip(ways) {
+        hears_all(page, 150).await;
+        assert_eq!(transport(page).await, way);
+    }
+}
+
+#[tokio::test]
 async fn what_is_blocked_is_gone_around() {
     let Some(mut browser) = Browser::start().await else { return };
     let pulse = Pulse::start_testsite(&["-w", "2"]).await;
