@@ -48,6 +48,7 @@ mod pulse_start;
 mod pulse_stop;
 mod pulse_tls;
 mod pulse_wire;
+mod random_faults;
 mod redis;
 mod redis_machines;
 mod release;
