@@ -345,7 +345,7 @@ impl<'a> Arbiter<'a> {
         if let Some(child) = place.child.replace(next) {
             let (role, number) = (place.role, place.number);
             let kill_at = Instant::now() + times.graceful;
-            self.leaving.push(Leaving { role, number, child, kill_at });
+            self.leaving.push(Leaving::new((role, number), child, kill_at));
         }
     }
 

@@ -48,7 +48,31 @@ pub(in crate::server) struct Leaving {
     pub(in crate::server) role: Role,
     pub(in crate::server) number: usize,
     pub(in crate::server) child: Running,
+    since: Instant,
     pub(in crate::server) kill_at: Instant,
+}
+
+/// How old what a worker has said of its WebSockets may be: two beats.
+const COUNTED: Duration = Duration::from_secs(2);
+/// How long the next one is not replaced for their sake.
+const MOVING_MAX: Duration = Duration::from_secs(10);
+
+impl Leaving {
+    /// One that has been told so now.
+    pub(in crate::server) fn new(
+        (role, number): (Role, usize),
+        child: Running,
+        kill_at: Instant,
+    ) -> Self {
+        Self { role, number, child, since: Instant::now(), kill_at }
+    }
+
+    /// Whether WebSockets may still be on their way to the one who has this place now.
+    pub(in crate::server) fn is_moving_to(&self, place: &Place, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.since);
+        let is_its = (self.role, self.number) == (place.role, place.number);
+        is_its && age < MOVING_MAX && (age < COUNTED || self.child.counts.sockets > 0)
+    }
 }
 
 /// Which child.

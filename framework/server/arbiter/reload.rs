@@ -9,6 +9,8 @@
 //! Invariants:
 //! - The first new worker that does not become ready ends the reload; who serves goes on serving.
 //! - At most one worker more than the site wants is starting.
+//! - Who is still being handed WebSockets is not replaced, for some seconds: reloads that follow
+//!   each other at once must not outrun what moves.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -197,7 +199,10 @@ impl Arbiter<'_> {
         let is_new = |child: &Running| child.generation >= release.generation;
         let of_workers = || self.places.iter().enumerate().filter(|(_, p)| p.role == Role::Worker);
         let old = of_workers().find(|(_, p)| p.child.as_ref().is_some_and(|c| !is_new(c)));
-        if let Some((index, _)) = old {
+        if let Some((index, place)) = old {
+            if self.is_being_moved_to(place, now) {
+                return;
+            }
             match self.spawn(index, &release) {
                 Ok(next) => self.places[index].next = Some(next),
                 Err(error) => self.start_failed(release.generation, &error.to_string()),
@@ -207,11 +212,20 @@ impl Arbiter<'_> {
         }
     }
 
+    /// Whether the one in `place` may still be handed WebSockets.
+    fn is_being_moved_to(&self, place: &Place, now: Instant) -> bool {
+        self.plan.replaced == Leave::Replaced
+            && self.leaving.iter().any(|leaving| leaving.is_moving_to(place, now))
+    }
+
     /// Starts one in place of a worker that has answered as many requests as it should.
     fn replace_tired(&mut self, now: Instant) {
         let is_tired =
             |child: &Running| child.is_ready && child.counts.requests >= child.requests_max;
-        let is_due = |place: &Place| place.child.as_ref().is_some_and(is_tired) && now >= place.due;
+        let is_due = |place: &Place| {
+            let is_tired = place.child.as_ref().is_some_and(is_tired);
+            is_tired && now >= place.due && !self.is_being_moved_to(place, now)
+        };
         let Some(index) = self.places.iter().position(is_due) else { return };
         let place = &self.places[index];
         let requests = place.child.as_ref().map_or(0, |child| child.counts.requests);
@@ -313,7 +327,8 @@ impl Arbiter<'_> {
             // It serves nobody yet.
             next.iter().for_each(Running::kill);
             let leaving = child.into_iter().chain(next);
-            self.leaving.extend(leaving.map(|child| Leaving { role, number, child, kill_at }));
+            let leave = |child| Leaving::new((role, number), child, kill_at);
+            self.leaving.extend(leaving.map(leave));
         }
         Ok(())
     }

@@ -92,7 +92,7 @@ impl Arbiter<'_> {
         place.due = now;
         if let Some(child) = place.child.take() {
             child.drain(Leave::Replaced);
-            self.leaving.push(Leaving { role, number, child, kill_at });
+            self.leaving.push(Leaving::new((role, number), child, kill_at));
         }
     }
 
