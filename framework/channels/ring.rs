@@ -45,10 +45,6 @@ impl Ring {
         self.entries.front().map(|(at, _)| now.saturating_sub(*at))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Appends `entry`; of what it does not follow only the names are kept.
     pub(crate) fn push(&mut self, now: Duration, entry: Entry, limits: &Limits) {
         self.append(now, entry);
@@ -123,8 +119,9 @@ impl Ring {
     /// The names of what came before `offset` and not before `since`, newest first.
     pub(crate) fn names(&self, offset: u64, since: Duration) -> impl Iterator<Item = Named> {
         self.all_names()
-            .filter(move |(at, name)| name.offset < offset && *at >= since)
+            .take_while(move |(at, _)| *at >= since)
             .map(|(_, name)| name)
+            .filter(move |name| name.offset < offset)
             .take(NAMES_MAX)
     }
 

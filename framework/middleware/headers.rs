@@ -101,10 +101,11 @@ impl Security {
         if let Some(hsts) = self.hsts.as_ref().filter(|_| request.is_secure()) {
             all.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
+        let are_own = ROOM.map(|name| headers.contains_key(name));
         // In place of what was there by these names.
         all.extend(std::mem::take(headers));
-        for name in ROOM {
-            if all.get(&name).is_some_and(HeaderValue::is_empty) {
+        for (name, is_own) in ROOM.into_iter().zip(are_own) {
+            if !is_own {
                 all.remove(name);
             }
         }

@@ -59,6 +59,9 @@ const CROWDED_WAIT: Duration = Duration::from_secs(1);
 /// Requests of an HTTP/2 connection at once.
 const STREAMS_MAX: u32 = 100;
 
+/// As long as forever, and a time can still be added to it: a year, seconds.
+const PING_SECONDS_MAX: u64 = 31_536_000;
+
 /// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.
 #[derive(Clone, Copy, Debug)]
 struct Pings {
@@ -113,8 +116,8 @@ impl Serving {
             forwarding: server.forwarding,
             announcing: server.proxy_protocol.clone(),
             pings: Pings {
-                interval: Duration::from_secs(server.ping_interval),
-                wait: Duration::from_secs(server.ping_timeout),
+                interval: Duration::from_secs(server.ping_interval.clamp(1, PING_SECONDS_MAX)),
+                wait: Duration::from_secs(server.ping_timeout.clamp(1, PING_SECONDS_MAX)),
             },
             tls: tls::config(settings)?,
             watch,

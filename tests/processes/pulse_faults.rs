@@ -67,7 +67,8 @@ async fn a_hung_worker_is_replaced_and_few_requests_hang_with_it() {
     println!("a worker hangs: replaced after {took:?}; of {all} requests {hung} hung with it");
     // Its fair share: it holds a quarter of those who keep their connections.
     assert!(hung * 4 <= all, "{:?}", seen.failures);
-    assert!(took < Duration::from_secs(if is_long { 12 } else { 15 }), "{took:?}");
+    // By the default it is ten seconds and more.
+    assert!(took < Duration::from_secs(if is_long { 12 } else { 9 }), "{took:?}");
     assert_eq!(pulse.stop().await, 0);
 }
 

@@ -24,7 +24,7 @@ fn is_connected(pulse: &Pulse, port: u16) -> bool {
 #[tokio::test]
 async fn who_answers_no_ping_is_dropped_and_who_does_is_not() {
     let authority = Authority::new();
-    let pings = ["--ping-interval", "1", "--ping-timeout", "2"];
+    let pings = ["--ping-interval", "1", "--ping-timeout", "5"];
     let arguments = [&pings[..], &["--log-level", "hulse=debug"]].concat();
     let mut pulse = authority.start(&arguments).await;
     // One whose connection is looked after, for longer than it may be silent.
@@ -32,7 +32,7 @@ async fn who_answers_no_ping_is_dropped_and_who_does_is_not() {
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let mut client = client.ready().await.unwrap();
-    let (patient, _) = client.send_request(get("/slow/4500/"), true).unwrap();
+    let (patient, _) = client.send_request(get("/slow/8000/"), true).unwrap();
     pulse.said("slow begins").await;
 
     // One that falls silent while its request is answered; its kernel goes on to say that all came.
@@ -65,12 +65,16 @@ async fn who_answers_no_ping_is_dropped_and_who_does_is_not() {
     assert_eq!(pulse.stop().await, 0);
 }
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 
 /// Frame flags: the last of its stream, with its headers complete.
 const WHOLE: u8 = 0x5;
+
+/// The frame flag of the last of a stream.
+const LAST: u8 = 0x1;
 
 /// The error code of a request that was not even looked at: it may be sent again.
 const REFUSED: [u8; 4] = [0, 0, 0, 7];
@@ -90,15 +94,16 @@ fn ask(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, WHOLE, stream, &head)
 }
 
-/// The next frame: its kind, its stream, its payload.
-async fn hear(connection: &mut TlsStream<TcpStream>) -> (u8, u32, Vec<u8>) {
+/// The next frame: its kind, whether it is the last of its stream, the stream, its payload.
+async fn hear(connection: &mut TlsStream<TcpStream>) -> (u8, bool, u32, Vec<u8>) {
     let heard = async {
         let mut head = [0; 9];
         connection.read_exact(&mut head).await.unwrap();
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; usize::try_from(length).unwrap()];
         connection.read_exact(&mut payload).await.unwrap();
-        (head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload)
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        (head[3], head[4] & LAST != 0, stream, payload)
     };
     timeout(WAIT, heard).await.expect("a frame in time")
 }
@@ -119,8 +124,8 @@ async fn the_hundred_and_first_request_at_once_is_refused_and_the_others_answere
     let (mut answered, mut refused) = (0, Vec::new());
     while answered < AT_ONCE {
         match hear(&mut connection).await {
-            (HEADERS, ..) => answered += 1,
-            (RESET, stream, code) => refused.push((stream, code)),
+            (DATA | HEADERS, true, ..) => answered += 1,
+            (RESET, _, stream, code) => refused.push((stream, code)),
             _ => {}
         }
     }
@@ -128,7 +133,7 @@ async fn the_hundred_and_first_request_at_once_is_refused_and_the_others_answere
     // Now there is room again.
     connection.write_all(&ask(2 * AT_ONCE + 3, "/who/")).await.unwrap();
     loop {
-        let (kind, stream, _) = hear(&mut connection).await;
+        let (kind, _, stream, _) = hear(&mut connection).await;
         if stream == 2 * AT_ONCE + 3 {
             assert_eq!(kind, HEADERS);
             break;

@@ -406,22 +406,23 @@ async fn every_refused_login_takes_the_same_time() {
     let form = [("username", "dora"), ("password", "something else")];
     client.post("/accounts/login/", &form).await.assert_status(200);
     let names = ["ann", "bob", "cleo", "dora", "emil", "fay", "nobody"];
-    let mut tried = names.map(|name| (name, Vec::new()));
-    for _ in 0..9 {
-        for (name, times) in &mut tried {
+    // What takes longer by itself does so however often it is tried; what others on this machine
+    // hold up does not.
+    let mut tried = names.map(|name| (f64::MAX, name));
+    for round in 0..60 {
+        for (shortest, name) in &mut tried {
             let form = [("username", *name), ("password", "something else")];
             let begun = Instant::now();
             client.post("/accounts/login/", &form).await.assert_status(200);
-            times.push(begun.elapsed());
+            *shortest = shortest.min(begun.elapsed().as_secs_f64());
+        }
+        let least = tried.iter().map(|(time, _)| *time).fold(f64::MAX, f64::min);
+        let most = tried.iter().map(|(time, _)| *time).fold(0.0, f64::max);
+        if round > 8 && most / least < 1.7 {
+            return;
         }
     }
-    let medians = tried.map(|(name, mut times)| {
-        times.sort();
-        (times[times.len() / 2].as_secs_f64(), name)
-    });
-    let least = medians.iter().map(|(time, _)| *time).fold(f64::MAX, f64::min);
-    let most = medians.iter().map(|(time, _)| *time).fold(0.0, f64::max);
-    assert!(most / least < 1.7, "{medians:?}");
+    panic!("it takes longer for some: {tried:?}");
 }
 
 #[tokio::test]

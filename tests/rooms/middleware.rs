@@ -12,6 +12,7 @@ fn project() -> Project {
         path("", async || "home"),
         path("slow/<int:id>/", async |Path(id): Path<i64>| id.to_string()),
         path("own/", async || [("x-frame-options", "SAMEORIGIN")]),
+        path("untyped/", async || ([("content-type", "")], "of no kind")),
         path("fail/", fail).name("fail"),
         path("panic/", panics),
         path("missing/", missing),
@@ -173,6 +174,9 @@ async fn security_headers_are_added_but_never_replaced() {
     assert_eq!(answer.header("cross-origin-opener-policy"), "same-origin");
     assert_eq!(answer.header("x-request-id").len(), 16);
     assert_eq!(site.get("/own/").await.header("x-frame-options"), "SAMEORIGIN");
+    let untyped = site.get("/untyped/").await;
+    assert_eq!(untyped.headers.get("content-type").unwrap(), "");
+    assert!(!site.get("/missing/").await.headers.contains_key("content-length"));
     let refused = site.ask(Method::GET, "/", &[("host", "evil.example")], "").await;
     assert_eq!(refused.header("x-frame-options"), "DENY");
 }

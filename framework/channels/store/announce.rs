@@ -41,7 +41,7 @@ impl Store {
         self.epoch_next = self.epoch_next.max(position.epoch + 1);
         let is_known = self.topics.contains_key(&group);
         let topic = self.topics.entry(group.clone()).or_insert_with(|| Topic::new(0));
-        if (self.phase.is_recovering() || !is_known) && position > topic.position() {
+        if (self.phase.is_recovering() || !is_known) && position >= topic.position() {
             topic.advance(position, lineage);
         }
         topic.subscribers.insert(worker, position);

@@ -31,8 +31,8 @@ use std::time::Duration;
 
 use super::calls::ChannelAsk;
 use super::pattern::Capacities;
-use super::protocol::{Ask, Entry, Key, Named, Tell};
-use super::ring::{NAMES_AGE, room_for, thin_out};
+use super::protocol::{Ask, Entry, Key, Tell};
+use super::ring::{room_for, thin_out};
 use super::{GroupName, Limits, Position};
 use channels::Channels;
 use inspect::Poll;
@@ -350,8 +350,7 @@ impl Store {
         let is_new = !topic.subscribers.contains_key(&worker);
         let position = *topic.subscribers.entry(worker).or_insert(top);
         let (lineage, epoch) = (topic.lineage.clone(), top.epoch);
-        let names = topic.ring.names(u64::MAX, now.saturating_sub(NAMES_AGE));
-        let names: Vec<Named> = names.filter(|_| is_new).collect();
+        let names = if is_new { topic.names_for(worker, now) } else { Vec::new() };
         self.peer(worker, |peer| peer.subscribed.insert(group.clone()));
         let told = Tell::Subscribed { request, group: group.clone(), position, lineage };
         tell(effects, worker, told);

@@ -8,13 +8,16 @@ use super::{Effect, WorkerId, tell};
 use crate::channels::frame::Frame;
 use crate::channels::position::Lineage;
 use crate::channels::protocol::{Entry, Key, Named, Tell};
-use crate::channels::ring::{NAMES_MAX, Ring};
+use crate::channels::ring::{NAMES_AGE, NAMES_MAX, Ring};
 use crate::channels::{GroupName, Limits, Position};
 
 /// Messages a newcomer is shown.
 const HISTORY_SHOWN_MAX: usize = 50;
 /// Bytes a newcomer is shown.
 const HISTORY_SHOWN_BYTES_MAX: usize = 256 * 1024;
+
+/// How long a worker is not told the names of what came before again.
+const NAMES_PAUSE: Duration = Duration::from_secs(1);
 
 /// Bytes of one answer with messages; a link carries a little more in one piece.
 const HISTORY_BYTES_MAX: usize = 17 * 1024 * 1024;
@@ -40,6 +43,8 @@ pub(super) struct Topic {
     announced: BTreeMap<u64, Entry>,
     /// What they knew by name alone.
     names: BTreeMap<u64, Key>,
+    /// Who was just told the names of what came before.
+    told_names: BTreeMap<WorkerId, Duration>,
     /// Since when workers said that somebody is counted, while recovering; by key.
     pub(super) claims: Vec<(Box<str>, Position)>,
 }
@@ -57,6 +62,7 @@ impl Topic {
             gaps: 0,
             announced: BTreeMap::new(),
             names: BTreeMap::new(),
+            told_names: BTreeMap::new(),
             claims: Vec::new(),
         }
     }
@@ -74,9 +80,12 @@ impl Topic {
             self.announced.retain(|offset, _| is_on_the_way(*offset));
             self.names.retain(|offset, _| is_on_the_way(*offset));
         }
+        // Who was told of a gap knows less of what led here than others.
+        if epoch != position.epoch || lineage.ends().len() > self.lineage.ends().len() {
+            self.lineage = lineage;
+        }
         self.epoch = position.epoch;
         self.top = position.offset;
-        self.lineage = lineage;
     }
 
     /// Whether a place that a worker tells of is one of this order.
@@ -113,6 +122,21 @@ impl Topic {
         let has_place =
             |name: &Named| lineage.renamed(Position { epoch, offset: name.offset }, top).is_some();
         ring.add_names(now, names.into_iter().filter(has_place));
+    }
+
+    /// What a worker that is new here is to know of what came before; nothing if it is so often,
+    /// for whoever comes and goes costs a look at each.
+    pub(super) fn names_for(&mut self, worker: WorkerId, now: Duration) -> Vec<Named> {
+        self.told_names.retain(|_, at| now.saturating_sub(*at) < NAMES_PAUSE);
+        if self.told_names.contains_key(&worker) {
+            return Vec::new();
+        }
+        let names = self.ring.names(u64::MAX, now.saturating_sub(NAMES_AGE));
+        let names: Vec<Named> = names.collect();
+        if !names.is_empty() {
+            self.told_names.insert(worker, now);
+        }
+        names
     }
 
     /// The end of recovery: what was announced becomes the history.
@@ -153,7 +177,7 @@ impl Topic {
 
     /// Whether nobody would miss it.
     pub(super) fn is_idle(&self) -> bool {
-        self.subscribers.is_empty() && self.roster.is_empty() && self.ring.is_empty()
+        self.subscribers.is_empty() && self.roster.is_empty() && self.ring.bytes() == 0
     }
 
     /// The latest messages a newcomer may read, oldest first.

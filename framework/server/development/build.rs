@@ -95,11 +95,12 @@ impl Build {
         let status = loop {
             tokio::select! {
                 biased;
-                true = heard.more(&mut stderr, say) => {}
                 status = child.wait() => break status.map_err(failed)?,
+                true = heard.more(&mut stderr, say) => {}
             }
         };
-        while timeout(LAST_WORDS, heard.more(&mut stderr, say)).await == Ok(true) {}
+        let last_words = async { while heard.more(&mut stderr, say).await {} };
+        let _more_may_come = timeout(LAST_WORDS, last_words).await;
         drop(line);
         group.leave_alone();
         if !status.success() {

@@ -220,12 +220,14 @@ impl Developer {
         let mut again = interval(NEWS_AGAIN);
         loop {
             tokio::select! {
-                Some(looked) = self.looks.join_next() => self.look_ended(looked.flatten()).await,
-                Some(done) = self.work.join_next() => self.work_ended(done).await,
+                // A reload that has worked is no answer to one that failed behind it.
+                biased;
                 Ok(()) = self.reloads.changed() => {
                     self.reload_failed = None;
                     self.tell_failed().await;
                 }
+                Some(looked) = self.looks.join_next() => self.look_ended(looked.flatten()).await,
+                Some(done) = self.work.join_next() => self.work_ended(done).await,
                 _ = again.tick() => self.keep().await,
                 () = stopped() => return,
             }

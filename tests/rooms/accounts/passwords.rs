@@ -1,6 +1,6 @@
 //! Passwords: changed, reset by mail, taken over from Django.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hulse::conf::Secret;
 use hulse::contrib::auth::{self, User, authenticate};
@@ -282,20 +282,19 @@ async fn a_known_and_an_unknown_address_take_the_same_time() {
     let site = TestSite::with(project(), |settings| settings.auth.password_reset_mails = 0).await;
     user(&site, "ann").await;
     let client = site.client();
-    let (mut known, mut unknown) = (Vec::new(), Vec::new());
-    for _ in 0..40 {
-        for (email, times) in [("ann@example.org", &mut known), ("bob@example.org", &mut unknown)] {
+    // The shortest of many: what others on this machine hold up tells nothing.
+    let (mut known, mut unknown) = (f64::MAX, f64::MAX);
+    for round in 0..400 {
+        for (email, time) in [("ann@example.org", &mut known), ("bob@example.org", &mut unknown)] {
             let begun = Instant::now();
             ask(&client, email).await;
-            times.push(begun.elapsed());
+            *time = time.min(begun.elapsed().as_secs_f64());
+        }
+        if round > 40 && (1.0 / 1.7..1.7).contains(&(known / unknown)) {
+            return;
         }
     }
-    let median = |times: &mut Vec<Duration>| {
-        times.sort();
-        times[times.len() / 2].as_secs_f64()
-    };
-    let ratio = median(&mut known) / median(&mut unknown);
-    assert!((1.0 / 1.7..1.7).contains(&ratio), "{ratio}");
+    panic!("{known} s for one who is known, {unknown} s for one who is not");
 }
 
 #[tokio::test]

@@ -228,7 +228,9 @@ async fn a_handshake_that_is_not_decided_is_refused_in_the_end() {
     let server = serve_with(settings, [socket("undecided", || Undecided)]).await;
     let begun = Instant::now();
     assert_eq!(server.status("/undecided", &[]).await, 503);
-    assert!(begun.elapsed() >= Duration::from_secs(1));
+    // Without the setting it is ten.
+    let times = Duration::from_secs(1)..Duration::from_secs(9);
+    assert!(times.contains(&begun.elapsed()), "{:?}", begun.elapsed());
 }
 
 /// Joins as many groups as it is told.
