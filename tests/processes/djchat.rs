@@ -255,7 +255,8 @@ async fn two_hundred_sockets_get_a_thousand_messages_once_and_in_order() {
     const SOCKETS: usize = 200;
     const SENDERS: usize = 8;
     const EACH: usize = 125;
-    let pulse = Pulse::start(&["-w", "4"]).await;
+    // On a busy machine the first wait long until they read, and answer a ping.
+    let pulse = Pulse::start(&["-w", "4", "--ping-timeout", "600"]).await;
     let guests = fill(&pulse, SOCKETS, 4).await;
     let mut sockets: Vec<VisitorSocket> = guests.into_iter().map(|guest| guest.socket).collect();
 
@@ -313,7 +314,8 @@ async fn a_killed_worker_is_replaced_and_nobody_else_notices() {
     pulse.said_after(seen, "is ready").await;
     let back_after = killed.elapsed();
     others[0].send("healed").await;
-    assert!(back_after < Duration::from_secs(1), "the worker came back after {back_after:?}");
+    let soon = promised(Duration::from_secs(1), Duration::from_secs(10));
+    assert!(back_after < soon, "the worker came back after {back_after:?}");
     assert_eq!(pulse.workers().len(), 4);
     for socket in &mut others {
         assert_eq!(hear::<3>(socket).await, ["before", "after", "healed"]);

@@ -9,7 +9,9 @@ use futures_util::future::join_all;
 use hulse_tests::{Program, Pulse, Surroundings, Visitor, promised};
 use rustix::process::Pid;
 
-const LOGINS: usize = 200;
+/// In short form: hashes are nice to all others, so that many take for ever on a busy machine.
+const LOGINS: usize = 60;
+const LOGINS_LONG: usize = 200;
 /// Hashes computed at once in a worker, and its memory for each (19 MiB, OWASP's least).
 const THREADS: u64 = 1;
 const HASH_KIB: u64 = 19_456;
@@ -51,11 +53,13 @@ async fn sign_in(address: &str, number: usize) -> u16 {
 }
 
 #[tokio::test]
-async fn two_hundred_logins_at_once_take_bounded_memory_and_leave_the_others_served() {
+async fn logins_at_once_take_bounded_memory_and_leave_the_others_served() {
+    let is_long = std::env::var_os("HULSE_TEST_LONG").is_some_and(|value| !value.is_empty());
+    let logins = if is_long { LOGINS_LONG } else { LOGINS };
     let settings = [
         ("TESTSITE_ACCOUNTS", "yes".to_owned()),
         ("HULSE_AUTH__HASHING_THREADS", THREADS.to_string()),
-        ("HULSE_AUTH__HASHING_QUEUE", LOGINS.to_string()),
+        ("HULSE_AUTH__HASHING_QUEUE", logins.to_string()),
         // They come from one address.
         ("HULSE_AUTH__LOGIN_ATTEMPTS", "0".to_owned()),
     ];
@@ -83,7 +87,7 @@ async fn two_hundred_logins_at_once_take_bounded_memory_and_leave_the_others_ser
         }
     });
     let begun = Instant::now();
-    let statuses = join_all((1..=LOGINS).map(|number| sign_in(&address, number))).await;
+    let statuses = join_all((1..=logins).map(|number| sign_in(&address, number))).await;
     let took = begun.elapsed();
     is_over.store(true, Ordering::Relaxed);
     let (quiet, stormy) = (p99(quiet), p99(others.await.unwrap()));
@@ -91,7 +95,7 @@ async fn two_hundred_logins_at_once_take_bounded_memory_and_leave_the_others_ser
         pulse.workers().into_iter().map(peak_kib).zip(before).map(|(now, was)| now - was).collect();
 
     println!(
-        "{LOGINS} logins in {took:?}; p99 {quiet:?} before, {stormy:?} meanwhile; {grown:?} KiB"
+        "{logins} logins in {took:?}; p99 {quiet:?} before, {stormy:?} meanwhile; {grown:?} KiB"
     );
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     assert!(took < ANSWERED, "{took:?}");
