@@ -77,6 +77,18 @@ struct Worker {
     told: BTreeMap<(GroupName, Position), String>,
 }
 
+impl Worker {
+    /// One who did not get its answer yet gives up its request, as a dropped future.
+    fn part(&mut self, client: Client) {
+        if let Some((request, mut answer)) = client.entered
+            && answer.try_recv().is_err()
+        {
+            self.end.table.withdraw(request);
+        }
+        self.end.table.disconnect(client.id);
+    }
+}
+
 struct World {
     seed: u64,
     chance: Chance,
@@ -326,13 +338,7 @@ impl World {
         if count > 0 {
             let at = self.chance.below(count);
             let client = self.workers[index].clients.swap_remove(at);
-            // A client that did not get its answer yet gives up its request, as a dropped future.
-            if let Some((request, mut answer)) = client.entered
-                && answer.try_recv().is_err()
-            {
-                self.workers[index].end.table.withdraw(request);
-            }
-            self.workers[index].end.table.disconnect(client.id);
+            self.workers[index].part(client);
         }
     }
 
@@ -349,7 +355,7 @@ impl World {
             let drained = worker.end.table.drain(client.id, &mut out, 1);
             if drained.is_overrun {
                 let client = worker.clients.swap_remove(at);
-                worker.end.table.disconnect(client.id);
+                worker.part(client);
                 return;
             }
             if out.is_empty() {
